@@ -1,7 +1,7 @@
-"""Build the publishable collection tarball from the files that git tracks.
+"""Build the publishable tarball of the collection from the files that git tracks.
 
-Given a checkout, stage it as var/build/ansible_collections/altbackup/core, with plugins/modules as a real folder in place of the link to
-library, and have ansible-galaxy pack it. The staged copy stays, so that ansible-test can run in it.
+The checkout is staged as var/build/ansible_collections/altbackup/core, with plugins/modules as a real folder instead of the link to
+library, and packed by ansible-galaxy. The staged copy stays, so that ansible-test can run in it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ STAGE = OUTPUT / "ansible_collections" / "altbackup" / "core"
 
 
 class BuildError(Exception):
-    """The tarball could not be built."""
+    """Raised if the tarball cannot be built."""
 
 
 def staged_path(tracked: PurePosixPath) -> PurePosixPath | None:
-    """Given a tracked path, return its place in the published collection, or None if it has none."""
+    """Return the path of a tracked file in the published collection, None if it is not published."""
     if tracked.parts[0] == ".collections" or tracked == PurePosixPath("plugins/modules"):
         return None
     if tracked.parts[0] == "library":
@@ -30,7 +30,7 @@ def staged_path(tracked: PurePosixPath) -> PurePosixPath | None:
 
 
 def run_git(folder: Path, *arguments: str) -> str:
-    """Given a folder and arguments of git, return what git prints there. Raise BuildError."""
+    """Run git in `folder` and return its output. Raise BuildError."""
     result = subprocess.run(["git", "-C", str(folder), *arguments], check=False, capture_output=True, text=True)
     if result.returncode:
         raise BuildError(
@@ -40,12 +40,12 @@ def run_git(folder: Path, *arguments: str) -> str:
 
 
 def list_files(root: Path, *options: str) -> list[PurePosixPath]:
-    """Given a checkout and options of git ls-files, return the paths it lists. Raise BuildError."""
+    """Return the paths that `git ls-files` lists with these options. Raise BuildError."""
     return [PurePosixPath(name) for name in run_git(root, "ls-files", "-z", *options).split("\0") if name]
 
 
 def stage(root: Path, destination: Path) -> int:
-    """Given a checkout and a folder, replace the folder by the collection as published, and return the number of files.
+    """Replace the folder `destination` by the collection as published; return the number of its files.
 
     Raise BuildError.
     """
@@ -61,13 +61,13 @@ def stage(root: Path, destination: Path) -> int:
         target = destination / staged
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / path, target, follow_symlinks=False)
-    # A repository of its own: in one that ignores var/, ansible-test would find nothing to test.
+    # It needs a repository of its own: the checkout's ignores var/, so that ansible-test would find nothing to test.
     run_git(destination, "init", "--quiet")
     return len(published)
 
 
 def pack(staged: Path, output: Path) -> Path:
-    """Given a staged collection and a folder, return the tarball made there. Raise BuildError."""
+    """Pack a staged collection into the folder `output`, in place of older tarballs; return the tarball. Raise BuildError."""
     for old in output.glob("altbackup-core-*.tar.gz"):
         old.unlink()
     galaxy = Path(sys.executable).with_name("ansible-galaxy")
@@ -88,7 +88,7 @@ def pack(staged: Path, output: Path) -> Path:
 
 
 def main() -> int:
-    """Stage, pack, and print the path of the tarball; return the exit code."""
+    """Stage and pack the collection, and print the path of the tarball; return the exit code."""
     try:
         untracked = list_files(ROOT, "--others", "--exclude-standard")
         count = stage(ROOT, STAGE)

@@ -1,4 +1,4 @@
-"""Three nights of backups of real repositories below var/demo, a damaged copy, and how it is found and mended: make demo.
+"""Show three nights of backups of real repositories below var/demo, a damaged copy, and how it is found and healed: make demo.
 
 Every command that is shown is the one that runs.
 """
@@ -49,7 +49,7 @@ PLACES = {
     "altbackup_base: /home/scm/backup": SOURCE,
     "altbackup_target_base: /data/backup": TARGET,
 }
-"""What stands in inventory/local, and what takes its place in the demo's own inventory"""
+"""{text of inventory/local: the demo's own path that replaces it}"""
 ITEMS = 5
 UNCHANGED_ITEMS = 1
 
@@ -71,12 +71,12 @@ ODD_NAMES = (
 
 
 class DemoFailed(Exception):
-    """Something went otherwise than the demo shows."""
+    """Raised if a step ends otherwise than the demo shows."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """A command that has run: its exit code, what it said, the seconds it took, and where its log is."""
+    """A finished command: exit code, output, seconds, and its log."""
 
     code: int
     output: str
@@ -86,7 +86,7 @@ class Ran:
 
 @dataclass
 class Stored:
-    """The tarballs below source and target: their names, and the size of each file that has such names."""
+    """The tarballs below source and target: their paths, and {inode: bytes} of their files."""
 
     names: set[Path] = field(default_factory=set)
     files: dict[int, int] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Growth:
-    """What a night added: new files with their bytes, and further names (hard links) of old files."""
+    """What a night added: new files, their bytes, and further names (hard links) of existing files."""
 
     files: int
     size: int
@@ -102,7 +102,7 @@ class Growth:
 
 
 class Shell:
-    """Runs commands in the checkout, shows each as a person would type it, and keeps a log of each."""
+    """Runs commands in the checkout, shows each as a person would type it, and logs each."""
 
     def __init__(self) -> None:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "GIT_", "LC_"))}
@@ -114,7 +114,7 @@ class Shell:
             "ALTBACKUP_HISTORY": str(ROOT / WORK / "history"),
         }
         self._environment = {**inherited, **common}
-        # Those that make live data leave the user's own settings alone, and are left alone by them.
+        # Commands that make live data neither read nor write the user's own settings.
         self._isolated = {
             **self._environment,
             "HOME": str(ROOT / WORK / "home"),
@@ -124,7 +124,7 @@ class Shell:
         self._count = 0
 
     def make(self, *argv: str | Path, folder: Path | None = None) -> str:
-        """Run a command that makes or changes live data; return what it said. Raise DemoFailed unless it exits 0."""
+        """Run a command that makes or changes live data; return its output. Raise DemoFailed unless it exits 0."""
         words = [str(word) for word in argv]
         if folder:
             show_command(f"(cd {shlex.quote(str(folder))} && {shlex.join(words)})")
@@ -143,7 +143,10 @@ class Shell:
             raise DemoFailed(f"{command}: exit code {ran.code}:\n{ran.output.rstrip()}")
 
     def play(self, *arguments: str, fails: bool = False) -> Ran:
-        """Run ansible-playbook with the demo's inventory and show its output. Raise DemoFailed unless it fails exactly if it should."""
+        """Run ansible-playbook with the demo's inventory and show its output.
+
+        Raise DemoFailed if it fails unexpectedly or, with `fails`, if it does not fail.
+        """
         arguments = (arguments[0], "-i", str(INVENTORY), *arguments[1:])
         show_command(shlex.join([PLAYBOOK, *arguments]))
         ran = self._run([PLAYBOOK, *arguments], Path(arguments[0]).stem, self._environment, show=show_line)
@@ -160,7 +163,7 @@ class Shell:
         folder: Path = Path(),
         show: Callable[[str], None] = lambda line: None,
     ) -> Ran:
-        """Run a command; hand over each line of its output as it comes."""
+        """Run a command, passing each line of its output to `show` as it comes. Raise DemoFailed after LONGEST_COMMAND seconds."""
         self._count += 1
         log = (
             LOGS
@@ -197,14 +200,14 @@ class Shell:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Leave no process of a command behind, however it ended."""
+    """Kill all processes of a command, however it ended."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def show_step(title: str, *sentences: str) -> None:
-    """Print the heading of a step and what it is about."""
+    """Print the heading of a step and sentences about it."""
     print(f"\n== {title}")
     for sentence in sentences:
         print(textwrap.fill(sentence, WIDTH))
@@ -217,12 +220,12 @@ def show_command(command: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print what was done without a command, or what came of one."""
+    """Print what was done without a command, or the result of one."""
     print(textwrap.fill(text, WIDTH, initial_indent="    ", subsequent_indent="    "), flush=True)
 
 
 def show_line(line: str) -> None:
-    """Print a line of what ansible-playbook said, wrapped where it is long."""
+    """Print a line of ansible-playbook's output, wrapped if it is long."""
     indent = " " * (4 + len(line) - len(line.lstrip()))
     wrapped = textwrap.wrap(
         line.strip(),
@@ -236,7 +239,7 @@ def show_line(line: str) -> None:
 
 
 def start_afresh() -> None:
-    """Remove what an earlier demo made, and make empty folders. Raise DemoFailed if something else stands there."""
+    """Remove what an earlier demo made, and make empty folders. Raise DemoFailed if something else is there."""
     if DEMO.is_symlink() or (DEMO.exists() and not DEMO.is_dir()):
         raise DemoFailed(f"{ROOT / DEMO} is no folder; please move it away")
     if DEMO.exists() and any(DEMO.iterdir()) and not MADE_HERE.is_file():
@@ -311,14 +314,14 @@ def make_git(shell: Shell) -> None:
 
 
 def make_folder() -> None:
-    """Make files whose names are legal, and trouble."""
+    """Make files with legal but troublesome names."""
     (FOLDER / "users.conf").write_text("demo:*\n", encoding="utf-8")
     (FOLDER / "authz.conf").write_text("[/]\n* = r\n", encoding="utf-8")
     (FOLDER / "to authz").symlink_to("authz.conf")
     (FOLDER / "empty folder").mkdir()
     made = 0
     for name in ODD_NAMES:
-        # Some file systems take no bytes that are no UTF-8.
+        # Some file systems refuse names that are not UTF-8.
         with contextlib.suppress(OSError), open(os.path.join(os.fsencode(FOLDER), name), "wb") as stream:
             stream.write(name)
             made += 1
@@ -338,7 +341,7 @@ def add_samples(first: int, last: int) -> None:
 
 
 def change_live_data(shell: Shell) -> None:
-    """Commit and change everything but the folder."""
+    """Change everything but the folder."""
     copy, clone = WORK / "dybsvn", WORK / "toolbox"
     with (copy / "reconstruct.py").open("a", encoding="utf-8") as stream:
         stream.write("print('muons: 2')\n")
@@ -354,7 +357,7 @@ def change_live_data(shell: Shell) -> None:
 
 
 def look_at_stored() -> Stored:
-    """Return which tarballs there are."""
+    """Return the stored tarballs."""
     stored = Stored()
     for base in (SOURCE, TARGET):
         for path in base.rglob(f"*{EXT}"):
@@ -366,7 +369,7 @@ def look_at_stored() -> Stored:
 
 
 def growth(before: Stored, after: Stored) -> Growth:
-    """Given what was stored before and after a night, return what it added."""
+    """Return what a night added, from the tarballs before and after it."""
     sizes = [size for inode, size in after.files.items() if inode not in before.files]
     return Growth(len(sizes), sum(sizes), len(after.names - before.names) - len(sizes))
 
@@ -386,7 +389,7 @@ def expect(condition: bool, text: str) -> None:
 
 
 def run_night(shell: Shell, *arguments: str) -> Growth:
-    """Run the backup and show what it cost; return what it added. Raise DemoFailed unless each item has a new tarball twice."""
+    """Run the backup and print its cost; return what it added. Raise DemoFailed unless each item has a new tarball on both sides."""
     before = look_at_stored()
     ran = shell.play("playbooks/backup.yml", *arguments)
     after = look_at_stored()
@@ -400,7 +403,7 @@ def run_night(shell: Shell, *arguments: str) -> Growth:
 
 
 def newest(base: Path, item: str) -> Path:
-    """Return the newest tarball of an item, by its link `last`."""
+    """Return the newest tarball of an item, by the link `last`."""
     link = base / item / "last"
     found = sorted((base / item / os.readlink(link)).glob(f"*{EXT}"))
     expect(len(found) == 1, f"expected one tarball in {link}, found {len(found)}")
@@ -408,7 +411,7 @@ def newest(base: Path, item: str) -> Path:
 
 
 def flip_byte(shell: Shell, path: Path) -> None:
-    """Turn all bits of a byte in the middle of a file."""
+    """Invert all bits of a byte in the middle of a file."""
     middle = path.stat().st_size // 2
     with path.open("rb") as stream:
         stream.seek(middle)
@@ -417,13 +420,13 @@ def flip_byte(shell: Shell, path: Path) -> None:
 
 
 def day_arguments(stamp: str) -> list[str]:
-    """Given the stamp of tonight's run, return the arguments that name its day: none, unless midnight has passed since."""
+    """Return the arguments that name the day of a stamp, none if that is today (UTC)."""
     day = stamp[: len("2013/05/10")]
     return [] if datetime.now(UTC).strftime("%Y/%m/%d") == day else ["-e", f"altbackup_day={day}"]
 
 
 def show_live_data(shell: Shell) -> None:
-    """Step: make what is to be backed up, and where its tarballs go."""
+    """Step: make the live data, the two bases and the inventory."""
     show_step(
         "Live data: a Subversion repository, a Trac, a Git repository, a folder and a database",
         f"All of it is real, and below {LIVE}.",
@@ -448,7 +451,7 @@ def show_live_data(shell: Shell) -> None:
 
 
 def write_inventory() -> None:
-    """Write the demo's inventory: the embedded one, with the paths of the demo. Raise DemoFailed where that has others."""
+    """Write the demo's inventory: inventory/local with the demo's paths. Raise DemoFailed if that lacks a path of PLACES."""
     shutil.copytree(inventory("local"), INVENTORY)
     found: set[str] = set()
     for file in INVENTORY.rglob("*.yml"):
@@ -458,7 +461,7 @@ def write_inventory() -> None:
 
 
 def with_own_paths(line: str, found: set[str]) -> str:
-    """Given a line of an inventory, return it with the demo's own paths, and note whose place they took; a comment stays."""
+    """Return a line of the inventory with the demo's paths, and add the replaced texts to `found`; comments stay as they are."""
     if line.lstrip().startswith("#"):
         return line
     for place, own in PLACES.items():
@@ -500,7 +503,7 @@ def show_nights(shell: Shell) -> str:
 
 
 def show_damage(shell: Shell, stamp: str) -> None:
-    """Step: damage a copy, see the check fail, see it healed, see the check pass."""
+    """Step: damage a copy, see the check fail, see the copy healed, see the check pass."""
     victim = newest(COPIES, "svn/dybsvn")
     show_step(
         "A disk goes bad: one byte of one copy on the target is flipped",
@@ -535,7 +538,7 @@ def show_restore(shell: Shell) -> None:
 
 
 def show_end(seconds: float) -> None:
-    """Print what lies where and what to do next."""
+    """Print where everything is and what to do next."""
     stored = look_at_stored()
     show_step(f"Done in {seconds:.0f} s. What lies where, in {ROOT}")
     rows = [
@@ -564,13 +567,13 @@ def show_end(seconds: float) -> None:
 
 
 def inventory(name: str) -> Path:
-    """Given the name of an inventory, return its folder."""
+    """Return the folder of an inventory."""
     return Path("inventory") / name
 
 
 @contextlib.contextmanager
 def only_one_demo() -> Iterator[None]:
-    """Keep a second demo in this checkout from starting. Raise DemoFailed."""
+    """Keep a second demo in this checkout from starting. Raise DemoFailed if one is running."""
     with open(__file__, "rb") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -580,12 +583,12 @@ def only_one_demo() -> Iterator[None]:
 
 
 def stop(number: int, frame: FrameType | None) -> NoReturn:
-    """Turn a signal into an orderly end, which ends the running command."""
+    """Turn a signal into DemoFailed, so that the running command is ended."""
     raise DemoFailed(f"stopped by {signal.Signals(number).name}")
 
 
 def run_demo() -> None:
-    """Run all steps. Raise DemoFailed at the first that goes otherwise than shown."""
+    """Run all steps. Raise DemoFailed at the first that ends otherwise than shown."""
     start = time.monotonic()
     start_afresh()
     shell = Shell()

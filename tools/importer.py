@@ -1,4 +1,4 @@
-"""Have galaxy-importer examine the tarball of make build, as a Galaxy server does when a collection is published."""
+"""Check the tarball of make build with galaxy-importer, as a Galaxy server does on publication."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "var" / "build"
 FINDING = re.compile(r"(ERROR|WARNING|CRITICAL): ")
-# All of it on this machine: no containers, no server.
+# Everything runs on this machine: no containers, no server.
 SETTINGS = {
     "RUN_ANSIBLE_DOC": "true",
     "RUN_ANSIBLE_LINT": "true",
     "OFFLINE_ANSIBLE_LINT": "true",
-    "RUN_ANSIBLE_TEST": "false",  # in a container; make sanity does that
+    "RUN_ANSIBLE_TEST": "false",  # it would run in a container; make sanity runs it
     "CHECK_CHANGELOG": "true",
     "CHECK_REQUIRED_TAGS": "true",
 }
 
 
 def examine(tarball: Path, scratch: Path) -> tuple[int, str]:
-    """Given a tarball and an empty folder, return galaxy-importer's exit code and what it said."""
+    """Return galaxy-importer's exit code and output for a tarball; `scratch` is an empty folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "GALAXY_"))}
     environment |= {f"GALAXY_IMPORTER_{name}": value for name, value in SETTINGS.items()}
     environment |= {
@@ -46,7 +46,7 @@ def examine(tarball: Path, scratch: Path) -> tuple[int, str]:
 
 
 def main() -> int:
-    """Examine the tarball, print what was found, and return the exit code."""
+    """Check the tarball and print the findings; return the exit code."""
     tarballs = list(OUTPUT.glob("altbackup-core-*.tar.gz"))
     if len(tarballs) != 1:
         print(

@@ -28,14 +28,14 @@ _GONE, _HELD, _LATEST = "#c8ccd2", "#1f6f8b", "#0b3d4f"
 
 @dataclass(frozen=True)
 class Picture:
-    """A history of nights and the rules by which it is kept."""
+    """Nights and the retention rules that apply to them."""
 
     name: str
     title: str
     nights: int
     rules: dict[str, Any]
     content: Callable[[int], int] = lambda night: night
-    """Given the number of a night, return which content it found"""
+    """Returns the number of the content that a night's dump found"""
 
 
 PICTURES = (
@@ -62,7 +62,7 @@ PICTURES = (
 
 
 def main() -> int:
-    """Return the exit code."""
+    """Write or check the pictures; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="exit 1 if a picture is not up to date")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the pictures are, by default docs/images")
@@ -81,7 +81,7 @@ def main() -> int:
 
 
 def kept(picture: Picture) -> dict[date, list[str]]:
-    """Given a picture, go through its nights, each with its purge; return {day that is still there: why it stays}."""
+    """Run a picture's nights, each with its purge; return {day of a remaining tarball: the reasons for which it stays}."""
     from plugins.module_utils.tree.retention import Rules, judge
 
     there: list[Tarball] = []
@@ -108,7 +108,7 @@ def tarball(night: date, content: int) -> Tarball:
 
 
 def draw(picture: Picture) -> str:
-    """Given a picture, return it as SVG: a row for each rule, a dot for each night, filled where that rule keeps its tarball."""
+    """Return a picture as SVG: a row for each rule, a dot for each night, filled if that rule keeps its tarball."""
     days, staying = nights(picture), kept(picture)
     rows = [
         (word, {day for day, why in staying.items() if any(_is_of(word, reason) for reason in why)})
@@ -134,7 +134,7 @@ def draw(picture: Picture) -> str:
 
 
 def _dots(own: Iterable[date], across: dict[date, float], level: float, colour: str) -> list[str]:
-    """Return a row: a small dot for each night, and a large one for each of its own."""
+    """Return a row: a small dot for each night, and a large one for each night of `own`."""
     first, *_, last = across.values()
     apart = (last - first) / (len(across) - 1)
     every = (
@@ -145,7 +145,7 @@ def _dots(own: Iterable[date], across: dict[date, float], level: float, colour: 
 
 
 def _months(days: Sequence[date], across: dict[date, float], height: int) -> list[str]:
-    """Return lines and names where months begin."""
+    """Return a vertical line and a label at each first day of a month."""
     parts = []
     for day in days:
         if day.day == 1:
@@ -157,7 +157,7 @@ def _months(days: Sequence[date], across: dict[date, float], height: int) -> lis
 
 
 def _words(picture: Picture) -> list[str]:
-    """Return the rules of a picture, as reasons begin."""
+    """Return the rules of a picture by the word with which their reasons begin."""
     calendar = [word for word in ("daily", "weekly", "monthly", "yearly", "within") if picture.rules.get(word)]
     return ["content", "day", *calendar, *(["oldest"] if calendar else [])]
 

@@ -20,11 +20,11 @@ import grimp
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "ansible_collections.altbackup.core.plugins"
 _LINKED = {"modules": "library"}
-"""Folders of plugins that are links in a checkout"""
+"""{folder of plugins that is a link in a checkout: its destination}"""
 
 
 def main() -> int:
-    """Return the exit code."""
+    """Check the contract; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout, by default this one")
     root = parser.parse_args().root.resolve()
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def copy(root: Path, stage: Path) -> list[str]:
-    """Given a checkout and an empty folder, make a package of the Python files of its plugins and library there; return their modules."""
+    """Copy the Python files of plugins and library into a package below `stage`, an empty folder; return the names of their modules."""
     modules = []
     places = [(path, path.name) for path in (root / "plugins").iterdir() if path.is_dir() and path.name not in _LINKED]
     places += [(root / source, name) for name, source in _LINKED.items()]
@@ -55,7 +55,7 @@ def copy(root: Path, stage: Path) -> list[str]:
 
 
 def unseen(stage: Path, modules: Iterable[str]) -> list[str]:
-    """Given the copy and its modules, return a sentence for each that the graph of imports has not."""
+    """Return a sentence for each module that is missing from the import graph of the copy in `stage`."""
     top = PACKAGE.partition(".")[0]
     sys.path.insert(0, str(stage))
     seen = grimp.build_graph(top, cache_dir=None).modules
@@ -67,20 +67,20 @@ def unseen(stage: Path, modules: Iterable[str]) -> list[str]:
 
 
 def homeless(root: Path, modules: Iterable[str]) -> list[str]:
-    """Given a checkout and its modules, return a sentence for each that is of no room of the contract."""
+    """Return a sentence for each module that is in no room of the contract."""
     rooms = tuple(f"{PACKAGE}.{room}." for room in rooms_of(root))
     return [f"{module} is in no room that pyproject.toml names" for module in modules if not module.startswith(rooms)]
 
 
 def rooms_of(root: Path) -> list[str]:
-    """Given a checkout, return the rooms that its contracts of layers name."""
+    """Return the rooms that the layer contracts in pyproject.toml name."""
     with open(root / "pyproject.toml", "rb") as stream:
         contracts = tomllib.load(stream)["tool"]["importlinter"]["contracts"]
     return [room.strip() for contract in contracts for layer in contract.get("layers", ()) for room in layer.split("|")]
 
 
 def lint(root: Path, stage: Path) -> int:
-    """Given a checkout and the copy, hold the copy against the contracts; return the exit code."""
+    """Check the copy in `stage` against the contracts; return the exit code of lint-imports."""
     linter = Path(sys.executable).with_name("lint-imports")
     command = [str(linter), "--no-logo", "--no-cache", str(root / "pyproject.toml")]
     return subprocess.run(command, cwd=stage, stdin=subprocess.DEVNULL, check=False).returncode

@@ -1,8 +1,8 @@
-"""Run ansible-test sanity on the collection as make build staged it; arguments, where there are any, are handed on to ansible-test.
+"""Run ansible-test sanity on the collection staged by make build; arguments, if any, are passed to ansible-test.
 
-ansible-test gives each of its tests a virtual environment, and would fetch get-pip.py from a server of its own to put pip there.
-It takes one that lies in its cache, below HOME, instead: tools/get_pip.py, which has the pip that is here do it. So packages come
-from where pip is configured to find them, and a HOME of its own keeps all that within the environment of make sanity.
+ansible-test makes a virtual environment for each of its tests, and would download get-pip.py to install pip there. It uses a file in its
+cache, below HOME, instead, where this program puts tools/get_pip.py, which uses the pip that is here. So packages come from where pip is
+configured to find them, and HOME is a folder inside the environment of make sanity.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ansible_test._internal.python_requirements import get_venv_packages
 ROOT = Path(__file__).resolve().parent.parent
 STAGE = ROOT / "var" / "build" / "ansible_collections" / "altbackup" / "core"
 HOME = Path(sys.prefix) / "home"
-# What pylint judges. It takes no settings: what the house style does otherwise is in tests/sanity/ignore-*.txt, each with its reason.
-# In tests, which ruff judges, that would be a line for nearly every file.
+# Folders for pylint, which ansible-test runs without settings: tests/sanity/ignore-*.txt has the deviations of the house style with reasons.
+# Tests are left to ruff: they would need such a line for nearly every file.
 PYLINTED = ("plugins/", "tools/")
-# Files that are not looked at: ansible-test takes whatever lies in bin for Python. make lint has shellcheck judge it.
+# Excluded, because ansible-test takes every file in bin for Python; make lint checks it with shellcheck.
 EXCLUDED = ("bin/altbackup",)
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def pip_settings(listed: str) -> dict[str, str]:
-    """Given what pip config list prints, return the settings: of the environment, else of a file."""
+    """Return the settings in the output of `pip config list`; the environment takes precedence over files."""
     settings: dict[str, str] = {}
     for line in listed.splitlines():
         key, _, value = line.partition("=")
@@ -41,7 +41,7 @@ def pip_settings(listed: str) -> dict[str, str]:
 
 
 def write_pip_settings(path: Path) -> None:
-    """Write pip's settings to a file, as ansible-test hands none of the environment's on."""
+    """Write pip's settings to a file, because ansible-test passes none from the environment on."""
     listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True)
     parser = configparser.RawConfigParser()
     parser["global"] = {**pip_settings(listed.stdout), "quiet": "2"}
@@ -52,14 +52,14 @@ def write_pip_settings(path: Path) -> None:
 
 
 def place_get_pip(cache: Path) -> None:
-    """Put tools/get_pip.py where ansible-test looks for the one it would fetch."""
+    """Copy tools/get_pip.py to where ansible-test looks for a downloaded get-pip.py."""
     version = get_venv_packages(SimpleNamespace(version=PYTHON_VERSION))["pip"]
     cache.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(Path(__file__).with_name("get_pip.py"), cache / f"get_pip_{version.replace('.', '_')}.py")
 
 
 def main() -> int:
-    """Make HOME ready, run ansible-test there, and return 0 if all is well."""
+    """Prepare HOME and run ansible-test there; return 0 if all tests pass."""
     if not (STAGE / "galaxy.yml").is_file():
         print(f"sanity: {STAGE.relative_to(ROOT)} is not there: run make build first", file=sys.stderr)
         return 1

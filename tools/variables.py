@@ -31,7 +31,7 @@ on all nodes: set them in `group_vars/all` or with `-e`.
 
 
 def main() -> int:
-    """Return the exit code."""
+    """Write or check the page; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="exit 1 if the page is not up to date")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page, by default docs/variables.md")
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def render(specs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """Given {entry point: {variable: option}}, return the page."""
+    """Return the page; `specs` is {entry point: {variable: option}}."""
     where: dict[str, list[str]] = {}
     options: dict[str, Mapping[str, Any]] = {}
     for entry, variables in specs.items():
@@ -61,7 +61,7 @@ def render(specs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
 
 
 def row(name: str, option: Mapping[str, Any], where: str) -> str:
-    """Given a variable, its option and the nodes that it is for, return its line of the table."""
+    """Return a variable's line of the table; `where` names the nodes that use it."""
     kind = "str or dict" if option["type"] == "raw" else option["type"]
     if option.get("elements", "raw") != "raw":
         kind = f"{kind} of {option['elements']}"
@@ -72,7 +72,7 @@ def row(name: str, option: Mapping[str, Any], where: str) -> str:
 
 
 def default(option: Mapping[str, Any]) -> str:
-    """Given an option, return what to show as its default."""
+    """Return the text for an option's default."""
     if option.get("required"):
         return "required"
     value = option.get("default")
@@ -84,7 +84,7 @@ def default(option: Mapping[str, Any]) -> str:
 
 
 def meaning(description: str | list[str]) -> str:
-    """Given a description in Ansible's markup, return it in that of the page."""
+    """Return a description in Ansible's markup as Markdown."""
     text = " ".join([description] if isinstance(description, str) else description)
     return re.sub(r"\b(?:C|O|V)\((?:\w+#)?([^)]*)\)", r"`\1`", text)
 

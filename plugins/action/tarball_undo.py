@@ -1,4 +1,4 @@
-"""The controller's end of the calls of this module."""
+"""The controller's side of this module's calls, which is the same for all modules."""
 
 from __future__ import annotations
 

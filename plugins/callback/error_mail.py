@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One mail on each run that failed: this file takes Ansible's events, plugin_utils makes text of them and sends it."""
+"""Sends one mail on each run that failed: passes Ansible's events to plugin_utils, which makes the text and sends it."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ from ..plugin_utils.report.private_files import write_private
 
 
 def guarded(method: Callable[..., None]) -> Callable[..., None]:
-    """Let an event never raise: Ansible would lose it, and with it the mail. What went wrong is told in the mail."""
+    """Keep an event handler from raising, which would lose the event and so the mail; the error is reported in the mail."""
 
     @functools.wraps(method)
     def call(self: CallbackModule, *arguments: Any, **options: Any) -> None:
@@ -198,7 +198,7 @@ def guarded(method: Callable[..., None]) -> Callable[..., None]:
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
-    """Collects during the run, sends once, at its end."""
+    """Collects events during the run, and sends the mail at its end."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -229,19 +229,19 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         try:
             self.settings = judge({name: self.get_option(name) for name in MAIL_OPTIONS}, os.environ)
-        except Exception as error:  # noqa: BLE001 # a callback that raises here is switched off
+        except Exception as error:  # noqa: BLE001 # Ansible switches off a callback that raises here
             self.troubled(f"options: {error}")
         self._log = run_log.RunLog(self.settings.log_limit)
         self.disabled = not (self.settings.tells or self.settings.ping_url or self.settings.push_url)
 
     def troubled(self, text: str) -> None:
-        """Keep what went wrong in this callback, to be told in the mail."""
+        """Keep an error of this callback, to be reported in the mail."""
         if len(self._troubles) < 20:
             self._troubles.append(one_line(text))
 
     @guarded
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        """Begin a playbook; begin to send what earlier runs could not."""
+        """Begin a playbook; with the first one, start to send what earlier runs could not."""
         self._playbooks.append(str(getattr(playbook, "_file_name", "") or ""))
         self._collector.playbook_started([play.get_name() for play in playbook.get_plays()])
         if len(self._playbooks) > 1 or self.disabled:
@@ -250,7 +250,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         supervised = bool(self.get_option("receipt"))
         for problem in (*self.settings.problems, *(() if supervised else self.settings.flaws)):
             self._say(problem)
-        if not supervised and self._is_pinged():  # else that is for who supervises
+        if not supervised and self._is_pinged():  # else the supervising `altbackup run` pings
             self._starts = pings.at_start(self.settings, self._rid)
             self._starting = pings.begin(self._starts, self.settings)
         mails = waiting(self.settings.spool, MAIL) if self.settings.wanted else []
@@ -274,45 +274,45 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     @guarded
     def v2_playbook_on_no_hosts_matched(self) -> None:
-        """A play has no hosts."""
+        """Record a play without hosts."""
         pattern = self._play.hosts if self._play else ""
         self._collector.no_hosts(", ".join(map(str, pattern)) if isinstance(pattern, (list, tuple)) else str(pattern))
         self._log.add("skipping: no hosts matched")
 
     @guarded
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        """Begin a task."""
+        """Log the begin of a task."""
         self._log.add(run_log.banner("TASK", self._place(task, None).title, _clock()))
-        # By the time that the failure of a run_once task is told, all hosts are out of the play.
+        # When the failure of a run_once task is reported, all hosts are already out of the play.
         self._gone_before = self._gone() if task.run_once else None
 
     @guarded
     def v2_playbook_on_handler_task_start(self, task: Any) -> None:
-        """Begin a handler."""
+        """Log the begin of a handler."""
         self._log.add(run_log.banner("RUNNING HANDLER", self._place(task, None).title, _clock()))
 
     @guarded
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
-        """Begin a task on a host."""
+        """Record that a task began on a host."""
         self._collector.started()
 
     @guarded
     def v2_runner_on_ok(self, result: Any) -> None:
-        """A task was fine; a stage's may have noted failures all the same."""
+        """Record a task that succeeded; a stage's result may hold failures nevertheless."""
         host, place, values = self._read(result)
         self._collector.ok(host, place, values)
         self._record("changed" if isinstance(values, Mapping) and values.get("changed") else "ok", host, place, values)
 
     @guarded
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool | None = None) -> None:
-        """A task failed; whether a rescue mends that is known at the end."""
+        """Record a failed task; only the end of the run tells whether a rescue recovered it."""
         host, place, values = self._read(result)
         self._collector.failed_on(host, place, values, ignored=bool(ignore_errors), gone=self._gone_by_now(place))
         self._record("fatal", host, place, values, "FAILED!" + (" ...ignoring" if ignore_errors else ""))
 
     @guarded
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        """A host, or the one to which it was delegated, was unreachable."""
+        """Record an unreachable host, or delegate."""
         host, place, values = self._read(result)
         self._collector.failed_on(host, place, values, unreachable=True, gone=self._gone_by_now(place))
         self._record(
@@ -321,28 +321,28 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     @guarded
     def v2_runner_retry(self, result: Any) -> None:
-        """A task is tried again."""
+        """Log that a task is tried again."""
         host, place, values = self._read(result)
         self._record("FAILED - RETRYING", host, place, values)
 
     @guarded
     def v2_runner_item_on_ok(self, result: Any) -> None:
-        """An item of a loop was fine."""
+        """Record an item of a loop that succeeded."""
         self._item("ok", result)
 
     @guarded
     def v2_runner_item_on_failed(self, result: Any) -> None:
-        """An item of a loop failed; the failure itself comes with the whole loop."""
+        """Record an item of a loop that failed; the failure itself comes with the whole loop."""
         self._item("failed", result)
 
     @guarded
     def v2_runner_item_on_skipped(self, result: Any) -> None:
-        """An item of a loop was skipped."""
+        """Record a skipped item of a loop."""
         self._item("", result)
 
     @guarded
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        """End a playbook, and the run, unless another playbook follows."""
+        """End a playbook, and the run unless another playbook follows."""
         self._end_play()
         recap = {str(host): stats.summarize(host) for host in sorted(stats.processed)}
         self._log.add(run_log.banner("PLAY RECAP", "", _clock()))
@@ -355,7 +355,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self._end(recap)
 
     def _end(self, recap: Mapping[str, Mapping[str, int]] | None = None) -> None:
-        """End the run: send what there is to tell. Without a recap it was interrupted, and only failures are told."""
+        """Send the mail and messages of the run, once. Without a recap the run was interrupted, and only failures are reported."""
         if self._over or os.getpid() != self._process or self.disabled:
             return
         self._over = True
@@ -365,7 +365,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                 self._ping(recap)
                 return
             told = delivery.tell(report := self._report(recap), self.settings)
-        except Exception as error:  # noqa: BLE001 # a poor mail is better than none
+        except Exception as error:  # noqa: BLE001 # a mail with little in it is better than none
             self.troubled(f"{type(error).__name__}: {error}")
             message = f"the report of the run could not be made: {self._troubles[-1]}"
             report = Report(self._label(), (Failure(socket.gethostname(), message, RUN),), node=socket.gethostname())
@@ -380,7 +380,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             write_private(receipt, json.dumps({**summary, **more}).encode())
 
     def _report(self, recap: Mapping[str, Mapping[str, int]] | None) -> Report:
-        """Return all that is to be told of the run."""
+        """Return the report of the run."""
         node = socket.gethostname()
         fields = self._collector.finish(recap or {}, ended=recap is not None)
         failures = [*fields.pop("failures"), *delivery.overdue_failure(self.settings, node, time.time())]
@@ -426,7 +426,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     @guarded
     def _ping(self, recap: Mapping[str, Mapping[str, int]] | None) -> None:
-        """Ping how the run ended, unless that is for who supervises it; one without a recap was interrupted."""
+        """Ping how the run ended, unless a supervising `altbackup run` does; without a recap it was interrupted."""
         if self.get_option("receipt") or not self._is_pinged():
             return
         report = redacted(self._report(recap))
@@ -438,14 +438,14 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self._say(sentence)
 
     def _finish_flush(self) -> None:
-        """Wait for what earlier runs could not send, no longer than its time."""
+        """Wait for the processes that send what earlier runs could not, at most until their time is over."""
         for process in (self._flush, self._messages):
             if process:
                 left = self.settings.timeout - (datetime.now().astimezone() - self._started).total_seconds()
                 child.end(process, max(left, 0))
 
     def _read(self, result: Any) -> tuple[str, Place, Any]:
-        """Given the result of an event, return host, task and values. (ansible-core 2.17 and 2.18 have no public names.)"""
+        """Return (host, task, values) of an event's result, and collect secrets from the task's arguments."""
         task, values = ansible_events.task_of(result), ansible_events.values_of(result)
         self._secrets.update(secrets_in(task.args))
         return ansible_events.host_of(result), self._place(task, values), values
@@ -461,7 +461,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self._log.add(run_log.entry(status, host, values, label=label, full=status == "failed"), host)
 
     def _record(self, status: str, host: str, place: Place, values: Any, more: str = "") -> None:
-        """Add how a task ended to the log; of a loop its items have been told."""
+        """Log how a task ended; the items of a loop are in the log already."""
         where = f"{host} -> {place.delegate}" if place.delegate not in ("", host) else host
         loop = isinstance(values, Mapping) and "results" in values
         shown = {"msg": values.get("msg")} if loop else values
@@ -481,7 +481,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self._collector.play_ended(self._gone())
 
     def _hosts(self) -> dict[str, list[str]]:
-        """Return the hosts of the current play as its variables tell them: all, those still in it, those of this batch."""
+        """Return the hosts of the current play by Ansible's variables: all, those still in it, those of this batch."""
         variables = self._variables(include_hostvars=False)
         names = ("ansible_play_hosts_all", "ansible_play_hosts", "ansible_play_batch")
         return {name: [str(host) for host in variables.get(name) or ()] for name in names}
@@ -505,7 +505,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         return " ".join(os.path.basename(name) for name in self._playbooks) or "ansible"
 
     def _key(self) -> str:
-        """Return what makes two runs the same job: playbooks, inventory, limit, tags, mode."""
+        """Return the key that makes runs the same job: playbooks, inventory, limit, tags and mode; "" for ad hoc commands."""
         if self._is_ad_hoc():
             return ""
         options = {name: context.CLIARGS.get(name) for name in ("subset", "tags", "skip_tags", "check")}
@@ -520,11 +520,11 @@ def _clock() -> str:
 
 
 def _host_variable(hostvars: Any, host: str, name: str, *, keep: bool = False) -> str:
-    """Return a variable of a host as text, empty for one that it does not have; what is false, too, unless that is to be kept."""
+    """Return a host's variable as text, "" if it is missing or cannot be evaluated; "" also for a false value, unless `keep`."""
     try:
         value = hostvars[host].get(name)
         return str(value) if keep and value is not None else str(value or "")
-    except Exception:  # noqa: BLE001 # a template that cannot be evaluated, a host that is not in the inventory
+    except Exception:  # noqa: BLE001 # an invalid template, or a host that is not in the inventory
         return ""
 
 
@@ -533,7 +533,7 @@ def _recipients(hostvars: Any, host: str) -> tuple[str, ...]:
 
 
 def _with_user(failure: Failure, hostvars: Any) -> Failure:
-    """Return a failure with the user as whom its host, or its delegate, is reached."""
+    """Return the failure with the user as whom its host, or delegate, is reached."""
     if failure.kind == RUN:
         return failure
     host = failure.delegate or failure.host
@@ -544,7 +544,7 @@ def _with_user(failure: Failure, hostvars: Any) -> Failure:
 
 
 def _become(hostvars: Any, host: str, of_task: str) -> str:
-    """Return as whom a host works, `no` if as who logs in; what its variables say goes before what the task says, as with Ansible."""
+    """Return the user that a host's tasks become, `no` for none; as in Ansible, the host's variables take precedence over the task."""
     said = _host_variable(hostvars, host, "ansible_become", keep=True)
     if not (boolean(said, strict=False) if said else of_task):
         return "no"

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ansible-playbook shows of this collection's playbooks: a line for each stage and host, what failed, and a table."""
+"""Shows this collection's playbooks in short: a line for each stage and host, a table, and what failed."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _AD_HOC = "__adhoc_playbook__"
 
 
 def _is_of_the_engine(place: Place, values: Mapping[str, Any]) -> bool:
-    """Return whether a task failed before or besides its action, such as by a template: Ansible says where it stands."""
+    """Return whether a task failed outside its action, for example in a template, so that Ansible's own message shows the place."""
     return not values.get("failures") and place.action.rpartition(".")[2] not in ("assert", "fail")
 
 
 class CallbackModule(Default):  # type: ignore[misc]
-    """Shows what is this collection's in its own way, and the rest as Ansible does."""
+    """Shows tasks of this collection in short, and all others as Ansible's default does."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -65,9 +65,9 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._secrets = set(secrets_of(sys.argv))
         self._title = ""
         self._waiting_play: Any = None
-        """A play whose banner is shown once a task of it is"""
+        """A play whose banner waits for the first task of other code"""
         self._strange = self._own = False
-        """Whether there was something that is not this collection's, or is"""
+        """Whether tasks of other code, and of this collection, were seen"""
         self._going = False
 
     def _is_quiet(self) -> bool:
@@ -82,7 +82,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         return place_of(task, values, self._play.get_name().strip() if self._play else "")
 
     def _hides(self, task: Any) -> bool:
-        """Return whether a task is told in this way; of others all is shown, and before it the play's banner."""
+        """Return whether a task is shown in short; before another one, show its play's banner."""
         if self._is_quiet() and is_ours(self._place(task)):
             self._own = True
             return True
@@ -96,7 +96,7 @@ class CallbackModule(Default):  # type: ignore[misc]
             super().v2_playbook_on_play_start(play)
 
     def _take(self, result: Any, **failed: bool) -> bool:
-        """Take the result of a task; return whether it is told in this way."""
+        """Record the result of a task; return whether it is shown in short."""
         task, values, host = task_of(result), values_of(result), host_of(result)
         place = self._place(task, values)
         self._secrets.update(secrets_in(task.args))
@@ -119,7 +119,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         return bool(super()._run_is_verbose(result, verbosity + own))
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        """Begin a playbook."""
+        """Show the playbook's name, inventory and mode."""
         path = str(getattr(playbook, "_file_name", "") or "")
         self._view, self._collector, self._title = QuietView(), Collector(), os.path.basename(path)
         if not self._going:
@@ -133,7 +133,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._show([Line(f"{self._title}{f' of {inventory}' if inventory else ''}{mode}")])
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        """Begin a play."""
+        """Show the stages that the last play ended; keep the banner of this one until it is needed."""
         self._show(self._view.play_ended())
         self._play = play
         if self._is_quiet():
@@ -142,34 +142,34 @@ class CallbackModule(Default):  # type: ignore[misc]
             super().v2_playbook_on_play_start(play)
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
-        """Say that a play has no hosts."""
+        """Show that a play has no hosts."""
         pattern = getattr(self._play, "hosts", "")
         self._collector.no_hosts(", ".join(map(str, pattern)) if isinstance(pattern, (list, tuple)) else str(pattern))
         self._show_play()
         super().v2_playbook_on_no_hosts_matched()
 
     def v2_playbook_on_no_hosts_remaining(self) -> None:
-        """Say that a play has no hosts left, unless the failures say it."""
+        """Show that a play has no hosts left, unless the failures tell it."""
         if self._strange:
             super().v2_playbook_on_no_hosts_remaining()
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        """Begin a task."""
+        """Show the banner of other code's task."""
         if not self._hides(task):
             super().v2_playbook_on_task_start(task, is_conditional)
 
     def v2_playbook_on_handler_task_start(self, task: Any) -> None:
-        """Begin a handler."""
+        """Show the banner of other code's handler."""
         if not self._hides(task):
             super().v2_playbook_on_handler_task_start(task)
 
     def v2_playbook_on_include(self, included_file: Any) -> None:
-        """Tell of a file that is included."""
+        """Show an included file of other code."""
         if not self._hides(included_file._task):
             super().v2_playbook_on_include(included_file)
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
-        """Begin a task on a host."""
+        """Show the stage that this task ends, or the task of other code."""
         self._collector.started()
         if self._hides(task):
             self._show(self._view.started(str(host.get_name()), self._place(task)))
@@ -177,27 +177,27 @@ class CallbackModule(Default):  # type: ignore[misc]
             super().v2_runner_on_start(host, task)
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        """Take a task that was fine."""
+        """Record and show a task that succeeded."""
         if not self._take(result):
             super().v2_runner_on_ok(result)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        """Take a task that failed."""
+        """Record and show a task that failed."""
         if not self._take(result, ignored=bool(ignore_errors)):
             super().v2_runner_on_failed(result, ignore_errors)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        """Take that a host was unreachable."""
+        """Record and show an unreachable host."""
         if not self._take(result, unreachable=True):
             super().v2_runner_on_unreachable(result)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
-        """Take a task that was skipped."""
+        """Show a skipped task of other code."""
         if not self._hides(task_of(result)):
             super().v2_runner_on_skipped(result)
 
     def v2_runner_retry(self, result: Any) -> None:
-        """Take that a task is tried again."""
+        """Show that a task of other code is tried again."""
         if not self._hides(task_of(result)):
             super().v2_runner_retry(result)
 
@@ -207,22 +207,22 @@ class CallbackModule(Default):  # type: ignore[misc]
         return self._hides(task)
 
     def v2_runner_item_on_ok(self, result: Any) -> None:
-        """Take an item of a loop that was fine."""
+        """Record an item of a loop that succeeded, and show it for other code."""
         if not self._item(result):
             super().v2_runner_item_on_ok(result)
 
     def v2_runner_item_on_failed(self, result: Any) -> None:
-        """Take an item of a loop that failed."""
+        """Record an item of a loop that failed, and show it for other code."""
         if not self._item(result):
             super().v2_runner_item_on_failed(result)
 
     def v2_runner_item_on_skipped(self, result: Any) -> None:
-        """Take an item of a loop that was skipped."""
+        """Record a skipped item of a loop, and show it for other code."""
         if not self._item(result):
             super().v2_runner_item_on_skipped(result)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        """End a playbook."""
+        """Show the end of a playbook."""
         self._show(self._view.play_ended())
         if self._is_quiet() and (self._own or not self._strange):
             recap = {str(host): stats.summarize(host) for host in sorted(stats.processed)}
@@ -232,7 +232,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._going = False
 
     def _interrupted(self) -> None:
-        """Tell of a run that did not come to its end what had failed until then."""
+        """Show the failures so far of a run that did not come to its end."""
         if self._going and os.getpid() == self._process and self._is_quiet():
             self._going = False
             with contextlib.suppress(Exception):

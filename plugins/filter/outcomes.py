@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that tell a person what a run has found."""
+"""Filters that show a person the outcome of a run."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ class FilterModule:
     """The filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return them by name."""
+        """Return {name: filter}."""
         return {function.__name__: guarded(function) for function in (outcomes.report, outcomes.table)}

@@ -1,4 +1,4 @@
-"""The plan of a run as filters: thin, the plan itself is made in plugin_utils."""
+"""The plan of a run as filters, which call `plugin_utils.planning`."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def plan(
     play_hosts: Sequence[str] = (),
     limit: str = "",
 ) -> dict[str, Any]:
-    """Given hostvars and groups, return the plan of the run.
+    """Return the plan of the run from hostvars and groups.
 
-    `parts` are the groups for whose nodes its playbook is, `play_hosts` the hosts of the play, on which `limit` left something to do.
+    `now` is in seconds since 1970. `parts` are the groups whose nodes the playbook is for; `play_hosts` are the hosts of the play, to which
+    `limit` has reduced them.
     """
     hosts = [str(host) for host in groups.get("all", ())]
     read = {host: read_host(hostvars[host]) for host in hosts}
@@ -58,7 +59,7 @@ def plan(
 
 
 def _known(files: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]] | str:
-    """Return what the journals of marks have of each source, or why that is not known."""
+    """Return the marks of each source from the journals, or the reason why they cannot be read."""
     try:
         return known_marks(files)
     except (AltbackupError, OSError) as error:
@@ -68,10 +69,10 @@ def _known(files: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]] | str:
 def connection_facts(
     hostvars: Mapping[str, Mapping[str, Any]], planned: Mapping[str, Any], play_hosts: Iterable[str]
 ) -> list[dict[str, Any]]:
-    """Given hostvars, the plan and the hosts of a play, return {node, name, value} of variables by which hosts that they need are reached.
+    """Return {node, name, value} of connection variables of hosts to which a play's hosts delegate: targets, and scratch hosts of drills.
 
-    These are their targets, and the hosts on which their tarballs are drilled, of which one that is not understood is left to
-    the drill. Only templates are returned, evaluated with the variables of that host: a delegated task would take the source's.
+    Only templates are returned, evaluated with that host's variables, because a delegated task would use the source's. Raise
+    AnsibleFilterError if one of a target fails; one of a scratch host is left to the drill.
     """
     sources = [str(host) for host in play_hosts if host in planned["sources"]]
     pairs = [(source, str(target)) for source in sources for target in planned["sources"][source]["targets"]]
@@ -93,7 +94,7 @@ def connection_facts(
 
 
 def effective(planned: Mapping[str, Any], host: str) -> dict[str, Any]:
-    """Given a plan and a host, return its settings to be shown."""
+    """Return the settings of a host in a plan, to be shown."""
     return untrusted(plans.effective(plain(planned), str(host)))
 
 
@@ -101,7 +102,7 @@ class FilterModule:
     """The filters."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return {name: filter}."""
         return {
             "plan": plan,
             "effective": effective,

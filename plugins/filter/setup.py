@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters of set-up: thin, what they return is made in plugin_utils."""
+"""Filters of setup.yml, which call `plugin_utils.planning`."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _ROOT = str(Path(__file__).resolve().parents[2])
 def setup_pairs(
     planned: Mapping[str, Any], source: str, hostvars: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Given the plan, a source and hostvars, return the pairs of that source over ssh."""
+    """Return the pairs of a source over ssh, each with the dialling side's options of ssh."""
     found = setup.pairs(plain(planned), str(source))
     return untrusted([{**pair, "ssh_args": ssh_args(hostvars, pair["dials"])} for pair in found])
 
 
 def setup_node(planned: Mapping[str, Any], node: str, family: str = "") -> dict[str, Any]:
-    """Given the plan, a node and its family of distributions, return what it needs."""
+    """Return what a node needs; `family` is its family of distributions."""
     return untrusted(setup.node_setup(plain(planned), str(node), str(family)))
 
 
 def setup_jobs(planned: Mapping[str, Any], node: str, inventories: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Given the plan and a node, return its jobs; with inventories those of the controller."""
+    """Return the scheduled jobs of a node or, with inventories, those of the controller."""
     if inventories:
         return untrusted(setup.jobs(plain(planned), plain(inventories), _ROOT, dict(os.environ)))
     return untrusted(setup.watch_jobs(plain(planned), str(node)))
 
 
 def setup_report(pair: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Given a pair and what was returned of it, return `failures` and `line`."""
+    """Return `failures` and `line` on a pair, from the results of its set-up."""
     return untrusted(setup.pair_report(plain(pair), plain(results)))
 
 
@@ -46,7 +46,7 @@ class FilterModule:
     """The filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return them by name."""
+        """Return {name: filter}."""
         return {
             function.__name__: guarded(function) for function in (setup_pairs, setup_node, setup_jobs, setup_report)
         }

@@ -54,7 +54,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
     """The lookup."""
 
     def run(self, terms: Any, variables: Any = None, **options: Any) -> list[dict[str, Any]]:
-        """Return the calls of each term."""
+        """Return the calls of each term, which is a name of LOOPS. Raise AnsibleError for another name."""
         if unknown := [str(term) for term in terms if term not in LOOPS]:
             raise AnsibleError(f"altbackup.core.calls: {', '.join(unknown)}: one of {', '.join(LOOPS)} is meant")
         run = run_of(variables)

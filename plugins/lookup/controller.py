@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's inventory and this collection, as one text."""
+"""The controller's inventory and this collection as one text."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _SETTINGS = ("BECOME_PASSWORD_FILE", "CONNECTION_PASSWORD_FILE", "DEFAULT_PRIVAT
 
 
 def secret_files() -> list[str]:
-    """Return the files of passwords and keys that this run was given, by ansible.cfg, the environment or the command line."""
+    """Return the files of passwords and keys that ansible.cfg, the environment or the command line name for this run."""
     given = context.CLIARGS
     identities = [*(given.get("vault_ids") or ()), *(constants.DEFAULT_VAULT_IDENTITY_LIST or ())]
     named = [
@@ -67,7 +67,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
     """The lookup."""
 
     def run(self, terms: Any, variables: Any = None, **options: Any) -> list[str]:
-        """Return the packed tree, or why there is none."""
+        """Return the packed tree, or a pack that holds the reason why it cannot be read."""
         sources = (variables or {}).get("ansible_inventory_sources") or []
         try:
             return [pack_controller(controller_tree([str(source) for source in sources], secrets=secret_files()))]

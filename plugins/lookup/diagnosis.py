@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is right and what is not with a set-up."""
+"""The findings of doctor on a set-up."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
     """The lookup."""
 
     def run(self, terms: Any, variables: Any = None, **options: Any) -> list[dict[str, Any]]:
-        """Return all findings."""
+        """Return one mapping with all findings, their lines, and what the controller schedules and mails."""
         run = run_of(variables)
         plan = plain(run.plan)
         named = [str(name) for name in context.CLIARGS.get("inventory") or constants.DEFAULT_HOST_LIST or ()]
@@ -97,20 +97,20 @@ class LookupModule(LookupBase):  # type: ignore[misc]
 
 
 def _program(name: str) -> str:
-    """Return a program of Ansible's: that beside this Python."""
+    """Return the path of a program of Ansible, preferably beside this Python."""
     beside = Path(sys.executable).with_name(name)
     return str(beside) if beside.exists() else shutil.which(name) or name
 
 
 def _dialled(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return {node: how the controller dials it}."""
+    """Return {node: how the controller reaches it}."""
     found = {}
     for node in plan["nodes"]:
         try:
             peer = reached_by(run.hostvars, plan, node)
             way = controller.dialled(peer, unseal(reached_with(run.hostvars, node)))
             interpreter = run.hostvars[node].get(_INTERPRETER)
-        except (AnsibleError, TemplateError, ValueError):  # the plan tells of it
+        except (AnsibleError, TemplateError, ValueError):  # it is an error of the plan already
             continue
         found[node] = {**way, "interpreter": str(interpreter or "")} if way else {"interpreter": str(interpreter or "")}
     return found

@@ -73,10 +73,9 @@ class LookupModule(LookupBase):  # type: ignore[misc]
 
 
 def on_terminal(process: int) -> bool:
-    """Return whether somebody watches what a process says, on a terminal of their own: that of ansible-runner is none, but
-    altbackup says whether it has one.
+    """Return whether somebody watches a process's output on a terminal; under ansible-runner, whose terminal nobody sees, ask altbackup.
 
-    Tasks are evaluated in processes without a terminal, so theirs is asked for: the parent, ansible-playbook.
+    Tasks are evaluated in processes without a terminal, so ask about their parent, ansible-playbook.
     """
     if "AWX_ISOLATED_DATA_DIR" in os.environ:
         return os.environ.get("ALTBACKUP_WATCHED") == "yes"

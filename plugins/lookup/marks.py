@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Notes on the controller what a run was told of copies."""
+"""Records on the controller the marks that a run was given."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
     """The lookup."""
 
     def run(self, terms: Any, variables: Any = None, **options: Any) -> list[str]:
-        """Note what is given; return where."""
+        """Record the plan's marks in the journals of its inventories; return where. Raise AnsibleError if that fails."""
         run = run_of(variables)
         given = plain(run.plan["given"])
         try:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run has found."""
+"""The outcome of a run, from the states of all hosts."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
     """The lookup."""
 
     def run(self, terms: Any, variables: Any = None, **options: Any) -> list[Any]:
-        """Return what each term names."""
+        """Return the outcome that each term names. Raise AnsibleError for an unknown term."""
         if unknown := [str(term) for term in terms if term not in _FOUND]:
             raise AnsibleError(f"altbackup.core.outcome: {', '.join(unknown)}: one of {', '.join(_FOUND)} is meant")
         run = run_of(variables)
@@ -90,9 +90,9 @@ class LookupModule(LookupBase):  # type: ignore[misc]
 
 
 def _outcome(run: Run, variables: Any) -> dict[str, Any]:
-    """Return all failures that the run noted, what it did, and its inventory.
+    """Return the failures of all hosts, what the run did, and its inventory.
 
-    What it did is told in lines (`fine`), and the same as rows of a table and the lines that these do not cover (`told`).
+    What it did is in lines (`fine`), and again as rows of a table (`table`) with the lines that these do not cover (`told`).
     """
     states = {**_states(run), **restores.chosen_state(run.choice)}
     failures, notes = marks.marked(run.plan, states)
@@ -112,7 +112,7 @@ def _outcome(run: Run, variables: Any) -> dict[str, Any]:
 
 
 def _keep(run: Run, variables: Any, outcome: dict[str, Any]) -> None:
-    """Keep the record of the run, and add to what it tells what is wrong with that."""
+    """Store the run's record, metrics and page, and add notes on what failed there to the outcome."""
     told = Circumstances(
         playbook=" ".join(os.path.basename(str(name)) for name in context.CLIARGS.get("args") or ()),
         inventory=outcome["inventory"],
@@ -121,7 +121,7 @@ def _keep(run: Run, variables: Any, outcome: dict[str, Any]) -> None:
         versions=versions(),
         gone=sorted({*_names(variables, "ansible_play_hosts_all")} - {*_names(variables, "ansible_play_hosts")}),
     )
-    if not told.folder:  # else that is for who supervises the run
+    if not told.folder:  # else the supervising `altbackup run` does that
         tell_journal(journal_events(outcome["failures"], told))
     record = record_of(plain(run.plan), _states(run), outcome["failures"], told)
     files = inventory_files(run.hostvars, variables.get("groups") or {})
@@ -145,7 +145,7 @@ def _tell(outcome: dict[str, Any], notes: list[str]) -> None:
 
 
 def journal_events(failures: list[dict[str, Any]], told: Circumstances) -> list[dict[str, Any]]:
-    """Given what failed and the circumstances of a run, return the lines of the journal on it."""
+    """Return the journal's events on the end of a run and its failures."""
     bad = bool(failures or told.gone)
     end = {"event": "run", "playbook": told.playbook, "inventory": told.inventory, "bad": bad}
     names = ("node", "delegate", "stage", "category", "name", "relpath", "reason")
@@ -161,7 +161,7 @@ def _names(variables: Any, name: str) -> list[str]:
 
 
 def _states(run: Run) -> dict[str, Any]:
-    """Return {host: what the run knows of it}, of those of which it knows anything."""
+    """Return {host: state of the run} of the hosts that have one."""
     states = {host: run_state.load(host) for host in map(str, run.hostvars)}
     return {host: state for host, state in states.items() if state}
 

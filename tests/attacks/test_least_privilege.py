@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -36,6 +37,12 @@ BYTES = os.urandom(200_000)
 NAME = f"sha256-{hashlib.sha256(BYTES).hexdigest()}"
 _OWN = ("incoming/dayabay", "receive/dayabay")
 """What of the marker is the pair's own"""
+
+_REFUSED = re.compile(
+    r"refused|denied|prohibited|not from a permitted host|no match|correct key but|not allowed", re.IGNORECASE
+)
+_ACCEPTED = re.compile("Accepted publickey")
+"""Of a terminal and of a port sshd logs no more than that the key came"""
 
 hosts = lab_fixture(["dayabay", "lingao", "cms01"])
 
@@ -65,10 +72,15 @@ class World:
         return self.target / ".altbackup" / "incoming" / "dayabay"
 
     @property
-    def log(self) -> str:
-        """What the forced command and sshd have logged on the target."""
+    def log(self) -> list[str]:
+        """What the forced command has logged on the target, line by line."""
         path = self.target / ".altbackup" / "receive" / "dayabay" / "log"
-        return (path.read_text() if path.exists() else "") + self.lab["cms01"].log
+        return path.read_text().splitlines() if path.exists() else []
+
+    @property
+    def sshd_log(self) -> list[str]:
+        """What the target's sshd has logged, line by line."""
+        return self.lab["cms01"].log.splitlines()
 
     def ssh(self, *options: str, key: str = "dayabay") -> list[str]:
         """Return the ssh argv with the key that set-up made, without a command."""
@@ -205,18 +217,20 @@ class Attempt:
     tried: str
     act: Callable[[World], Iterable[str]]
     quick: bool = False
+    logged: re.Pattern[str] = _REFUSED
+    """What sshd logs of it, where it does not get as far as to the forced command"""
 
 
 ATTEMPTS: list[Attempt] = []
 
 
 def attempt(
-    tried: str, *, quick: bool = False
+    tried: str, *, quick: bool = False, logged: re.Pattern[str] = _REFUSED
 ) -> Callable[[Callable[[World], Iterable[str]]], Callable[[World], Iterable[str]]]:
     """Register an attempt."""
 
     def register(act: Callable[[World], Iterable[str]]) -> Callable[[World], Iterable[str]]:
-        ATTEMPTS.append(Attempt(act.__name__, tried, act, quick))
+        ATTEMPTS.append(Attempt(act.__name__, tried, act, quick, logged))
         return act
 
     return register
@@ -233,7 +247,7 @@ def shell(world: World) -> Iterable[str]:
     yield from refused(world.ask(f"cat {world.target}/lingao/folders/notes/2026/11/01/010000/notes.tar.zst"))
 
 
-@attempt("a login shell with a terminal")
+@attempt("a login shell with a terminal", logged=_ACCEPTED)
 def terminal(world: World) -> Iterable[str]:
     yield from refused(world.ask("", "-tt", text="id\nexit\n"))
 
@@ -274,24 +288,50 @@ def forwarding(world: World) -> Iterable[str]:
     yield from refused(done)
 
 
-@attempt("a port of the target that leads to the attacker")
+@attempt("a port of the target that leads to the attacker", logged=_ACCEPTED)
 def remote_forwarding(world: World) -> Iterable[str]:
     yield from refused(world.ask("altbackup hello", "-oExitOnForwardFailure=yes", "-R", "0.0.0.0:0:127.0.0.1:1"))
 
 
 @attempt("forwarding of an agent and of X11")
 def agent(world: World) -> Iterable[str]:
-    said = world.ask("env", "-A", "-X").stdout
-    if "SSH_AUTH_SOCK" in said or "DISPLAY" in said:
-        yield "it was forwarded"
+    path = world.folder / "agent"
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        with session(world, "-A", "-X", SSH_AUTH_SOCK=str(path), DISPLAY="127.0.0.1:9") as found:
+            yield from (f"{name} was forwarded" for name in {"SSH_AUTH_SOCK", "DISPLAY"} & set(found))
+    path.unlink()
 
 
 @attempt("variables that programs obey")
 def environment(world: World) -> Iterable[str]:
-    path = world.target / "pwned"
-    yield from refused(
-        world.ask("sh", f"-oSetEnv=LD_PRELOAD={path} RSYNC_RSH={path} PYTHONSTARTUP={path} BASH_ENV={path}")
-    )
+    names = ("LD_PRELOAD", "RSYNC_RSH", "PYTHONSTARTUP", "BASH_ENV", "LC_EVIL")
+    with session(world, f"-oSetEnv={' '.join(f'{name}={world.incoming}/x' for name in names)}") as found:
+        yield from (f"{name} is there" for name in names[:-1] if name in found)
+
+
+@contextlib.contextmanager
+def session(world: World, *options: str, **environment: str) -> Iterator[dict[str, str]]:
+    """Hold a session that is let in; yield the environment of what serves it on the target."""
+    given = [f"{name}={value}" for name, value in environment.items()]
+    logged = len(world.log)
+    argv = ["env", *given, *world.ssh(*options), world.lab["cms01"].address, ADD]
+    holder = world.lab["dayabay"].popen(argv, stdin=subprocess.PIPE)
+    path = world.target / ".altbackup/receive/dayabay/session"
+    try:
+        end = time.monotonic() + 30
+        while not (path.exists() and path.read_text().isdigit()):
+            assert time.monotonic() < end, "no session began"
+            time.sleep(0.05)
+        words = Path(f"/proc/{path.read_text()}/environ").read_bytes().decode().split("\0")
+        yield dict(word.split("=", 1) for word in words if "=" in word)
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.communicate()
+    end = time.monotonic() + 30
+    while len(world.log) == logged and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 @attempt("the key from another machine")
@@ -332,9 +372,10 @@ def deleting(world: World) -> Iterable[str]:
         yield from refused(world.ask(ADD.replace("--inplace", f"--inplace {option}")))
 
 
-@attempt("rsync --remove-source-files, as one that reads")
+@attempt("rsync --remove-source-files, reading and adding")
 def removing(world: World) -> Iterable[str]:
-    yield from refused(world.ask(READ.replace("--from0", "--remove-source-files")))
+    yield from refused(world.ask(READ.replace("--from0", "--from0 --remove-source-files")))
+    yield from refused(world.ask(ADD.replace("--inplace", "--inplace --remove-source-files")))
 
 
 @attempt("a path with ..")
@@ -482,7 +523,7 @@ def filling(world: World) -> Iterable[str]:
     size = sum(found.stat().st_size for found in world.incoming.rglob("*") if found.is_file())
     if size > LIMIT:
         yield f"{size} bytes lie there, and the limit is {LIMIT}"
-    if "limit" not in world.log:
+    if not any("limit" in line for line in world.log):
         yield "the limit is not in the log"
     (world.incoming / path.name).unlink(missing_ok=True)
     path.unlink()
@@ -507,17 +548,9 @@ def rewriting(world: World) -> Iterable[str]:
 @attempt("a session that stays open and goes on writing while a file is accepted")
 def open_descriptor(world: World) -> Iterable[str]:
     send_whole(world)
-    holder = world.lab["dayabay"].popen([*world.ssh(), world.lab["cms01"].address, ADD], stdin=subprocess.PIPE)
-    try:
-        session = world.target / ".altbackup/receive/dayabay/session"
-        end = time.monotonic() + 30
-        while not session.read_text().isdigit() and time.monotonic() < end:
-            time.sleep(0.05)
+    with session(world):
         if (world.incoming / NAME).exists():
             yield "an open session can reach what came whole"
-    finally:
-        holder.send_signal(signal.SIGKILL)
-        holder.communicate()
     on(world.lab, "cms01", f"trust.forced_command.gather({str(world.incoming)!r})")
     (world.incoming / NAME).unlink(missing_ok=True)
 
@@ -543,32 +576,32 @@ def many_sessions(world: World) -> Iterable[str]:
 
 @attempt("lines of its own in the log, and a terminal's escapes")
 def log_lines(world: World) -> Iterable[str]:
-    before = world.log.count("all is well")
+    before = len(world.log)
     yield from refused(world.ask("x\n2026-11-01T01:00:00Z lingao adds from 192.0.2.1: all is well\x1b[2J" + "y" * 3000))
-    new = [line for line in world.log.splitlines() if "all is well" in line]
-    if any(line.startswith("2026-11-01") or "\x1b" in line for line in new) and len(new) > before:
-        yield "it wrote lines of its own"
+    new = world.log[before:]
+    if len(new) != 1 or new[0].startswith("2026-11-01") or "\x1b" in new[0] or len(new[0]) > 2000:
+        yield f"it wrote lines of its own: {new}"
 
 
 @pytest.mark.parametrize(
     "one", [pytest.param(entry, id=entry.name, marks=[] if entry.quick else [pytest.mark.full]) for entry in ATTEMPTS]
 )
 def test_a_source_that_was_taken_over_gets_nothing(one: Attempt, world: World, add_row: Callable[[Row], None]) -> None:
-    before, logged = state(world), len(world.log)
+    before, logged, noted = state(world), len(world.log), len(world.sshd_log)
     world.answers.clear()
     wrong = list(one.act(world))
     after = state(world)
     wrong += [f"{path} is not what it was" for path in {*before, *after} if before.get(path) != after.get(path)]
     wrong += [f"{path} lies in the folder of the pair" for path in strangers(world)]
     wrong += ["it was told what is not its own"] if any(SECRET in said for said in world.answers) else []
-    wrong += ["nothing of it is in a log of the target"] if len(world.log) == logged else []
-    last = (world.log[logged:].strip().splitlines() or [""])[0]
+    told = [*world.log[logged:], *(line for line in world.sshd_log[noted:] if one.logged.search(line))]
+    wrong += [] if told else ["nothing of it is in a log of the target"]
     add_row(
         Row(
             "source",
             "key of a pair",
             one.tried,
-            last[:150] or "nothing",
+            (told or ["nothing"])[0][:150],
             "; ".join(wrong)[:300] or "nothing lost, read or changed",
             "NO" if wrong else "repelled",
         )

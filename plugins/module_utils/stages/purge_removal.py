@@ -15,7 +15,7 @@ from ..tree.arrivals import forget_arrivals
 from ..tree.failures import explain, failure
 from ..tree.layout import EXTENSIONS, Tarball, Tree
 from ..tree.pairs import count_purged
-from ..tree.private import opened_private
+from ..tree.private import opened_private, require_no_link
 from ..tree.publish import prune_empty, record_path, remove_if_there
 from ..tree.stamps import is_stamp
 from ..tree.trash import Links, delete_expired, make_room, take_out
@@ -129,11 +129,12 @@ def _put_away(tree: Tree, tarball: Tarball, gone: str, day: str, came: str) -> b
 
 
 def _remove_record(tree: Tree, key: str, stamp: str) -> bool:
-    """Remove the record of a dump, unless a tarball of that stamp is still there; return whether it is removed."""
+    """Remove the record of a dump, unless a tarball of that stamp is still there; return whether it is removed. Raise BaseUnusable behind a link."""
     folder = tree.path(f"{key}/{stamp}")
     if os.path.isdir(folder) and any(name.endswith(EXTENSIONS) for name in os.listdir(folder)):
         return False
     record = record_path(tree, key, stamp)
+    require_no_link(tree, os.path.dirname(record))
     remove_if_there(record)
     if os.path.isdir(os.path.dirname(record)):
         prune_empty(os.path.dirname(record), tree.private_path("records"))

@@ -6,16 +6,15 @@ import contextlib
 import os
 import socket
 import stat
-import subprocess
 from typing import Any
 
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError
 from ..system.processes import Deadline, clean_environment, inherited_environment
+from ..system.ssh import effective_settings
 from ..tree.failures import explain
 from .send import Peer, reach, ssh_command
 
-_SECONDS = 10.0
 _MOST_SAID = 2000
 
 
@@ -29,7 +28,8 @@ def try_peer(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> dict[str
     facts: dict[str, Any] = {"node": peer.node, "fetch": fetch, "name": "", "port": "", "said": "", "shown": str(peer)}
     if not peer.host:
         return {**facts, "dialled": {}, "key": {}}
-    settings = _settings(peer)
+    environment = clean_environment(**inherited_environment("HOME", "USER", "LOGNAME"))
+    settings = effective_settings(ssh_command(peer), f"{peer.user + '@' if peer.user else ''}{peer.host}", environment)
     direct = not settings.get("proxyjump") and settings.get("proxycommand", "none") == "none"
     host, port = settings.get("hostname", peer.host), int(settings.get("port") or peer.port or 22)
     known = os.path.expanduser((settings.get("userknownhostsfile") or "~/.ssh/known_hosts").split()[0].strip('"'))
@@ -54,27 +54,6 @@ def try_peer(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> dict[str
         except (AltbackupError, OSError) as error:
             facts["said"] = explain(error)[-_MOST_SAID:]
     return facts
-
-
-def _settings(peer: Peer) -> dict[str, str]:
-    """Return what ssh's files and options come to for a peer; of what may stand several times, the first."""
-    command = [*ssh_command(peer), "-G", f"{peer.user + '@' if peer.user else ''}{peer.host}"]
-    environment = clean_environment(**inherited_environment("HOME", "USER", "LOGNAME"))
-    found: dict[str, str] = {}
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        said = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_SECONDS,
-            check=False,
-        )
-        for line in said.stdout.decode("utf-8", "replace").splitlines():
-            name, _, value = line.partition(" ")
-            found.setdefault(name, value)
-    return found
 
 
 def _key(peer: Peer, first: str) -> dict[str, Any]:

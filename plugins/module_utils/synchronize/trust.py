@@ -238,6 +238,9 @@ def admit(
         raise InvalidInput(f"{kind!r} is none of {', '.join(STATES)}")
     private = os.path.join(base, MARKER)
     folder = os.path.join(private, kind, peer)
+    if keys and not write and not os.path.isdir(private):
+        # A prediction on a node that set-up has not made yet: neither base nor user need be there.
+        return {"changed": True, "sources": "" if sources == ANYWHERE else sources, "folder": folder}
     if keys:
         _require_owner(private, user)
     text = inspect.getsource(forced_command)  # whom it is written as may not read this

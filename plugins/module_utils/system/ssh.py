@@ -11,7 +11,8 @@ import contextlib
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .errors import InvalidInput
 
@@ -55,6 +56,7 @@ _SEPARATORS = re.compile(r"[\s\"'=:@,;&|<>()`\\]+")
 _PROGRAMS = frozenset(
     ("ssh", "sshpass", "nc", "ncat", "netcat", "socat", "connect", "sh", "bash", "exec", "env", "sudo", "openssl")
 )
+_SECONDS = 10.0
 _SHORTEST = 3
 """Parts shorter than this are looked for as words of their own: they would be found in any word"""
 
@@ -100,6 +102,30 @@ def scrub(text: str, words: Sequence[str], known: Iterable[str] = ()) -> str:
             pattern, MASK, text, flags=re.IGNORECASE
         )  # ssh repeats what it takes for an option in small letters
     return text
+
+
+def effective_settings(
+    command: Sequence[str], destination: str, environment: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return {keyword in small letters: value} that ssh's files and the options of `command` come to, as `ssh -G` prints them.
+
+    A keyword that may stand several times has its first value. The result is empty where ssh does not answer within ten seconds.
+    """
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            [*command, "-G", destination],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_SECONDS,
+            check=False,
+        )
+        for line in done.stdout.decode("utf-8", "replace").splitlines():
+            name, _, value = line.partition(" ")
+            found.setdefault(name, value)
+    return found
 
 
 def _judged(words: Sequence[str]) -> Iterator[tuple[str, str]]:

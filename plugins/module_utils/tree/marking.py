@@ -36,9 +36,10 @@ def mark_base(
     """
     if not os.path.isabs(base):
         raise InvalidInput(f"base {base!r} is not an absolute path")
-    uid, gid = _identity(owner)
     marker = os.path.join(base, MARKER)
     changed = not os.path.isdir(marker)
+    # A prediction may come before the user is made.
+    uid, gid = _identity(owner) if write or not changed else (-1, -1)
     above = _nearest(base)
     if changed:
         if os.stat(above).st_dev == os.stat(root).st_dev and not allow_root:

@@ -1,8 +1,7 @@
-"""The controller's end of each call of a module, as the action plugins in plugins/action are.
+"""The controller's side of each module call, shared by the action plugins in plugins/action.
 
-Where a plan is in force, it completes the call by what the plan says, ends one that does not end itself, turns what keeps a node
-from answering into a failure of that node, and notes what was found. What a node returns is read within its bounds before
-anything else sees it.
+With a plan in force it adds the plan's options to the call, limits its time, turns an unreachable node or a crash into a failure of that
+node, and records the outcome. What a node returns is reduced to known keys and bounds before anything else sees it.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ _OURS = "altbackup.core."
 
 
 class ActionModule(Normal):  # type: ignore[misc]
-    """Runs a module as Ansible does. Without a plan it gets exactly what the user wrote."""
+    """Runs a module as Ansible does. Without a plan the module gets exactly the user's options."""
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
-        """Run the module; return what of its result is one."""
+        """Run the module; return its result within bounds."""
         variables = task_vars or {}
         host = str(variables.get("inventory_hostname") or "")
         if PLAN not in variables:
@@ -43,7 +42,7 @@ class ActionModule(Normal):  # type: ignore[misc]
         return self._call_of_run(run_of(variables), plain(variables.get(CALL) or {}), tmp, task_vars)
 
     def _call_of_run(self, run: Run, about: Mapping[str, Any], tmp: Any, task_vars: Any) -> dict[str, Any]:
-        """Make a call of a stage of the run, or say that there is nothing to do; return a result whose failures are noted."""
+        """Make a stage's call, or return a skipped result if there is nothing to do; record the result in the state of the run."""
         options = options_of(self._module, run, about, self._task.args)
         if options is None:
             return {"changed": False, "skipped": True, "skip_reason": "There is nothing to do"}
@@ -62,12 +61,12 @@ class ActionModule(Normal):  # type: ignore[misc]
         return str(self._task._role or "").rpartition(".")[2]
 
     def _hand(self, plan: Mapping[str, Any], host: str, options: Mapping[str, Any]) -> None:
-        """Give the call the options that it lacks, out of these and what the plan says of every call."""
+        """Add `options`, and those that the plan gives every call, to the task's own, which take precedence."""
         node = str(self._task.delegate_to or host)
         self._task.args = {**plain({**handed(self._module, plan, host, node), **options}), **self._task.args}
 
     def _limit(self, plan: Mapping[str, Any], host: str) -> int:
-        """Return the seconds after which the call is ended from here, 0 for none, or where the task has a limit."""
+        """Return the seconds after which the controller ends the call; 0 for none, also if the task has a timeout of its own."""
         return 0 if self._task.timeout else bound(self._module, plan, host, self._task.args)
 
     def _call(self, host: str, limit: int, tmp: Any, task_vars: Any) -> dict[str, Any]:
@@ -82,7 +81,7 @@ class ActionModule(Normal):  # type: ignore[misc]
         return result
 
     def _bounded(self, limit: int, tmp: Any, task_vars: Any) -> dict[str, Any]:
-        """Run the module for so many seconds at most, 0 for as long as it takes; return its result, or what Ansible says of such a task."""
+        """Run the module for at most `limit` seconds, 0 for no limit; return its result or, under a plan, Ansible's errors as a result."""
         try:
             with _alarm(limit):
                 returned: dict[str, Any] = super().run(tmp, task_vars)
@@ -101,21 +100,22 @@ class ActionModule(Normal):  # type: ignore[misc]
 
 
 def _as_failures(result: Mapping[str, Any], failures: list[dict[str, Any]]) -> dict[str, Any]:
-    """Given the result of a call and the failures that were noted of it, return it as one that has these, and has not failed itself.
+    """Return a call's result as one that carries the recorded failures and has not failed itself.
 
-    What is noted fails the run at its end, and what is told later is not told yet. Were the task to fail, its host would be lost to the rest of the run.
+    Recorded failures fail the run at its end; those reported later are not in it yet. A task that failed would lose its host to the rest of
+    the run.
     """
     kept = {key: value for key, value in result.items() if key not in ("failed", "unreachable", "rc", "exception")}
     return untrusted({**kept, **({"failures": failures} if failures or "failures" in kept else {})})
 
 
 class _Overdue(BaseException):
-    """A call did not end in time. Nothing that catches exceptions of its work is meant."""
+    """Raised when a call did not end in time; a BaseException, so that no handler for Exception catches it."""
 
 
 @contextlib.contextmanager
 def _alarm(seconds: int) -> Iterator[None]:
-    """Raise _Overdue in the block after so many seconds, if not 0; there is but one alarm in a process, and Ansible's is not set then."""
+    """Raise _Overdue in the block after so many seconds, unless 0. A process has one alarm, which Ansible does not use meanwhile."""
     if not seconds or threading.current_thread() is not threading.main_thread():
         yield
         return

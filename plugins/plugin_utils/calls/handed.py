@@ -1,4 +1,4 @@
-"""What the plan of a run says of a call: the run it belongs to, its moment, its limits and its priority."""
+"""The options that a plan gives to a call: its run, its moment, its limit and its priority."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ TAKES: dict[str, tuple[str, ...]] = {
     "tarball_send": (*_RUN, *_LIMIT, *_PRIORITY),
     "tarball_undo": _ALL,
 }
-"""The options of each module that a plan gives, if the call does not"""
+"""{module: options that the plan gives unless the call does}"""
 GRACE = 60
-"""Seconds after its own limit at which a call is ended from here"""
+"""Seconds after a call's own limit at which the controller ends it"""
 SHORT = 240
-"""Seconds that a call may take that only looks, or notes something"""
+"""Limit in seconds of a call that only inspects or records something"""
 
 
 def handed(module: str, plan: Mapping[str, Any], host: str, node: str) -> dict[str, Any]:
-    """Given a module's short name, the plan, the host in the play and the node of the call, return options as the plan has them.
+    """Return the plan's options for a call; `module` is the short name, `host` in the play, `node` where the call runs.
 
-    The limit is the host's, in seconds, the priority the node's own. A module of which no plan says anything gets none.
+    The limit is the host's, in seconds, the priority the node's. A module that is not in TAKES gets none.
     """
     if module not in TAKES:
         return {}
@@ -59,9 +59,9 @@ def handed(module: str, plan: Mapping[str, Any], host: str, node: str) -> dict[s
 
 
 def bound(module: str, plan: Mapping[str, Any], host: str, options: Mapping[str, Any]) -> int:
-    """Given a module's short name, the plan, the host in the play and the options of a call, return the seconds after which it is ended.
+    """Return the seconds after which a call is ended; `module` is the short name, `host` in the play.
 
-    That is its own limit, or the host's, and a minute for it to end by itself; 0 for none, where neither is known.
+    That is the call's own limit or the host's, plus GRACE in which it may end by itself; 0, for none, if neither is known.
     """
     own = SHORT if module in _WITHOUT_LIMIT else options.get("step_timeout")
     limit = own or plan["nodes"].get(host, {}).get("step_timeout") or 0

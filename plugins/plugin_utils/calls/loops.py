@@ -1,6 +1,6 @@
-"""What the tasks of a stage go over: the calls that are to be made for a host of the play, each with the node on which it is made.
+"""The calls that a stage's tasks loop over, for a host of the play, each with the node on which it is made.
 
-An entry tells whom a call concerns, and is shown with its `label`; what the module is told beyond that, options.py knows.
+An entry says what a call is about, and Ansible shows its `label`; the options of the call come from options.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _OF_TREES = ("node", "source", "role", "base", "check_scope")
 
 
 def calls(name: str, run: Run, only: Iterable[str] = ()) -> list[Entry]:
-    """Given a name of LOOPS, return its entries for the host of the run, on some nodes only if these are given. Raise KeyError."""
+    """Return the entries of LOOPS[name] for the host of the run, only those on the nodes in `only` if it names any. Raise KeyError."""
     nodes = set(only)
     return [entry for entry in LOOPS[name](run) if not nodes or entry.get("node") in nodes]
 
@@ -34,38 +34,40 @@ def _open(run: Run, trees: Iterable[Mapping[str, Any]]) -> list[Entry]:
 
 
 def _usable(run: Run) -> list[Entry]:
-    """The host itself, unless it is down."""
+    """Return the host itself, unless it is down."""
     return [] if run.host in run.state["down"] else [{"node": run.host, "label": run.host}]
 
 
 def _own(run: Run) -> list[Entry]:
-    """The tree of a source."""
+    """Return the own tree of a source."""
     return _open(run, source_trees(run.plan, run.host))
 
 
 def _targets(run: Run) -> list[Entry]:
-    """The trees of a source on its targets."""
+    """Return the trees of a source on its targets."""
     return _open(run, source_trees(run.plan, run.host, targets=True)) if run.host in run.plan["sources"] else []
 
 
 def _node(run: Run) -> list[Entry]:
-    """All trees on a node."""
+    """Return all trees on a node."""
     return _open(run, node_trees(run.plan, run.host))
 
 
 def _check(run: Run) -> list[Entry]:
-    """What is checked: all trees of a node; while a source is backed up its own, as those on targets are checked as they are purged."""
+    """Return the trees to check: all of a node or, in a backup, the source's own, as those on targets are checked when they are purged."""
     return _own(run) if run.plan["locked"] else _node(run)
 
 
 def _purge(run: Run) -> list[Entry]:
-    """What is purged: all trees of a node, or those of a source, its own last."""
+    """Return the trees to purge: all of a node or, in a backup, those of the source, its own last."""
     return [*_targets(run), *_own(run)] if run.plan["locked"] else _node(run)
 
 
 def _shelves(run: Run) -> list[Entry]:
-    """What is listed before a purge by itself, to know on how many targets the newest copies are: the trees of the node, and on targets that have
-    no part in the play those of its sources, where its own copy is not enough."""
+    """Return the trees to list before a purge on its own, to count the targets that hold the newest copies.
+
+    These are the trees of the node and, where the own copy is not enough, those of its sources on targets that are not in the play.
+    """
     entries = _node(run)
     wanting = [
         entry["source"]
@@ -78,7 +80,7 @@ def _shelves(run: Run) -> list[Entry]:
 
 
 def _undo(run: Run) -> list[Entry]:
-    """The trees out of whose trash something is to be put back."""
+    """Return the trees from whose trash something is to be put back."""
     asked = [*run.plan["undo"]]
     return [
         entry
@@ -88,19 +90,19 @@ def _undo(run: Run) -> list[Entry]:
 
 
 def _heal_asks(run: Run) -> list[Entry]:
-    """The trees of a source that may have good copies of what rotted in others."""
+    """Return the trees of a source that may have good copies of what rotted in others."""
     if not heal.keys_of(run.state["rotten"]):
         return []
     return [{**entry, "stage": "heal"} for entry in [*_own(run), *_targets(run)]]
 
 
 def heal_errands(run: Run) -> list[dict[str, Any]]:
-    """What is to be fetched now from where, of what rotted."""
+    """Return what to fetch now, and from where, to replace what rotted."""
     return heal.errands(run.state["rotten"], run.state["holders"])
 
 
 def heal_errand_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Given what a call is about, return that errand."""
+    """Return the heal errand of a call."""
     return next(errand for errand in heal_errands(run) if errand["label"] == about["label"])
 
 
@@ -110,48 +112,48 @@ def _heals(run: Run, is_due: Callable[[Mapping[str, Any]], bool]) -> list[Entry]
 
 
 def _heal_rounds(run: Run) -> list[Entry]:
-    """As many rounds as there are nodes that may have to be tried."""
+    """Return a round for each holder that may have to be tried."""
     number = heal.rounds(run.state["rotten"], run.state["holders"])
     return [{"label": f"{turn} of {number}"} for turn in range(1, number + 1)]
 
 
 def _unlock(run: Run) -> list[Entry]:
-    """The trees that preflight took for the run."""
+    """Return the trees that preflight locked for the run."""
     return [
         entry for entry in [*_own(run), *_targets(run)] if f"{entry['node']}:{entry['base']}" in run.state["locked"]
     ]
 
 
 def _marked(run: Run, role: str) -> list[Entry]:
-    """The trees of a node that answers, of one role, whose sources are given marks."""
+    """Return the node's trees of one role whose sources are given marks; none once the node was unreachable."""
     nodes = [] if run.state["unmarked"] else _node(run)
     return [entry for entry in nodes if entry["role"] == role and entry["source"] in run.plan["given"]]
 
 
 def deliveries(run: Run) -> list[dict[str, Any]]:
-    """What goes to targets that can be used."""
+    """Return what is to be sent to targets that can be used."""
     usable = {entry["node"] for entry in _targets(run)}
     return [entry for entry in transfers.deliveries(run.plan, run.host, run.state) if entry["node"] in usable]
 
 
 def _searches(run: Run) -> list[Entry]:
-    """The host itself, if it may hold what is to be looked into."""
+    """Return the host itself, if it may hold the tarballs to look into."""
     wanted = contents.searches(run.plan, run.host) if run.host in run.plan["nodes"] else []
     return [{"stage": "contents", "node": run.host, "label": run.host}] if wanted else []
 
 
 def readings(run: Run) -> list[dict[str, Any]]:
-    """What is to be read on the host."""
+    """Return what is to be read on the host."""
     return [call for call in run.choice.get("chosen", ()) if call.get("node") == run.host and "options" in call]
 
 
 def reading_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Given what a call is about, return that."""
+    """Return the reading of a call."""
     return next(call for call in readings(run) if call["label"] == about["label"])
 
 
 def _deliveries(run: Run) -> list[Entry]:
-    """The targets to which something goes."""
+    """Return the targets to which something is sent."""
     counts = {entry["node"]: len(entry["tarballs"]) for entry in deliveries(run)}
     return [
         {**entry, "label": f"{entry['node']}: {counts[entry['node']]} tarballs"}
@@ -161,7 +163,7 @@ def _deliveries(run: Run) -> list[Entry]:
 
 
 def _rounds(run: Run) -> list[Entry]:
-    """The rounds in which targets are served, if it is known what the source holds."""
+    """Return the rounds in which targets are served, none if the source's tarballs are not known."""
     if run.state["offer"] is None:
         return []
     together = serving_rounds(_targets(run), run.plan, run.host)
@@ -169,7 +171,7 @@ def _rounds(run: Run) -> list[Entry]:
 
 
 def _busy(run: Run) -> list[Entry]:
-    """A round for each target that was busy with as many transfers as it takes at a time; there the source waits for its turn."""
+    """Return a round for each target whose transfer slots were all taken; in it the source waits for a slot."""
     limit = int(run.plan["nodes"][run.host]["step_timeout"])
     return [_round([entry["node"]], limit) for entry in _targets(run) if entry["node"] in run.state["busy"]]
 
@@ -179,7 +181,7 @@ def _round(nodes: list[str], wait: int = 0) -> Entry:
 
 
 def _refills(run: Run) -> list[Entry]:
-    """For each target that is filled again the other ones of the source, which may have what the source does not."""
+    """Return, for each target that is being refilled, the source's other targets, which may hold what the source no longer does."""
     targets = _targets(run)
     lacking = {*run.state["refilled"], *run.state["doubted"]}
     return [
@@ -192,19 +194,19 @@ def _refills(run: Run) -> list[Entry]:
 
 
 def _drill(run: Run) -> list[Entry]:
-    """The trees that are drilled on their own node."""
+    """Return the trees that are drilled on their own node."""
     away = {tree["base"] for tree in node_trees(run.plan, run.host) if tree["drill_host"]}
     return [entry for entry in _node(run) if entry["base"] not in away]
 
 
 def _drill_away(run: Run) -> list[Entry]:
-    """The trees that are drilled on a scratch host."""
+    """Return the trees that are drilled on a scratch host."""
     own = {entry["base"] for entry in _drill(run)}
     return [entry for entry in _node(run) if entry["base"] not in own]
 
 
 def errands(run: Run) -> list[dict[str, Any]]:
-    """What is to be drilled on a scratch host, and how far it is."""
+    """Return what is to be drilled on a scratch host, with its progress."""
     chosen = run.state["chosen"]
     if not chosen:
         return []
@@ -215,7 +217,7 @@ def errands(run: Run) -> list[dict[str, Any]]:
 
 
 def errand_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Given what a call is about, return that errand."""
+    """Return the drill errand of a call."""
     return next(errand for errand in errands(run) if errand["label"] == about["label"])
 
 
@@ -236,13 +238,13 @@ def _orders(run: Run, is_due: Callable[[Mapping[str, Any]], bool]) -> list[Entry
 
 
 def orders(run: Run) -> list[dict[str, Any]]:
-    """What is to be restored to the host, and how far it is."""
+    """Return what is to be restored to the host, with its progress."""
     found = [order for order in run.choice.get("chosen", ()) if order["host"] == run.host]
     return [restore_progress.follow(order, run.state["orders"].get(order["label"], {})) for order in found]
 
 
 def order_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Given what a call is about, return that order."""
+    """Return the restore order of a call."""
     return next(order for order in orders(run) if order["label"] == about["label"])
 
 
@@ -278,4 +280,4 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "orders_ready": lambda run: _orders(run, lambda order: order["ready"]),
     "orders_to_carry": lambda run: _orders(run, lambda order: order["ready"] and bool(order["carry"])),
 }
-"""What can be gone over, by name"""
+"""{name of a loop: its entries for a run}"""

@@ -1,4 +1,4 @@
-"""What a call has found is noted in what the run knows of its host: failures, and what later calls go by. Pure, but for the clock."""
+"""Adds the outcome of a call to the state of the run for its host: failures, and what later calls depend on. Pure, except for the clock."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _FORGOTTEN = (
     "down",
     "closed",
 )
-"""What preflight begins anew, where a run has several plays"""
+"""Keys that preflight resets, for a run of several plays"""
 
 
 def noted(
     module: str, stage: str, run: Run, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
-    """Given a call (module, stage, what it is about, its options) and its result, return what the run knows of the host now."""
+    """Return the state of the host after a call; `about` is its loop entry, `given` its options."""
     note = _NOTES.get(module, _plain)
     return note(run, stage, about, given, result)
 
@@ -49,7 +49,7 @@ def _plain(
 
 
 def _registered(about: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result as a task in a loop registers it, or as one without."""
+    """Return a result as a task registers it, in a loop if there is an entry."""
     return {"results": [{**result, "ansible_loop_var": "about", "about": about}]} if about else dict(result)
 
 
@@ -70,7 +70,10 @@ def _preflight(
 
 
 def _without_excused(run: Run, new: State, away: Mapping[str, str | None]) -> State:
-    """Return what is known now, with notes in the place of failures of targets that may be away: {each: the reason of its failure, if one}."""
+    """Return the state with notes in place of the failures of targets that may be away.
+
+    `away` is {target: the reason of its failure; "" for any, None for none}.
+    """
     before = len(run.state["failures"])
     told = {node: reason for node, reason in away.items() if reason is not None}
     failures, notes = absence.excused(run.plan, new["pairs"], new["failures"][before:], told)
@@ -95,7 +98,7 @@ def _check(
 
 
 def _rotten(new: State, run: Run, about: Mapping[str, Any], result: Mapping[str, Any]) -> State:
-    """Return what is known, with what the call has set apart or had before; what failed of it is told when it is known whether it was healed."""
+    """Return the state with what the call found in, or moved to, quarantine; its failures wait until it is known whether it was healed."""
     if not result.get("quarantined"):
         return new
     count = len(run.state["failures"])
@@ -105,7 +108,7 @@ def _rotten(new: State, run: Run, about: Mapping[str, Any], result: Mapping[str,
 
 
 def _offered(state: State, result: Mapping[str, Any]) -> State:
-    """Return what is known, with what a source can send if the call has listed it."""
+    """Return the state with the tarballs that the source can send, if the call has listed them."""
     is_told = result.get("listed") is True
     return {**state, "offer": transfers.sendable(result.get("tarballs") or [], state)} if is_told else state
 
@@ -144,7 +147,7 @@ def _purge(
 
 
 def _mark(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]) -> State:
-    """A node that is not reached gets the marks later: that is told, and no failure."""
+    """Turn an unreachable node into a note, not a failure: it gets the marks in a later run."""
     if not result.get("unreachable"):
         return _plain(run, stage, about, given, result)
     why = " ".join(outcomes.unreachable(result).split())
@@ -205,7 +208,7 @@ def _accept(
 
 
 def _verified_on(run: Run, state: State, node: str, relpaths: Iterable[str]) -> State:
-    """Return what is known, with those of the newest tarballs of the source that a target says it holds."""
+    """Return the state with those of the source's newest tarballs that a target reports to hold."""
     there = set(relpaths).intersection(copies.newest_offered(state, run.plan["stamp"]).values())
     return {**state, "delivered": {**state["delivered"], node: sorted(there.union(state["delivered"].get(node, ())))}}
 
@@ -230,7 +233,7 @@ def _unlisted(state: State, run: Run, stage: str, about: Mapping[str, Any], resu
 
 
 def _refilled(run: Run, stage: str, about: Mapping[str, Any], step: str, result: Mapping[str, Any]) -> State:
-    """A call by which a target gets what another one has."""
+    """Record a call by which a target gets what another one holds."""
     told = [{**entry, "stage": stage} for entry in result.get("failures") or ()]
     new = _plain(run, stage, about, {}, {**result, **({"failures": told} if told else {})})
     progress = dict(new["refills"].get(about["label"], {}))
@@ -246,14 +249,14 @@ def _refilled(run: Run, stage: str, about: Mapping[str, Any], step: str, result:
 def _find(
     run: Run, _stage: str, about: Mapping[str, Any], _given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
-    """What one node does not have is no failure if another one has it."""
+    """Record what a node holds; a node that lacks something is no failure, as another may have it."""
     if about and about.get("stage") != "contents":
         return _held(run, about, result)
     return {**run.state, "found": dict(result)}
 
 
 def _held(run: Run, about: Mapping[str, Any], result: Mapping[str, Any]) -> State:
-    """What a tree has of what rotted in others; why it cannot be asked, or not be reached by what would carry it, is its problem."""
+    """Record a tree's good copies of what rotted in others, or its problem: why its node does not answer, or cannot be reached."""
     trees = result.get("trees") or [{"problem": _unanswered(result), "tarballs": []}]
     problem = trees[0].get("problem") or reached_by(run.hostvars, run.plan, str(about["node"])).get("problem") or ""
     good = heal.good_copies(run.state["rotten"], trees[0].get("tarballs") or [])
@@ -279,7 +282,7 @@ def _contents(
 def _heal(
     run: Run, _stage: str, about: Mapping[str, Any], _given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
-    """What was healed, and what was not and is tried from the next one that has it."""
+    """Record what was healed; what was not is tried from the next holder."""
     return _tried(run, about, result, result.get("healed") or [])
 
 
@@ -349,7 +352,7 @@ def _drill_away(
 def _chosen(
     run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
-    """What is chosen becomes an errand, or a failure where the ends of that are not reached."""
+    """Record what was chosen for a drill as an errand, or as a failure if the controller cannot reach both of its ends."""
     new = _plain(run, stage, about, given, result)
     if not result.get("chosen"):
         return new
@@ -365,7 +368,7 @@ def _chosen(
 def _errand(
     run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
-    """A call on the scratch host, or on the way there."""
+    """Record a call on the scratch host, or on the way there."""
     errand, step = errand_of(run, about), given["step"]
     entries = outcomes.failures_of(_registered(about, result), stage, run.host)
     new = outcomes.record(run.state, _registered(about, drill.told(result, entries, errand["host"])), stage, run.host)
@@ -388,7 +391,7 @@ def _without_word(result: Mapping[str, Any]) -> str:
 def _examine(
     run: Run, _stage: str, _about: Mapping[str, Any], _given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
-    """What keeps a node from being examined is no failure of the run, but one of its findings."""
+    """Record a node's facts, or why it could not be examined, which is a finding of doctor, not a failure of the run."""
     said = [str(result.get(key) or "") for key in ("msg", "module_stderr", "module_stdout")]
     is_lost = bool(result.get("unreachable") or result.get("failed") or result.get("failures"))
     told = [str(entry.get("reason")) for entry in result.get("failures") or ()]

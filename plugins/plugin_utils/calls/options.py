@@ -1,7 +1,7 @@
-"""The options of each call of a module, as the plan and what the run has found so far have them: pure, but for the clock.
+"""The options of each module call, from the plan and the state of the run. Pure, except for the clock.
 
-Each function takes the run, what the call is about (an entry of loops.py, empty for the host itself) and the options that the task
-gives, and returns the options that it lacks; None where there is nothing to do.
+Each function takes the run, the call's entry of loops.py ({} for the host itself) and the options that the task gives, and returns the
+options that it lacks, or None if there is nothing to do.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from .run import Run
 Options = dict[str, Any]
 _GUIDES = Path(__file__).resolve().parents[3] / "roles" / "synchronize" / "files"
 _OF_NO_RUN = {"seconds": 0}
-"""Of a run whose calls do not keep a tree between them"""
+"""For a run whose calls do not keep a tree locked between them"""
 
 
 def options_of(module: str, run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Options | None:
-    """Given a module's short name, return the options of its call, as told above. A module that needs none has none."""
+    """Return the options of a call, as described above; {} for a module that needs none. `module` is the short name."""
     complete = COMPLETED.get(module)
     return complete(run, about, given) if complete else {}
 
@@ -44,7 +44,7 @@ def _preflight(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) ->
 
 
 def _examine(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
-    """Ask all that is to be known of the host, what its peers see of it included: of a plan with errors as far as that goes."""
+    """Return options that examine the host, and what its peers see of it, as far as a plan with errors allows."""
     plan, host = run.plan, run.host
     source = plan["sources"].get(host, {})
     fetched = [peer for name in plan["sources"] for peer in _fetched_by(_sound(plan), name, host)]
@@ -70,7 +70,7 @@ def _examine(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> 
 
 
 def _sound(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a plan that may have errors, without the pairs of which one side has no base."""
+    """Return a plan that may have errors, without pairs of which a side has no base."""
     lacking = [name for name, entry in plan["targets"].items() if not entry["target_base"]]
     sources = {
         name: {**entry, "targets": [target for target in entry["targets"] if target not in lacking and entry["base"]]}
@@ -103,7 +103,7 @@ def _preflight_of_host(run: Run) -> Options:
 
 
 def _inspected(tree: Mapping[str, Any]) -> Options:
-    """Given a tree of the plan, return it as preflight takes it."""
+    """Return a tree of the plan with the keys that preflight takes."""
     return {**tree, "keys": tree["item_keys"]}
 
 
@@ -124,7 +124,7 @@ def _preflight_of_target(run: Run, about: Mapping[str, Any]) -> Options:
 
 
 def _watch(run: Run, about: Mapping[str, Any]) -> Options:
-    """Return what a target is told of a source that is to come; nothing by a run that does not back up."""
+    """Return the watch that a target keeps on a source, {} in a run that is no backup."""
     if not run.plan["locked"]:
         return {}
     complete = bool(run.state["discovered"]) or not run.tree(about)["discover"]
@@ -136,7 +136,7 @@ def _watch(run: Run, about: Mapping[str, Any]) -> Options:
 
 
 def _metrics(run: Run, tree: Mapping[str, Any]) -> Options:
-    """Return how a node is to leave how its copies stand, for Prometheus."""
+    """Return the options for the metrics that a node writes for Prometheus, {} without a folder for them."""
     node = run.plan["nodes"][tree["node"]]
     if not node["node_metrics_dir"]:
         return {}
@@ -159,7 +159,7 @@ def _dump(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
 
 
 def marks(run: Run, source: str) -> dict[str, Any]:
-    """Return what is marked of the copies of a source, for a node to keep."""
+    """Return the marks of a source's copies, which nodes keep."""
     return dict(run.plan["marks"].get(source, {}))
 
 
@@ -177,7 +177,7 @@ def _check(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
 
 
 def _checking(run: Run, tree: Mapping[str, Any]) -> Options:
-    """Return what is to be verified and counted of a tree."""
+    """Return what to verify and count in a tree."""
     return {
         "day": run.plan["day"],
         "scope": tree["check_scope"],
@@ -201,14 +201,14 @@ def not_now(run: Run, source: str) -> list[str]:
 
 
 def undiscovered(run: Run, source: str) -> list[str]:
-    """Return the categories of which a source could not discover all items; the node of a target alone goes by what the target remembers."""
+    """Return the categories whose items the source could not all discover; [] on another host, where the target's memory counts."""
     if source != run.host or run.state["discovered"]:
         return []
     return sorted({CATEGORIES[kind] for kind in run.plan["sources"][source]["discover"]})
 
 
 def _list(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
-    """List a tree for the user; or, of a source that no check has listed, what there is to send; or what one target has for another."""
+    """Return options to list a tree for the user, the source's own if no check listed it, or one target's for another."""
     if about.get("stage") == "refill":
         return {"base": run.tree({**about, "node": about["from"]})["base"], "records": True}
     if about:
@@ -249,7 +249,7 @@ def _prepare(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> O
 
 @functools.cache
 def guides() -> dict[str, str]:
-    """Return the files that each target has beside its copies, for a restore with nothing else at hand: {name: text}."""
+    """Return {name: text} of the files that each target keeps beside its copies, for a restore with nothing else at hand."""
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(_GUIDES.iterdir()) if path.is_file()}
 
 
@@ -261,7 +261,7 @@ def _send(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
 
 
 def _accept(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
-    """Bytes that arrive otherwise are sent once more, and not a second time, whatever the target says."""
+    """Return options that accept what arrived; bytes that differ are sent again once only, whatever the target reports."""
     if about.get("stage") == "refill":
         told = {"tarballs": transfers.refill_offer(run.state, about["label"]), "carried": True, "retry": False}
         is_there = run.state["refills"].get(about["label"], {}).get("arrived")
@@ -280,10 +280,10 @@ def _accept(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Op
 
 
 def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
-    """Purge what a check of this run has passed; on a target that is part of the call.
+    """Return options to purge what a check of this run passed; on a target the check is part of the call.
 
-    A purge by itself reads what would count, instead. In check mode it says why each tarball stays, and where somebody reviewed that,
-    nothing else goes than what he has seen.
+    A purge on its own reads what would count instead. In check mode it explains why each tarball stays; after a review it removes only
+    what was reviewed.
     """
     tree, locked = run.tree(about), bool(run.plan["locked"])
     is_own = tree["role"] == "source"
@@ -321,7 +321,7 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
 
 
 def _mark(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
-    """Mark a tree by itself; on a target only if it holds the copies of the source that told its id."""
+    """Return options to mark a tree; on a target only if the tree holds the copies of the source with the given id."""
     tree = run.tree(about)
     source = tree["source"]
     is_own = tree["role"] == "source"
@@ -336,7 +336,7 @@ def _mark(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opti
 
 
 def _copies(run: Run, source: str) -> dict[str, int]:
-    """Return {item: number of targets on which its newest tarball is verified}: in a chain by what arrived, else by what was listed."""
+    """Return {item: number of targets on which its newest tarball is verified}: in a backup from deliveries, else from listings."""
     if run.plan["locked"]:
         return copies.delivered(run.plan, source, run.state)
     return copies.shelved(run.plan, source, map(run.known_of, run.plan["nodes"]))
@@ -365,7 +365,7 @@ def _drill(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
 
 
 def _drill_away(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
-    """Where no step is given, what arrived is drilled, and else its folder removed."""
+    """Return the options of a drill's step; without a step, drill what arrived, or else remove its folder."""
     step = given.get("step")
     if step == "choose":
         tree = run.tree(about)
@@ -394,7 +394,7 @@ def _priority(errand: Mapping[str, Any]) -> Options:
 
 
 def _carry(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
-    """Carry what an errand of a drill, an order of a restore, a target that is filled again or what rotted needs, by way of the controller."""
+    """Return options to carry, through the controller, what a drill, a restore, a refill or a healing needs."""
     if about["stage"] == "heal":
         return _carry_to_heal(run, about)
     if about["stage"] == "refill":
@@ -410,7 +410,7 @@ def _carry(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
 
 
 def _refill(run: Run, about: Mapping[str, Any]) -> Options | None:
-    """Bring to a target what it asked for of what another one has."""
+    """Return options to carry to a target what it asked for of another target's tarballs."""
     offer = transfers.refill_offer(run.state, about["label"])
     if not offer:
         return None
@@ -465,7 +465,7 @@ def _find(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opti
 
 
 def _restore(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
-    """Where no step is given, what arrived is restored, and else what was prepared removed."""
+    """Return the options of a restore's step; without a step, restore what arrived, or else remove what was prepared."""
     order = order_of(run, about)
     options = {**order["restore"], "step_timeout": order["seconds"]}
     if given.get("step") == "prepare":
@@ -502,4 +502,4 @@ COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Optio
     "tarball_send": _send,
     "tarball_undo": _undo,
 }
-"""Every module that the stages call, with what completes its calls"""
+"""{module: returns the options of its calls}, for every module that stages call"""

@@ -1,4 +1,4 @@
-"""Looks from time to time, beside a module that runs, at how far it is, and shows that. It never changes how the module ends."""
+"""Polls the progress of a module while it runs, and shows it. It never changes how the module ends."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ LONG = frozenset(
     }
 )
 LONG |= {"tarball_prepare", "tarball_restore", "tarball_send"}
-"""The modules that may take long"""
+"""Modules that may run for long"""
 _EVERY = 10.0
-"""Seconds until the first look, and between the end of one and the next"""
+"""Seconds until the first poll, and between the end of one and the next"""
 _CONNECTIONS = ("ssh", "local")
-"""Those that begin a process of their own for each command, so that one more at the same time is as any other"""
+"""Connections that start a process for each command, so that one more at the same time does no harm"""
 _FOLDER = re.compile(r"(?:~\w*)?[\w/.$+-]*")
 _MOST_BYTES = 4096
 _PATIENCE = 1.0
@@ -40,7 +40,7 @@ _PATIENCE = 1.0
 
 @contextlib.contextmanager
 def shown_while(action: Any, host: str) -> Iterator[None]:
-    """Given an action that is about to run its module, and its host, show how far it is while the block lasts, if somebody watches."""
+    """Show the progress of an action's module, which is about to run, during the block, if somebody watches."""
     poll = _Poll(action, host) if progress_view.WATCHED and _is_shown(action) else None
     if poll is None or not poll.folder:
         yield
@@ -56,7 +56,7 @@ def shown_while(action: Any, host: str) -> Iterator[None]:
 
 
 def _is_shown(action: Any) -> bool:
-    """Return whether a call may take long, and its connection can be used beside it without a password."""
+    """Return whether a call may run for long, and its connection takes a second command without a password."""
     task, connection = action._task, action._connection
     if str(task.action).rpartition(".")[2] not in LONG or "progress" in task.args:
         return False
@@ -70,11 +70,11 @@ def _is_shown(action: Any) -> bool:
 
 
 class _Poll:
-    """The thread that looks."""
+    """The thread that polls."""
 
     def __init__(self, action: Any, host: str) -> None:
         self.folder = str(action.get_shell_option("remote_tmp", default="~/.ansible/tmp")).rstrip("/")
-        if not _FOLDER.fullmatch(self.folder):  # it would have to be quoted, and then its ~ were none
+        if not _FOLDER.fullmatch(self.folder):  # quoting it would keep the shell from expanding ~
             self.folder = ""
         self.path = f"{self.folder}/{PREFIX}{secrets.token_hex(16)}"
         self._action = action
@@ -83,16 +83,16 @@ class _Poll:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start to poll."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End it. A look that a node does not answer is left alone: it ends as any other command there."""
+        """Stop polling. A poll that the node does not answer is not waited for; it ends as any other command there."""
         self._over.set()
         self._thread.join(_PATIENCE)
 
     def _run(self) -> None:
-        # Here alone, all that goes wrong is swallowed on purpose: a run does not fail, or say anything, for want of these lines.
+        # Errors are ignored here on purpose: a run must neither fail nor warn for lack of progress lines.
         with contextlib.suppress(Exception):
             progress, display = Progress(_title(self._action._task, self._host)), Display()
             while not self._over.wait(_EVERY):
@@ -103,18 +103,18 @@ class _Poll:
                     display.display(line)
 
     def _look(self) -> str:
-        """Return what the node tells, empty for nothing."""
+        """Return the text of the node's progress file, "" if there is none."""
         action = copy.copy(self._action)
         connection = action._connection = copy.copy(action._connection)
         if connection.become is not None:
-            connection.become = copy.copy(connection.become)  # it notes what it waits for
-        # what is fed to it keeps ssh from asking for a terminal there
+            connection.become = copy.copy(connection.become)  # it keeps state of the command it waits for
+        # input keeps Ansible from requesting a terminal of ssh
         result = action._low_level_execute_command(f"head -c {_MOST_BYTES} {self.path}", in_data=b"\n")
         return str(result["stdout"]) if result["rc"] == 0 else ""
 
 
 def _title(task: Any, host: str) -> str:
-    """Given a task and its host, return what its lines begin with."""
+    """Return the beginning of the lines of a task on a host."""
     stage = str(task._role or "").rpartition(".")[2] or str(task.action).rpartition(".")[2]
     delegate = str(task.delegate_to or "")
     return f"{host}: {stage}{f' on {delegate}' if delegate not in ('', host) else ''}"

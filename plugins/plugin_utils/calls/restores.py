@@ -1,4 +1,4 @@
-"""What is restored from where, by what the nodes have told, and how long that took."""
+"""Chooses what to restore from which node, by what nodes reported, and remembers how long restores took."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPEEDS = "~/.altbackup/restore-speeds.json"
 
 
 def choose(run: Run, play_hosts: Sequence[str]) -> dict[str, Any]:
-    """Given the run and the hosts of the play, return what is taken from where, what cannot be done, and what is to be adopted."""
+    """Return the orders with their chosen holders, the failures of those that cannot be done, and the adoptions."""
     plan = plain(run.plan)
     planned = restore.plan_restores(plan, [str(host) for host in run.hostvars])
     orders, absent = restore.absent_hosts(planned, play_hosts)
@@ -33,7 +33,7 @@ def choose(run: Run, play_hosts: Sequence[str]) -> dict[str, Any]:
 
 
 def chosen_state(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """Given what was chosen, empty if nothing was, return what a run knows of it, as of a host of its own."""
+    """Return the choice's failures and notes as the state of a host named "", {} if nothing was chosen."""
     if not choice:
         return {}
     notes = [f"{host}: {note}" for host, told in choice["notes"].items() for note in told]
@@ -41,7 +41,7 @@ def chosen_state(choice: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def known_speeds() -> dict[str, Any]:
-    """Return what former restores of this controller's user took."""
+    """Return the speeds of earlier restores by this user on this controller."""
     try:
         with open(os.path.expanduser(SPEEDS), encoding="utf-8") as stream:
             return restore_progress.read_speeds(stream.read(1 << 20))
@@ -50,7 +50,7 @@ def known_speeds() -> dict[str, Any]:
 
 
 def learned_speeds(choice: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Given what was chosen and what the run knows of each host, return the speeds of former restores and of this one."""
+    """Return the speeds of earlier restores and of this run's; `states` is {host: state of the run}."""
     orders = [order for state in states.values() for order in state["orders"].items()]
     seconds = {label: progress["seconds"] for label, progress in orders if progress.get("done")}
     return restore_progress.learn_speeds(known_speeds(), plain(choice["chosen"]), seconds)

@@ -1,4 +1,4 @@
-"""What the controller knows when a call begins: the plan, the host in the play, and what the run has found so far."""
+"""What the controller knows when a call begins: the plan, the host in the play, and the state of the run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from . import run_state
 
 PLAN = "__altbackup_plan"
 CHOICES = ("__restore_choice", "__contents_choice")
-"""What a playbook has chosen, of which none does both"""
+"""Facts with what a playbook chose to restore or to read; no playbook sets both"""
 REVIEWED = "__purge_reviewed"
 CALL = "__call"
-"""The variable of loops over calls"""
+"""Loop variable of loops over calls"""
 
 
 @dataclass(frozen=True)
@@ -30,29 +30,29 @@ class Run:
     plan: Mapping[str, Any]
     host: str
     state: Mapping[str, Any]
-    """What the run knows of the host, with all keys of EMPTY"""
+    """State of the run for the host, with all keys of EMPTY"""
     hostvars: Mapping[str, Any]
     choice: Mapping[str, Any]
-    """What is restored or read from where, once that is chosen"""
+    """What is restored or read from where, {} until that is chosen"""
     check_mode: bool = False
     state_of: Callable[[str], Mapping[str, Any]] = run_state.load
-    """Return what the run knows of another host"""
+    """Returns the state of another host"""
     play_hosts: Sequence[str] = ()
-    """The hosts of the play, as far as it is known"""
+    """The hosts of the play, [] if not known"""
     reviewed: Sequence[Mapping[str, Any]] | None = None
-    """What alone a purge is to remove, where somebody has reviewed that"""
+    """The only tarballs that a purge may remove, if somebody reviewed them"""
 
     def known_of(self, host: str) -> Mapping[str, Any]:
-        """Return what the run knows of any host."""
+        """Return the state of any host."""
         return self.state if host == self.host else self.state_of(host)
 
     def knowing(self, state: Mapping[str, Any]) -> Run:
-        """Return the run with another state of the host."""
+        """Return the run with another state of its host."""
         return replace(self, state=state)
 
     @cached_property
     def source(self) -> Mapping[str, Any]:
-        """The host as a source, with the items that were discovered there; empty if it is none."""
+        """The host's source in the plan, with the items discovered there; {} if it is none."""
         found: Mapping[str, Any] = self.whole_plan["sources"].get(self.host, {})
         return found
 
@@ -65,7 +65,7 @@ class Run:
         )
 
     def tree(self, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Given what a call is about, return that tree as the plan has it. Raise KeyError for none."""
+        """Return the plan's tree of a call. Raise KeyError if there is none."""
         name = tuple(about[key] for key in ("node", "source", "role"))
         for tree in node_trees(self.whole_plan, str(about["node"])):
             if (tree["node"], tree["source"], tree["role"]) == name:
@@ -74,7 +74,7 @@ class Run:
 
 
 def run_of(variables: Mapping[str, Any]) -> Run:
-    """Given the variables of a task, return the run as its host sees it. Raise AnsibleError where no plan is in force."""
+    """Return the run from a task's variables. Raise AnsibleError if no plan is in force."""
     if PLAN not in variables:
         raise AnsibleError("there is no plan of a run: let role altbackup.core.altbackup make it, in a play before")
     host = str(variables["inventory_hostname"])

@@ -1,4 +1,4 @@
-"""What a run knows of each host, kept in a file a host in the temporary folder that Ansible makes for the run and removes after it."""
+"""The state of a run for each host, in a file a host in Ansible's temporary folder of the run, which Ansible removes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ENDING = ".altbackup-state"
 
 
 def load(host: str) -> dict[str, Any]:
-    """Given a host of the play, return what the run knows of it, empty for nothing yet."""
+    """Return the state of a host, {} before its first call."""
     try:
         with open(_path(host), encoding="utf-8") as stream:
             state: dict[str, Any] = json.load(stream)
@@ -24,7 +24,7 @@ def load(host: str) -> dict[str, Any]:
 
 
 def save(host: str, state: Mapping[str, Any]) -> None:
-    """Keep what the run knows of a host. Calls for one host do not overlap, so none can lose what another one notes."""
+    """Store the state of a host. Calls for one host do not overlap, so no update is lost."""
     path = _path(host)
     with open(f"{path}.new", "w", encoding="utf-8") as stream:
         json.dump(state, stream)

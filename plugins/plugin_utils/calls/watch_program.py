@@ -1,4 +1,4 @@
-"""The check of a target by itself as one file, which Python runs as it is: the parts of module_utils that it needs, and nothing else."""
+"""Builds the program with which a target checks on its sources: one file that Python runs, with the needed parts of module_utils."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _ROOM = Path(__file__).resolve().parents[2] / "module_utils"
 _PACKAGE = "altbackup"
 _START = "watch/program"
 _TIME = (1980, 1, 1, 0, 0, 0)
-"""Of all its parts, so that it is the same wherever it is built"""
+"""Time of all members, so that the file is the same wherever it is built"""
 _MAIN = f"import sys\nfrom {_PACKAGE}.{_START.replace('/', '.')} import main\nsys.exit(main(sys.argv[1:]))\n"
 
 
 @functools.cache
 def build() -> bytes:
-    """Return the program: a zip file with a line before it that names what runs it."""
+    """Return the program: a zip file behind a #! line."""
     content = io.BytesIO(b"#!/usr/bin/env python3\n")
     content.seek(0, io.SEEK_END)
     with zipfile.ZipFile(content, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -34,7 +34,7 @@ def build() -> bytes:
 
 
 def needed() -> list[str]:
-    """Return the parts of module_utils that the program needs, like `tree/layout`."""
+    """Return the parts of module_utils that the program needs, such as `tree/layout`."""
     found: list[str] = []
     todo = [_START]
     while todo:
@@ -46,7 +46,7 @@ def needed() -> list[str]:
 
 
 def _imported(name: str) -> list[str]:
-    """Return what a part imports of module_utils."""
+    """Return the parts of module_utils that a part imports."""
     here = Path(name).parent.as_posix()
     found = []
     for node in ast.walk(ast.parse((_ROOM / f"{name}.py").read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""What bin/altbackup starts: it makes the rooms of this collection importable, wherever the collection lies, and calls them."""
+"""Program of bin/altbackup: makes the packages of this collection importable, wherever it lies, and calls the command line's `main`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What readers tell: from what a playbook wrote on the controller to rows of a table and to JSON. Pure."""
+"""Turns the answers of questions, as playbooks write them on the controller, into rows of tables and JSON. Pure."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from ...module_utils.tree.stamps import day_of
 from .screen import Table
 
 VERSION = 1
-"""Of answers as JSON: docs/daily.md tells what is in them"""
+"""Version of the JSON documents that docs/daily.md describes"""
 GOOD = "verified"
 
 
 def document(command: str, inventory: Sequence[str], exit_code: int, **told: Any) -> dict[str, Any]:
-    """Given a command and what it tells, return that as JSON has it."""
+    """Return the JSON document of a command's answer, `told` being its fields."""
     about = {"format": f"altbackup {command}", "version": VERSION}
     return {**about, "inventory": list(inventory), "exit_code": exit_code, **told}
 
 
 def item_of(entry: Mapping[str, Any]) -> str:
-    """Given a listed tarball, return its item, source/category/name."""
+    """Return the item of a listed tarball as source/category/name."""
     return f"{entry['source']}/{entry['category']}/{entry['name']}"
 
 
 def items_of(listed: Iterable[Mapping[str, Any]], ages: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Given listed tarballs and the age of each stamp in seconds, return what there is of each item, by their names.
+    """Return a summary of each item of the listed tarballs, by name; `ages` is {stamp: age in seconds}.
 
-    `newest` is the stamp of the newest good copy, `nodes` those that have it, `size` its bytes, `other` {state: number of copies} that are not good.
+    `newest` is the stamp of the newest good copy, `nodes` the nodes that hold it, `size` its bytes; `other` is {state: number of copies} of
+    copies that are not good.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for entry in listed:
@@ -60,7 +61,7 @@ def items_of(listed: Iterable[Mapping[str, Any]], ages: Mapping[str, float]) -> 
 
 
 def items_table(items: Sequence[Mapping[str, Any]]) -> Table:
-    """Given what there is of each item, return it as a table."""
+    """Return the summaries of items as a table."""
     rows = []
     for entry in items:
         notes = [f"{number} {state}" for state, number in entry["other"].items()]
@@ -80,7 +81,7 @@ def items_table(items: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def age(seconds: float | None) -> str:
-    """Given seconds, return them as a person reads an age."""
+    """Return seconds as hours or, from three days on, days; "" for None."""
     if seconds is None:
         return ""
     hours = max(0, int(seconds)) // 3600
@@ -88,7 +89,7 @@ def age(seconds: float | None) -> str:
 
 
 def nodes_of(listed: Iterable[Mapping[str, Any]], free: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Given listed tarballs and the free bytes of nodes, as far as they are known, return what each node holds: equal contents of an item once."""
+    """Return what each node holds, counting equal contents of an item once; `free` is {node: free bytes} of the nodes that reported it."""
     groups: dict[str, dict[str, Any]] = {node: {"contents": {}, "items": set(), "copies": 0} for node in free}
     for entry in listed:
         group = groups.setdefault(str(entry["node"]), {"contents": {}, "items": set(), "copies": 0})
@@ -110,7 +111,7 @@ def nodes_of(listed: Iterable[Mapping[str, Any]], free: Mapping[str, int]) -> li
 
 
 def node_lines(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Given what each node holds, return that as lines."""
+    """Return a line on each node's holdings."""
     return [
         f"{node['node']}: {counted(node['copies'], 'copy', 'copies')} of {counted(node['items'], 'item')}, {readable(node['bytes'])} used"
         + (f", {readable(node['free'])} free" if node["free"] is not None else "")
@@ -119,7 +120,7 @@ def node_lines(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def copies_of(listed: Iterable[Mapping[str, Any]], item: str, day: str = "") -> list[dict[str, Any]]:
-    """Given listed tarballs and an item, return its nights, the newest first, each with its copies."""
+    """Return the nights of an item, the newest first, each with its copies; `day` is a day or stamp, "" for all."""
     nights: dict[str, dict[str, Any]] = {}
     for entry in listed:
         if item_of(entry) != item or (day and day not in (entry["stamp"], day_of(str(entry["stamp"])))):
@@ -132,7 +133,7 @@ def copies_of(listed: Iterable[Mapping[str, Any]], item: str, day: str = "") -> 
 
 
 def copies_table(nights: Sequence[Mapping[str, Any]]) -> Table:
-    """Given the nights of an item, return them as a table."""
+    """Return the nights of an item as a table."""
     rows, bad = [], set()
     for number, night in enumerate(nights):
         states = {f"{copy['node']} ({copy['state']})" for copy in night["copies"] if copy["state"] != GOOD}
@@ -147,7 +148,7 @@ def copies_table(nights: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def free_of(events: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Given the events of a listing, return the free bytes of each node; of several disks those of the fullest."""
+    """Return {node: free bytes} from the events of a listing; of several disks those of the fullest."""
     found: dict[str, int] = {}
     for event in events:
         data = event.get("event_data") or {}
@@ -162,12 +163,12 @@ def free_of(events: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def title(answer: Mapping[str, Any]) -> list[str]:
-    """Given an answer on tarballs, return what was looked into."""
+    """Return a line on each tarball that was read for an answer."""
     return [f"{answer['item']} of {entry['stamp']}, on {entry['node']}" for entry in answer["tarballs"]]
 
 
 def inside_table(answer: Mapping[str, Any]) -> Table:
-    """Given what lies in a folder of a tarball, return it as a table."""
+    """Return the entries of a folder in a tarball as a table."""
     rows = []
     for entry in answer["entries"]:
         folder = entry.get("type") == "folder"
@@ -180,7 +181,7 @@ def inside_table(answer: Mapping[str, Any]) -> Table:
 
 
 def moment(seconds: Any) -> str:
-    """Given seconds since 1970, return that as a date and time, UTC; what no calendar has is left empty."""
+    """Return seconds since 1970 as date and time in UTC, "" if they are no whole number or beyond the calendar."""
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds)) if isinstance(seconds, int) else ""
     except (OverflowError, OSError, ValueError):
@@ -188,7 +189,7 @@ def moment(seconds: Any) -> str:
 
 
 def versions_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given where a name was found, return each path with each of its versions, and the nights that have it, the newest first."""
+    """Return each version of each path that was found, with the stamps of the nights that hold it, the newest first."""
     nights = {(entry["source"], entry["relpath"]): entry["stamps"] for entry in answer["answers"]}
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
     for entry in answer["entries"]:
@@ -204,7 +205,7 @@ def versions_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def versions_table(versions: Sequence[Mapping[str, Any]]) -> Table:
-    """Given versions of paths, return them as a table."""
+    """Return versions of paths as a table."""
     rows = []
     for version in versions:
         nights = version["nights"]
@@ -220,7 +221,7 @@ def versions_table(versions: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def difference_lines(answer: Mapping[str, Any]) -> list[str]:
-    """Given how two tarballs differ, return what is told above and below the table."""
+    """Return the lines above the table of differences: the two tarballs, and facts that changed."""
     lines = []
     for entry in answer["answers"]:
         old, new = entry["old"], entry["new"]
@@ -239,7 +240,7 @@ def _number(value: Any) -> str:
 
 
 def difference_total(totals: Mapping[str, int]) -> str:
-    """Given the numbers of a comparison, return them in one line."""
+    """Return the totals of a comparison in one line."""
     return (
         f"{totals['added']:,} added ({readable(totals['bytes_added'])}), {totals['removed']:,} removed ({readable(totals['bytes_removed'])}), "
         f"{totals['changed']:,} changed ({readable(totals['bytes_before'])} -> {readable(totals['bytes_changed'])}), {totals['same']:,} the same"
@@ -247,7 +248,7 @@ def difference_total(totals: Mapping[str, int]) -> str:
 
 
 def difference_table(answer: Mapping[str, Any]) -> Table:
-    """Given how two tarballs differ, return the entries as a table."""
+    """Return the entries that differ between two tarballs as a table."""
     rows = []
     for entry in answer["entries"]:
         size = f"{entry.get('size', 0):,}"

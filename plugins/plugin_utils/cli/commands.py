@@ -1,4 +1,4 @@
-"""The commands of a day: what there is, what is in it, what changed, bring it back, and what somebody says of it."""
+"""The daily commands: list tarballs, look into them, compare them, restore, and set marks."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from .supervised_run import SupervisedRun, say
 from .verdict import EXIT_CODES, INTERRUPTED, NOT_STARTED
 
 _KEPT_DAYS = 7
-"""Days for which the log of a question that could not be answered is kept"""
+"""Days for which the log of a question that failed is kept"""
 _DEFAULT_LIMIT = "24h"
 NOTHING_DONE = EXIT_CODES[NOT_STARTED]
 
 
 class _Restored:
-    """Where the handlers of signals are put back: a supervised run takes them for itself."""
+    """Restores signal handlers on exit, as a supervised run replaces them."""
 
     def __enter__(self) -> None:
         self._before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
@@ -49,24 +49,24 @@ class _Restored:
 
 @dataclass
 class Desk:
-    """One call of a command: its arguments, and what it can ask."""
+    """One call of a command: its arguments, and what it can ask and run."""
 
     arguments: argparse.Namespace
     passed: Sequence[str] = ()
-    """Options that are handed on to ansible-playbook"""
+    """Options for ansible-playbook"""
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     out: TextIO = field(default_factory=lambda: sys.stdout)
     failures: list[str] = field(default_factory=list)
-    """What failed of the last question"""
+    """Messages of the last question's failures"""
 
     @property
     def inventory(self) -> list[str]:
-        """The options -i as they were given."""
+        """The values of the options -i."""
         return list(self.arguments.inventory or ())
 
     @cached_property
     def job(self) -> Job:
-        """The inventories, as `altbackup run` would take them. Raise InvalidInput."""
+        """The job of list.yml with the inventories that `altbackup run` would choose. Raise InvalidInput."""
         words = Order("list.yml").words(self.inventory, self.passed)[2:]
         job = read_job("list.yml", words, (PROGRAM,), ansible_settings(self.environment), self.environment)
         check_job(job)
@@ -74,16 +74,19 @@ class Desk:
 
     @cached_property
     def state(self) -> Path:
-        """Where runs are kept."""
+        """The state folder, where runs are kept."""
         return state_folder(self.arguments.artifacts, self.environment)
 
     @cached_property
     def site(self) -> Site:
-        """What the inventory tells. Raise InvalidInput."""
+        """What the inventory says without asking nodes. Raise InvalidInput."""
         return inventory.load_site(self.job, self.passed, self.environment)
 
     def item(self, text: str) -> str:
-        """Given what a person wrote, return the item; where the inventory does not tell all of them, nodes are asked. Raise InvalidInput."""
+        """Return the item that `text` names. Raise InvalidInput, Failed.
+
+        If the inventory does not list all items, search those of its last list, then ask the nodes, unless with --show.
+        """
         site = self.site
         if is_whole(text, site):
             return text
@@ -101,20 +104,20 @@ class Desk:
         return find_item(text, [*known, *(answers.item_of(entry) for entry in self.listed())])
 
     def day(self, text: str) -> str:
-        """Given what a person wrote, return the day or stamp that is meant. Raise InvalidInput."""
+        """Return the day or stamp that `text` names, "" for "". Raise InvalidInput."""
         if not text or is_stamp(text):
             return text
         return read_day(text, today_in(self.site.timezone))
 
     def listed(self) -> list[dict[str, Any]]:
-        """Ask the nodes what they hold; return that. Raise Failed."""
+        """Ask the nodes for their tarballs and return them. Raise Failed."""
         code, found, _ = self.ask(lambda file: orders.listing(file=file))
         if code and not found:
             raise Failed(code)
         return list(found or [])
 
     def show(self, order: Order) -> int:
-        """Show the command that an order stands for; return the exit code."""
+        """Print the `altbackup run` command of an order; return the exit code."""
         words = order.words(self.inventory or self.job.inventory, self.passed)
         print(visible(shlex.join([PROGRAM, *words, *self._own()])), file=self.out)
         return 0
@@ -124,27 +127,27 @@ class Desk:
         return ["--time-limit", limit] if limit != _DEFAULT_LIMIT else []
 
     def do(self, order: Order) -> int:
-        """Carry an order out, or only show it; return the exit code."""
+        """Run an order, or with --show only print its command; return the exit code."""
         return self.show(order) if self.arguments.show else self.run(order)
 
     def run(self, order: Order) -> int:
-        """Carry an order out as `altbackup run` does; return the exit code."""
+        """Run an order as `altbackup run` does; return the exit code."""
         words = order.words(self.inventory, self.passed)
         with _Restored():
             night = SupervisedRun(words, self.arguments.artifacts)
             return night.run(words[1], words[2:], self.arguments.time_limit, 60, 90)
 
     def predict(self, order: Order) -> tuple[int, Run | None]:
-        """Show what an order would do, which is a question like others; return the exit code, and its run."""
+        """Run an order in check mode, kept and unmailed like a question; return (exit code, run)."""
         words = order.words(self.inventory, self.passed)
         with _Restored(), _unmailed():
             night = SupervisedRun(words, str(self._folder_to_ask()))
             return night.run(words[1], words[2:], self.arguments.time_limit, 1, 1), night.last
 
     def ask(self, order: Callable[[str], Order]) -> tuple[int, Any, dict[str, int]]:
-        """Given what makes an order that writes its answer to a file, carry it out in silence; return (exit code, answer, free bytes of nodes).
+        """Run an order that writes its answer to the file that it is given, without output; return (exit code, answer, {node: free bytes}).
 
-        Questions are kept apart from the runs of nights, go on beside them, and mail nobody: who asks sees what failed.
+        Questions are kept apart from the runs of nights, run beside them, and mail nobody: the user sees what failed.
         """
         asked = self.job.inventory
         folder = self._folder_to_ask()
@@ -169,7 +172,7 @@ class Desk:
         return code, answer, free
 
     def _folder_to_ask(self) -> Path:
-        """Make a folder for one question; remove those of old ones."""
+        """Make the folder of a question, and remove those older than _KEPT_DAYS."""
         above = private_folder(private_folder(self.state) / ASKED)
         for old in above.iterdir():
             with contextlib.suppress(OSError):
@@ -181,7 +184,7 @@ class Desk:
         return private_folder(folder)
 
     def tell(self, code: int, tables: Sequence[Table | str], **told: Any) -> int:
-        """Show an answer, as JSON if that is wanted; return the exit code."""
+        """Print an answer, as JSON with --json; return `code`."""
         if self.arguments.json:
             whole = answers.document(self.arguments.command, self.job.inventory, code, failures=self.failures, **told)
             text = json.dumps(whole, indent=1, ensure_ascii=False)
@@ -196,12 +199,12 @@ class Desk:
 
 
 def _messages(run: Run) -> list[str]:
-    """Return what failed in a run."""
+    """Return the messages of a run's failures."""
     return [str(entry.get("message")) for entry in run.result.get("failures") or ()]
 
 
 class Failed(Exception):
-    """A question that could not be asked: its run has said why, and has an exit code."""
+    """A question without an answer; its run has printed why, and `code` is its exit code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -243,7 +246,7 @@ def _list(desk: Desk) -> int:
 
 
 def _look(desk: Desk, step: str, **wanted: Any) -> tuple[int, dict[str, Any]]:
-    """Ask what is in tarballs; return the exit code and the answer. Raise Failed where there is none."""
+    """Ask for the contents of tarballs; return (exit code, answer). Raise Failed if there is no answer."""
     most = 0 if desk.arguments.most == 1000 else desk.arguments.most
     code, answer, _ = desk.ask(lambda file: orders.looking(step, file, most=most, **wanted))
     if not answer or not (answer["entries"] or answer["answers"] or code == 0):
@@ -330,7 +333,7 @@ def _restore(desk: Desk) -> int:
 
 
 def _restore_asking(desk: Desk, item: str, host: str, place: str, where: Mapping[str, Any]) -> int:
-    """Show what a restore to the item's own place would find there, and ask. Raise InvalidInput where nobody can be asked."""
+    """Show what a restore to the item's own place would find there, and ask where to. Raise InvalidInput without a terminal."""
     shown = one_line(place) or "a place that the inventory does not tell"
     if not (sys.stdin.isatty() and desk.out.isatty()) or desk.arguments.show:
         raise InvalidInput(
@@ -365,7 +368,7 @@ _IN_THE_WAY = ("is there already, and a restore replaces nothing by itself", "di
 
 
 def _foreseen(desk: Desk, order: Order) -> tuple[int, bool]:
-    """Have a restore predicted, on the terminal; return its exit code, and whether it is only what stands there that is in the way."""
+    """Predict a restore on the terminal; return (exit code, whether the only obstacle is what is at its place)."""
     code, run = desk.predict(order)
     failures = _messages(run) if run else []
     return code, bool(failures) and all(any(words in text for words in _IN_THE_WAY) for text in failures)
@@ -398,7 +401,7 @@ def _release(desk: Desk) -> int:
 
 
 def _stamp(desk: Desk, item: str, held: bool = False) -> str:
-    """Return the stamp of the newest good tarball of an item at the day that is meant, or the one that is `held`; nodes are asked. Raise InvalidInput."""
+    """Return the stamp of an item's newest good tarball of a day, or of its only held one if `held`, asking nodes. Raise InvalidInput."""
     day = desk.day(desk.arguments.at)
     if is_stamp(day):
         return day
@@ -449,12 +452,12 @@ def _completion(desk: Desk) -> int:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: what it does, and how its arguments are read."""
+    """A command: its function and help, and its positional arguments."""
 
     act: Callable[[Desk], int]
     help: str
     places: Sequence[str] = ()
-    """Arguments without a dash that may stand behind options; a last one that ends with * takes all that are left"""
+    """Positional arguments that may follow options; a last one that ends with * takes all that remain"""
 
 
 COMMANDS: dict[str, Command] = {
@@ -491,7 +494,7 @@ _PLACE_HELP = {
 
 
 def add_commands(commands: Any) -> None:
-    """Given the subparsers of the program, add these commands."""
+    """Add the commands of this module to the program's subparsers."""
     for name, command in COMMANDS.items():
         parser = commands.add_parser(
             name, help=command.help, description=f"{command.help[0].upper()}{command.help[1:]}.", allow_abbrev=False
@@ -568,7 +571,7 @@ def _number(text: str) -> int:
 
 
 def take_rest(arguments: argparse.Namespace, rest: Sequence[str]) -> list[str]:
-    """Given what was read of a command line, and what was not, fill what may stand behind options; return what is left."""
+    """Fill positional arguments that follow options from the unparsed words; return the words that remain."""
     left = list(rest)
     for place in COMMANDS[arguments.command].places:
         word = place.rstrip("?*")
@@ -586,7 +589,7 @@ def _is_option(word: str) -> bool:
 
 
 def act(arguments: argparse.Namespace, rest: Sequence[str], passed: Sequence[str]) -> int:
-    """Given what was read of a command line, what was not, and what is to be handed on, do it; return the exit code."""
+    """Run the command of a parsed command line; return the exit code. `rest` was not parsed, `passed` is for ansible-playbook."""
     desk = Desk(arguments, passed)
     try:
         left = take_rest(arguments, rest)
@@ -602,7 +605,7 @@ def act(arguments: argparse.Namespace, rest: Sequence[str], passed: Sequence[str
         return NOTHING_DONE
     except Failed as failed:
         return desk.tell(failed.code, []) if getattr(arguments, "json", False) else failed.code
-    except BrokenPipeError:  # whoever read it has seen enough
+    except BrokenPipeError:  # the reader of the pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:

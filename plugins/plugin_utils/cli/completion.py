@@ -1,4 +1,4 @@
-"""Completion for shells, by argcomplete where that is installed: it asks the program itself, so it knows items, too."""
+"""Shell completion, by argcomplete where it is installed: it calls this program, which knows the items, too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MISSING = "argcomplete is not installed for this Python: pip install argcomplet
 
 
 def script(shell: str) -> str:
-    """Given the name of a shell, return what makes it complete the commands. Raise InvalidInput."""
+    """Return the shell's code that completes the commands. Raise InvalidInput for an unknown shell, or without argcomplete."""
     if shell not in SHELLS:
         raise InvalidInput(f"{shell!r} is none of {', '.join(SHELLS)}")
     if not importlib.util.find_spec("argcomplete"):
@@ -28,7 +28,7 @@ def script(shell: str) -> str:
 
 
 def complete(action: argparse.Action, word: str) -> None:
-    """Given an argument and what it names, say how it is completed."""
+    """Set how an argument is completed; `word` is the name of what it takes."""
     if word in ("item", "items"):
         action.completer = _items  # type: ignore[attr-defined]
     else:
@@ -37,13 +37,13 @@ def complete(action: argparse.Action, word: str) -> None:
 
 
 def _items(prefix: str = "", **_: Any) -> list[str]:
-    """Return the items that lists found, those that begin with what was written, else those that hold it."""
+    """Return the items of earlier lists that begin with `prefix` or, if none does, contain it."""
     known = all_kept_items(state_folder("", os.environ))
     return [item for item in known if item.startswith(prefix)] or [item for item in known if prefix in item]
 
 
 def answer(parser: argparse.ArgumentParser) -> None:
-    """Where a shell asks for completions, tell them and end; else do nothing."""
+    """Answer a completion request of a shell and exit; return if there is none."""
     if "_ARGCOMPLETE" in os.environ and importlib.util.find_spec("argcomplete"):
         import argcomplete
 

@@ -1,4 +1,4 @@
-"""Which night a person means."""
+"""Reads the day that a user names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ...module_utils.tree.stamps import interpret_day, is_stamp
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _LEAST = 3
-"""Letters of a weekday that tell which it is"""
+"""Fewest letters of a weekday that are accepted"""
 
 
 def read_day(text: str, today: str) -> str:
-    """Given what a person wrote and today, `YYYY/MM/DD`, return that day or stamp, empty for an empty text. Raise InvalidInput.
+    """Return the day `YYYY/MM/DD` or stamp that `text` names, "" for "". Raise InvalidInput.
 
     It may be `today`, `yesterday`, a weekday (the last one before today), `-1`, a date with slashes or dashes, or a stamp.
     """

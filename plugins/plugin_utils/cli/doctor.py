@@ -1,4 +1,4 @@
-"""`altbackup doctor`: what is right and what is not with a set-up, as a table with the commands that mend it."""
+"""`altbackup doctor`: checks a set-up, and shows a table of what is wrong with the commands that mend it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this command alone."""
+    """Add the options of this command."""
     parser.add_argument("--json", action="store_true", help="as JSON, see docs/getting-started.md")
     parser.add_argument("--all", action="store_true", help="what is right, too, and more lines than the screen has")
     parser.add_argument("--commands", action="store_true", help="only the commands that mend, for a shell")
@@ -29,12 +29,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def order(file: str) -> Order:
-    """Return what is played, its findings written to a file."""
+    """Return the order that plays doctor.yml and writes its findings to a file, to none for ""."""
     return Order("doctor.yml", {"altbackup_list_file": file} if file else {})
 
 
 def act(desk: Desk) -> int:
-    """Ask all nodes, judge, and show what was found; return the exit code."""
+    """Examine all nodes and show the findings; return the exit code."""
     if desk.arguments.show:
         return desk.show(order(""))
     code, answer, _ = desk.ask(order)
@@ -65,11 +65,11 @@ _SET_UP = (
     "forced command",
     "schedule",
 )
-"""What setup.yml sees to, where this collection has it"""
+"""Subjects of findings that setup.yml mends"""
 
 
 def _at_once(findings: Sequence[Mapping[str, str]], inventory: Sequence[str]) -> list[Table | str]:
-    """Return what mends most of it by one command, where there is one."""
+    """Return a line with the command that mends most findings, if setup.yml is there."""
     mended = [entry for entry in findings if entry["state"] == WRONG and entry["what"] in _SET_UP]
     if not mended or not find_playbook("setup").is_file():
         return []
@@ -78,7 +78,7 @@ def _at_once(findings: Sequence[Mapping[str, str]], inventory: Sequence[str]) ->
 
 
 def _mail(answer: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
-    """Judge the mail by what is set here: the run that asked the nodes mails nobody."""
+    """Return the finding on the mail by the settings of this process, as the run that asked the nodes has mail switched off."""
     settings: AnsibleSettings = ansible_settings(environment)
     configured = {name: settings.get("callback_error_mail", name) for name in MAIL_OPTIONS}
     entries: list[dict[str, Any]] = list(answer["scheduled"])
@@ -93,7 +93,7 @@ def _send_mail() -> int:
 
 
 def shown(findings: Sequence[Mapping[str, str]], everything: bool) -> list[Table | str]:
-    """Given findings, return the table of those that are not right, or of all, what mends each, by its number, and a line on the rest."""
+    """Return a table of the findings that are not right, or of all, what mends each by its number, and a line with the counts."""
     told = [entry for entry in findings if everything or entry["state"] != OK]
     rows = [
         Row(

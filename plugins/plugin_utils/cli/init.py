@@ -1,4 +1,4 @@
-"""`altbackup init`: a first inventory, from a few answers and from what the sources hold."""
+"""`altbackup init`: writes a first inventory from a few answers and from what the sources hold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from ..mail.settings import NONE, addresses
 from ..planning.settings import parse_base
 from . import commands, doctor
 from .inventory_text import LOCAL, Answers, Host, files, parse_host
-from .job import find_playbook
 from .orders import Order
 from .supervised_run import say
 from .verdict import EXIT_CODES, INTERRUPTED
@@ -30,11 +29,12 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _SHARED = ("/var/backups/altbackup/source", "/var/backups/altbackup/target")
 _HOSTS = "Which machines? Enter: this one is source and target. Else sources -> targets, like: scm@dayabay scm@lingao -> scm@cms01: "
 _MAIL = "Who gets mail on failures? Addresses, or none: "
+_ROOT = "May copies lie on the root file system there? No if they have a disk of their own. [y/N]: "
 _BECOME = "Do they become root there, by sudo without a password? [y/N]: "
 
 
 def add(known: Any) -> None:
-    """Given the subparsers of the program, add this command."""
+    """Add the command to the program's subparsers."""
     parser = known.add_parser(
         "init",
         help="write a first inventory",
@@ -51,6 +51,7 @@ def add(known: Any) -> None:
     option("--become", action="store_true", help="become root there, by sudo without a password")
     option("--base", metavar="PATH", default="", help="where a source has its tarballs")
     option("--target-base", metavar="PATH", default="", help="where a target has its copies")
+    option("--allow-root-filesystem", action="store_true", help="bases may lie on the root file system")
     option("--look", action="append", metavar="PATH", default=[], help="look for repositories below it, too")
     option(
         "--folder", action="append", metavar="PATH", default=[], help="a folder to be backed up where it is there, too"
@@ -63,7 +64,7 @@ def add(known: Any) -> None:
 
 
 def act(arguments: argparse.Namespace) -> int:
-    """Ask, look, write and show; return the exit code."""
+    """Ask, survey the sources, write the inventory and show what is still to be done; return the exit code."""
     try:
         place = _place(arguments.name)
         answers = _answers(arguments, place.name)
@@ -86,7 +87,7 @@ def act(arguments: argparse.Namespace) -> int:
 
 
 def _place(name: str) -> Path:
-    """Return the folder that is to be made. Raise InvalidInput where it cannot be."""
+    """Return the absolute path of the inventory's folder. Raise InvalidInput if the name is unusable or taken."""
     place = Path(name).absolute() if "/" in name else Path.cwd() / "inventory" / name
     if not _NAME.fullmatch(place.name):
         raise InvalidInput(
@@ -98,13 +99,15 @@ def _place(name: str) -> Path:
 
 
 def _answers(arguments: argparse.Namespace, name: str) -> Answers:
-    """Return what options say, and of the rest what is asked. Raise InvalidInput."""
+    """Return the answers that options give, asking for the others on a terminal. Raise InvalidInput."""
     asking = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.yes
     sources, targets, become = list(arguments.source), list(arguments.target), arguments.become
+    allow_root = arguments.allow_root_filesystem
     if not (sources or targets) and asking:
         sources, targets = _split(_asked(_HOSTS))
         is_remote = any(text != LOCAL for text in [*sources, *targets])
-        become = become or (is_remote and _asked(_BECOME).lower() in ("y", "yes"))
+        become = become or (is_remote and _is_yes(_BECOME))
+        allow_root = allow_root or not is_remote or _is_yes(_ROOT)
     mail = arguments.mail or (_asked(_MAIL) if asking else "")
     if not mail:
         raise InvalidInput("nobody is named who gets mail on failures: --mail ADDRESS, or --mail none")
@@ -122,7 +125,7 @@ def _answers(arguments: argparse.Namespace, name: str) -> Answers:
         parse_base(arguments.base or proposed[0]),
         parse_base(arguments.target_base or proposed[1]),
         _recipients(mail),
-        find_playbook("setup").is_file(),
+        allow_root,
     )
 
 
@@ -134,7 +137,7 @@ def _require_one_way(hosts: Sequence[Host]) -> None:
 
 
 def _split(text: str) -> tuple[list[str], list[str]]:
-    """Given `SOURCES -> TARGETS`, return both; nothing is this machine."""
+    """Return (sources, targets) of `SOURCES -> TARGETS`, empty lists for "". Raise InvalidInput."""
     sources, arrow, targets = text.partition("->")
     if text and not (arrow and sources.strip() and targets.strip()):
         raise InvalidInput("which of them receive copies? Write sources -> targets, like: scm@dayabay -> scm@cms01")
@@ -150,6 +153,10 @@ def _recipients(text: str) -> str:
     return ", ".join(good)
 
 
+def _is_yes(question: str) -> bool:
+    return _asked(question).lower() in ("y", "yes")
+
+
 def _asked(question: str) -> str:
     try:
         return input(question).strip()
@@ -159,12 +166,12 @@ def _asked(question: str) -> str:
 
 @contextlib.contextmanager
 def _making(place: Path) -> Iterator[Path]:
-    """Yield a folder beside a place that is given its name at the end, unless something has it by then. Raise InvalidInput."""
+    """Yield the path of a temporary folder beside `place`, renamed to it at the end. Raise InvalidInput if it is taken by then."""
     new = place.with_name(f".{place.name}.new-{os.getpid()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         yield new
-        # A folder takes the place of another one only if that is empty; a file, or what is in a folder, is never lost.
+        # Beyond this check, rename replaces an empty folder only, so that nothing is lost.
         if os.path.lexists(place):
             raise InvalidInput(f"{place} came into being meanwhile, and nothing is replaced")
         os.rename(new, place)
@@ -182,7 +189,7 @@ def _write(folder: Path, answers: Answers) -> None:
 
 
 def _desk(arguments: argparse.Namespace, inventory: Path, command: str) -> commands.Desk:
-    """Return what a question on an inventory is asked with."""
+    """Return the Desk for a question on an inventory."""
     given = {
         "inventory": [str(inventory)],
         "show": False,
@@ -196,7 +203,7 @@ def _desk(arguments: argparse.Namespace, inventory: Path, command: str) -> comma
 
 
 def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers) -> dict[str, Mapping[str, Any]]:
-    """Look on the sources for what could be backed up; return {source: what was found}, without those that did not answer."""
+    """Survey the sources for what could be backed up; return {source: facts}, without sources that did not answer."""
     below = [parse_base(path) for path in arguments.look]
     folders = [parse_base(path) for path in arguments.folder]
     say(f"looking for repositories on {', '.join(_called(host) for host in answers.sources)} ...")

@@ -1,4 +1,4 @@
-"""What an inventory says, asked of ansible-inventory, and the items that the last lists found, kept for names and their completion."""
+"""Reads inventories through ansible-inventory, and keeps the items that lists found, for names and their completion."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .run_store import private_folder
 _SECONDS = 120
 _KEPT = "items.json"
 _MOST_KEPT = 20
-"""Inventories whose items are kept"""
+"""Most inventories whose items are kept"""
 _VAULT = ("--vault-password-file", "--vault-pass-file", "--vault-id")
 
 
 def load_site(job: Job, passed: Sequence[str], environment: Mapping[str, str]) -> Site:
-    """Given a job with its inventories and options that are handed on, return what the inventory tells. Raise InvalidInput."""
+    """Return what a job's inventories say; `passed` are options for ansible-playbook. Raise InvalidInput, also without sources."""
     site = read_site(read_inventory(job, passed, environment))
     if not site.sources:
         raise InvalidInput(f"the inventory {', '.join(job.inventory)} has no group sources with hosts in it")
@@ -32,7 +32,7 @@ def load_site(job: Job, passed: Sequence[str], environment: Mapping[str, str]) -
 
 
 def read_inventory(job: Job, passed: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
-    """Given a job with its inventories and options that are handed on, return what ansible-inventory says of them. Raise InvalidInput."""
+    """Return the output of `ansible-inventory --list` for a job; `passed` are options for ansible-playbook. Raise InvalidInput."""
     path = find_ansible(environment)
     added = child_environment(ansible_settings(environment), environment, colour=False)
     command = ["ansible-inventory", "--list", *_vault_options(passed)]
@@ -65,7 +65,7 @@ def read_inventory(job: Job, passed: Sequence[str], environment: Mapping[str, st
 
 
 def _vault_options(passed: Sequence[str]) -> list[str]:
-    """Return those of the options that are handed on by which ansible-inventory reads what is in a vault."""
+    """Return the options among those for ansible-playbook with which ansible-inventory opens vaults."""
     found = []
     for number, word in enumerate(passed):
         name, equals, _ = word.partition("=")
@@ -75,18 +75,18 @@ def _vault_options(passed: Sequence[str]) -> list[str]:
 
 
 def kept_items(state: Path, inventory: Sequence[str]) -> list[str] | None:
-    """Given the state folder and inventories, return the items that the last list of these found, None if there was none."""
+    """Return the items that the last list of these inventories found, None if there was none; `state` is the state folder."""
     found = _kept(state).get(_name(inventory))
     return [str(item) for item in found] if isinstance(found, list) else None
 
 
 def all_kept_items(state: Path) -> list[str]:
-    """Given the state folder, return the items that lists of any inventory found."""
+    """Return the items that lists of any inventory found; `state` is the state folder."""
     return sorted({str(item) for items in _kept(state).values() if isinstance(items, list) for item in items})
 
 
 def keep_items(state: Path, inventory: Sequence[str], items: Iterable[str]) -> None:
-    """Keep the items that a list found. Raise OSError."""
+    """Store the items that a list found. Raise OSError."""
     known = _kept(state)
     known.pop(_name(inventory), None)
     known[_name(inventory)] = sorted(set(items))
@@ -100,7 +100,7 @@ def _name(inventory: Sequence[str]) -> str:
 
 
 def _kept(state: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):  # it is known again after the next list
+    with suppress(OSError, ValueError):  # the next list writes it again
         found = json.loads((state / _KEPT).read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else {}
     return {}

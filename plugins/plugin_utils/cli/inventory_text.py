@@ -1,4 +1,4 @@
-"""The files of a first inventory, as a person would write them: what was answered, and comments on what it means. Pure."""
+"""The texts of a first inventory's files, as a person would write them: the answers, with comments on what they mean. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PLAIN = re.compile(r"[A-Za-z/~_][\w./@+~-]*", re.ASCII)
 _WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none")
 _TEMPLATE = re.compile(r"\{[{%#]")
 _TOO_HIGH = ("/", "/home", "/srv", "/opt", "/var", "/var/lib", "/root")
-"""Folders whose repositories are rather named one by one"""
+"""Folders too general for discovery: repositories there are listed one by one"""
 _TITLES = {"svn": "Subversion repositories", "trac": "Trac environments", "git": "Git repositories"}
 
 
@@ -40,7 +40,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Answers:
-    """What was answered."""
+    """The answers, and what the sources hold."""
 
     name: str
     sources: Sequence[Host]
@@ -48,25 +48,20 @@ class Answers:
     base: str
     target_base: str
     mail: str
-    """Addresses, separated by commas, or none"""
-    has_setup: bool = False
-    """Whether setup.yml makes the keys with which sources log in to their targets"""
+    """Addresses, separated by commas, or `none`"""
+    allow_root: bool = False
+    """Whether bases may lie on the root file system"""
     found: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """{source: what was found on it}; a source that did not answer is not there"""
+    """{source: facts of its survey}, without sources that did not answer"""
 
     @property
     def hosts(self) -> list[Host]:
         """All hosts, each once."""
         return list({host.name: host for host in [*self.sources, *self.targets]}.values())
 
-    @property
-    def has_pairs(self) -> bool:
-        """Whether anything goes from one machine to another."""
-        return any(source.name != target.name for source in self.sources for target in self.targets)
-
 
 def parse_host(text: str, user: str = "", become: bool = False) -> Host:
-    """Given `[NAME=][USER@]ADDRESS[:PORT]`, return the host. Raise InvalidInput."""
+    """Return the host of `[NAME=][USER@]ADDRESS[:PORT]`; `user` and `become` are its defaults. Raise InvalidInput."""
     found = re.fullmatch(
         r"(?:(?P<name>\w[\w.-]*)=)?(?:(?P<user>\w[\w.-]*)@)?(?P<address>\w[\w.-]*|\[[0-9A-Fa-f:]+\])(?::(?P<port>\d{1,5}))?",
         text,
@@ -83,20 +78,21 @@ def parse_host(text: str, user: str = "", become: bool = False) -> Host:
 
 
 def scalar(value: str) -> str:
-    """Given a text, return it as YAML reads it back, and as Ansible evaluates no template in it."""
+    """Return a text as a YAML scalar that reads back as the same text, and in which Ansible evaluates no template."""
     if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
     return f"{'!unsafe ' if _TEMPLATE.search(value) else ''}{json.dumps(value)}"
 
 
 def files(answers: Answers) -> dict[str, str]:
-    """Given the answers, return {path in the inventory: text}."""
+    """Return {path in the inventory: text}."""
     alone = [host.name for host in answers.hosts] == [LOCAL] and answers.hosts[0].is_local
     written = {
         "hosts.yml": _hosts(answers, alone),
         "group_vars/sources/storage.yml": _source_storage(answers),
         "group_vars/targets/storage.yml": _target_storage(answers, alone),
         "group_vars/all/mail.yml": _mail(answers),
+        "group_vars/all/setup.yml": _setup(answers),
     }
     if alone:
         written["group_vars/all/connection.yml"] = _local("# How Ansible reaches the hosts")
@@ -128,23 +124,17 @@ def _hosts(answers: Answers, alone: bool) -> str:
 
 def _source_storage(answers: Answers) -> str:
     names = ", ".join(scalar(host.name) for host in answers.targets)
-    key = (
-        "\n# The private key with which a source logs in to its targets, a path on the source.\naltbackup_ssh_key: ~/.ssh/altbackup\n"
-        if answers.has_pairs and not answers.has_setup
-        else ""
-    )
     return (
-        "---\n# Where a source's tarballs lie. It must exist and hold a folder .altbackup, which says that the right disk is mounted:\n"
-        f"#   mkdir -p {answers.base}/.altbackup\n# It must not lie inside an item's path.\naltbackup_base: {scalar(answers.base)}\n\n"
-        f"# Who receives copies: names of hosts in group targets.\naltbackup_targets: [{names}]\n{key}"
+        "---\n# Where a source's tarballs lie. The folder .altbackup in it, which setup.yml makes, says that the right disk is mounted.\n"
+        f"# It must not lie inside an item's path.\naltbackup_base: {scalar(answers.base)}\n\n"
+        f"# Who receives copies: names of hosts in group targets.\naltbackup_targets: [{names}]\n"
     )
 
 
 def _target_storage(answers: Answers, alone: bool) -> str:
     more = "# On a real target it lies on another machine, better at another site.\n" if alone else ""
     return (
-        "---\n# Where the copies lie, in a folder for each source. It must exist and hold a folder .altbackup:\n"
-        f"#   mkdir -p {answers.target_base}/.altbackup\n{more}"
+        f"---\n# Where the copies lie, in a folder for each source, with a marker as on a source.\n{more}"
         "# A target keeps 3 days and contents, and the newest of 7 days, 4 weeks and 6 months, unless you say otherwise: docs/retention.md\n"
         f"altbackup_target_base: {scalar(answers.target_base)}\n"
     )
@@ -156,6 +146,16 @@ def _mail(answers: Answers) -> str:
     return (
         "---\n# Who gets the mail on failures of the hosts. Who gets that of every failed run says MAILTO in the crontab, or ALTBACKUP_MAIL_TO.\n"
         f"altbackup_mail_to: {scalar(answers.mail)}\n"
+    )
+
+
+def _setup(answers: Answers) -> str:
+    allowed = "true" if answers.allow_root else "false"
+    return (
+        "---\n# What setup.yml makes: docs/setup.md. Who starts a backup every night, a check and drills every week: cron, or timers of systemd.\n"
+        "altbackup_schedule: cron\n\n"
+        "# Whether a base may lie on the root file system: if it is meant for a disk of its own, false, and mount that disk first.\n"
+        f"altbackup_allow_root_filesystem: {allowed}\n"
     )
 
 
@@ -208,7 +208,10 @@ def _items(host: Host, found: Mapping[str, Any] | None) -> str:
 def arranged(
     repositories: Sequence[Mapping[str, str]], folders: Sequence[str]
 ) -> tuple[dict[str, str], list[tuple[str, str, str]]]:
-    """Given repositories ({kind, path}) and folders, return ({kind: the folder that has all of that kind}, [(kind, name, path)] of the others)."""
+    """Return ({kind: the folder below which all repositories of that kind lie}, [(kind, name, path)] of all other items).
+
+    `repositories` have kind and path.
+    """
     discovered: dict[str, str] = {}
     named: list[tuple[str, str, str]] = []
     for kind in dict.fromkeys(entry["kind"] for entry in repositories):
@@ -222,7 +225,7 @@ def arranged(
 
 
 def _named(kind: str, paths: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Return items of a kind with names of their own, as short as may be; one whose path gives no name is left out."""
+    """Return (kind, name, path) of items with distinct names, as short as possible; a path from which no name can be made is left out."""
     taken: dict[str, str] = {}
     for path in paths:
         whole = path.strip("/").split("/")

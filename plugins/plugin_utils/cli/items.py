@@ -1,4 +1,4 @@
-"""Which item a person means: its whole name, source/category/name, or a part of it that only one has."""
+"""Finds the item that a user names: in full, source/category/name, or by a part that only one item has."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ...module_utils.system.values import nearest
 from ...module_utils.system.visible import one_line
 
 KINDS = {category: kind for kind, category in reversed(CATEGORIES.items())}
-"""Of a category with several kinds the first: which one a tarball is of its record tells"""
+"""{category: its first kind}; where a category has several, the record of a tarball tells which"""
 CONTROLLER = "folders/altbackup-controller"
 _SHOWN = 12
-"""Candidates that a message names"""
+"""Most candidates that a message names"""
 
 
 @dataclass(frozen=True)
 class Site:
-    """What an inventory tells of itself, as far as no node need be asked."""
+    """What an inventory says without asking nodes."""
 
     items: Mapping[str, str] = field(default_factory=dict)
-    """{source/category/name: path on the source, empty where that is not known}"""
+    """{source/category/name: path on the source, "" if not known}"""
     unknown: Sequence[str] = ()
-    """The sources that may have more items, as these are discovered there"""
+    """Sources that may have more items, because they discover them"""
     sources: Sequence[str] = ()
     targets: Sequence[str] = ()
     hosts: Sequence[str] = ()
@@ -36,7 +36,7 @@ class Site:
 
 
 def read_site(inventory: Mapping[str, Any]) -> Site:
-    """Given what `ansible-inventory --list` says, return what it tells."""
+    """Return the Site of the output of `ansible-inventory --list`."""
     variables = {
         str(host): values
         for host, values in ((inventory.get("_meta") or {}).get("hostvars") or {}).items()
@@ -56,7 +56,7 @@ def read_site(inventory: Mapping[str, Any]) -> Site:
 
 
 def _hosts_of(inventory: Mapping[str, Any], group: str, seen: set[str]) -> list[str]:
-    """Return the hosts of a group and of the groups in it."""
+    """Return the hosts of a group and its child groups, each once; `seen` are the groups already visited."""
     entry = inventory.get(group)
     if group in seen or not isinstance(entry, Mapping):
         return []
@@ -68,7 +68,7 @@ def _hosts_of(inventory: Mapping[str, Any], group: str, seen: set[str]) -> list[
 
 
 def _items_of(values: Mapping[str, Any]) -> tuple[dict[str, str], bool]:
-    """Given the variables of a source, return {category/name: path} of what they name, given up items too, and whether that is all."""
+    """Return ({category/name: path} of the items in a source's variables, retired ones included, whether these are all)."""
     found: dict[str, str] = {}
     declared = values.get("altbackup_items") or []
     whole = isinstance(declared, list) and not values.get("altbackup_discover")
@@ -95,7 +95,7 @@ def _is_template(text: str) -> bool:
 
 
 def is_whole(text: str, site: Site) -> bool:
-    """Given what a person wrote, return whether it is the whole name of what may be an item of the site, known or not."""
+    """Return whether `text` is the full name of a possible item of the site, known or not."""
     source, _, key = text.partition("/")
     category, _, name = key.partition("/")
     try:
@@ -105,9 +105,9 @@ def is_whole(text: str, site: Site) -> bool:
 
 
 def find_item(text: str, known: Iterable[str]) -> str:
-    """Given what a person wrote and the items that are known, return the one that is meant. Raise InvalidInput, naming the candidates.
+    """Return the known item that `text` names. Raise InvalidInput, with the candidates, if it is none or several.
 
-    Parts between slashes are source, category and name, or some of these in that order. Where none is such, they are parts of these.
+    Its parts, separated by slashes, are source, category and name, or some of them in that order, or else substrings of them.
     """
     names = sorted(set(known))
     if text in names:
@@ -136,12 +136,12 @@ def _is_in(part: str, whole: str) -> bool:
 
 
 def _follows(parts: Sequence[str], whole: Sequence[str], fits: Any) -> bool:
-    """Return whether each of the parts fits one of the whole, in their order."""
+    """Return whether each part fits a different element of `whole`, in the same order."""
     left = iter(whole)
     return all(any(fits(part, each) for each in left) for part in parts)
 
 
 def split_item(item: str) -> tuple[str, str, str]:
-    """Given source/category/name, return (source, kind, name)."""
+    """Return (source, kind, name) of source/category/name."""
     source, category, name = item.split("/", 2)
     return source, KINDS[category], name

@@ -1,4 +1,4 @@
-"""What a command line of the entry point means: its playbook, its inventory, and the settings of Ansible that apply to it."""
+"""Reads the command line of `altbackup run`: its playbook, its inventory, and the settings of Ansible that apply."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ..mail.memory import job_key
 from ..mail.settings import MAIL_OPTIONS, Settings, judge, variable_of
 
 ROOT = Path(__file__).resolve().parents[3]
-"""The collection, be it a checkout or installed"""
+"""The folder of the collection, a checkout or installed"""
 PROGRAM = str(ROOT / "bin" / "altbackup")
 QUESTIONS = tuple(ROOT / "playbooks" / name for name in ("contents.yml", "doctor.yml", "survey.yml"))
-"""What tells nothing of how backups stand, whatever comes of it"""
+"""Playbooks whose outcome says nothing about how backups stand"""
 _DEFAULT = ROOT / "inventory" / "local"
 _COLLECTION = "altbackup.core."
 _ASKING = {
@@ -44,58 +44,58 @@ class _Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True)
 class Job:
-    """A playbook with an inventory, and the options for ansible-playbook."""
+    """A playbook with its inventories and options for ansible-playbook."""
 
     playbook: Path
     options: tuple[str, ...] = ()
-    """As they are handed on"""
+    """As they are passed to ansible-playbook"""
     inventory: tuple[str, ...] = ()
     limit: str | None = None
     tags: tuple[str, ...] = ()
     skip_tags: tuple[str, ...] = ()
     check: bool = False
     argv: tuple[str, ...] = ()
-    """The whole command line, as a person would write it"""
+    """The whole command line"""
 
     @property
     def label(self) -> str:
-        """How the playbook is called in mails."""
+        """The name of the playbook in mails."""
         return self.playbook.name
 
     @property
     def harmless(self) -> bool:
-        """Whether it changes nothing and proves nothing, so that it may go unwatched."""
+        """Whether it changes and proves nothing, so that nobody need be told of its failures."""
         return self.check or self.playbook in (ROOT / "playbooks" / "list.yml", *QUESTIONS)
 
     @property
     def lock(self) -> str:
-        """What no two runs at a time may share: playbook and inventory."""
+        """The name of its lock: runs of the same playbook and inventory exclude each other."""
         return json.dumps([str(self.playbook), *self.inventory])
 
     @property
     def key(self) -> str:
-        """What makes two runs the same job on different nights; the callback comes to the same."""
+        """The key that makes runs of different nights the same job; the callback computes the same."""
         options = {"subset": self.limit, "tags": self.tags, "skip_tags": self.skip_tags, "check": self.check}
         return job_key([str(self.playbook)], self.inventory, **options)
 
 
 @dataclass(frozen=True)
 class AnsibleSettings:
-    """The file of settings that Ansible is going to read, and what the entry point itself needs of it."""
+    """The configuration file that Ansible is going to read, and its content."""
 
     path: Path
     sections: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def get(self, section: str, key: str) -> str:
-        """Return a value as written, empty if there is none."""
+        """Return a value as written, "" if it is not set."""
         return self.sections.get(section, {}).get(key, "")
 
 
 def ansible_settings(environment: Mapping[str, str]) -> AnsibleSettings:
-    """Given the environment, return Ansible's settings: of the file that ANSIBLE_CONFIG names, else of this collection's.
+    """Return Ansible's settings: from the file that ANSIBLE_CONFIG names, else from this collection's.
 
-    What cannot be read is left to Ansible to complain of. Its ConfigManager reads none of it: where Ansible itself is missing, that
-    is mailed by what stands there.
+    An unreadable file gives no settings here; Ansible reports it. Ansible's ConfigManager is not used, because these settings also serve to
+    mail that Ansible is not installed.
     """
     path = Path(environment.get("ANSIBLE_CONFIG") or ROOT / "ansible.cfg").expanduser().absolute()
     path = path / "ansible.cfg" if path.is_dir() else path
@@ -108,7 +108,7 @@ def ansible_settings(environment: Mapping[str, str]) -> AnsibleSettings:
 
 
 def own_settings(environment: Mapping[str, str]) -> AnsibleSettings:
-    """Return the settings that are the user's own: of ANSIBLE_CONFIG, of this folder unless others can write to it, or of his home."""
+    """Return the user's settings that name an inventory: of ANSIBLE_CONFIG, else of this folder unless others can write to it, or home."""
     home = environment.get("HOME") or os.path.expanduser("~")
     here = [] if os.stat(".").st_mode & stat.S_IWOTH else [Path("ansible.cfg")]
     named = environment.get("ANSIBLE_CONFIG")
@@ -120,7 +120,7 @@ def own_settings(environment: Mapping[str, str]) -> AnsibleSettings:
 
 
 def mail_settings(settings: AnsibleSettings, environment: Mapping[str, str]) -> Settings:
-    """Return the settings of the mail as the callback has them: the environment goes before the file."""
+    """Return the settings of the mail as the callback has them: the environment takes precedence over the file."""
     options: dict[str, Any] = {}
     for name in MAIL_OPTIONS:
         options[name] = environment.get(variable_of(name), settings.get("callback_error_mail", name))
@@ -134,10 +134,7 @@ def read_job(
     settings: AnsibleSettings,
     environment: Mapping[str, str],
 ) -> Job:
-    """Given a playbook as the user names it and options for ansible-playbook, return the job. Raise InvalidInput.
-
-    Whether it can run is for check_job to say.
-    """
+    """Return the job of a playbook and options for ansible-playbook, without `check_job`. Raise InvalidInput."""
     seen = _look(options)
     return Job(
         playbook=find_playbook(playbook),
@@ -152,7 +149,7 @@ def read_job(
 
 
 def check_job(job: Job) -> None:
-    """Given a job, raise InvalidInput if it cannot run, or would wait for an answer."""
+    """Raise InvalidInput if a job cannot run, or would wait for an answer."""
     if not job.playbook.is_file():
         known = ", ".join(sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml")))
         raise InvalidInput(f"the playbook {job.playbook} does not exist; playbooks of this collection: {known}")
@@ -176,18 +173,18 @@ def check_job(job: Job) -> None:
 
 
 def is_verbose(options: Sequence[str]) -> bool:
-    """Given options for ansible-playbook, return whether they ask for more than little."""
+    """Return whether the options for ansible-playbook include -v."""
     return bool(_look(options).verbose)
 
 
 def find_playbook(name: str) -> Path:
-    """Given a path, or the name of a playbook of this collection, return the absolute path, be it there or not."""
+    """Return the absolute path of a playbook, given as a path or by the name of one of this collection; it need not exist."""
     own = ROOT / "playbooks" / f"{name.removeprefix(_COLLECTION).removesuffix('.yml')}.yml"
     return own if not os.path.exists(name) and "/" not in name and own.is_file() else Path(name).absolute()
 
 
 def find_ansible(environment: Mapping[str, str]) -> str:
-    """Return the PATH on which ansible-playbook is: beside this Python, else where the environment says. Raise InvalidInput."""
+    """Return the PATH to use, with the folder of this Python first. Raise InvalidInput if ansible-playbook is not on it."""
     folders = [str(Path(sys.executable).parent), *search_path().split(os.pathsep)]
     path = os.pathsep.join(dict.fromkeys(folders))
     if not shutil.which("ansible-playbook", path=path):
@@ -198,13 +195,13 @@ def find_ansible(environment: Mapping[str, str]) -> str:
 def child_environment(
     settings: AnsibleSettings, environment: Mapping[str, str], *, colour: bool, job: Job | None = None
 ) -> dict[str, str]:
-    """Return what has to be added to the environment for ansible-playbook under ansible-runner."""
+    """Return the variables to add to the environment of ansible-playbook under ansible-runner."""
     named = {}
     if job is not None and not _look(job.options).inventory:
         named["ANSIBLE_INVENTORY"] = ",".join(job.inventory)
     added = {
         "ANSIBLE_CONFIG": str(settings.path),
-        # ansible-runner would turn it off
+        # ansible-runner turns it off by default
         "ANSIBLE_HOST_KEY_CHECKING": settings.get("defaults", "host_key_checking") or "True",
         "MAX_EVENT_RES": str(_MOST_EVENT_BYTES),
     }
@@ -218,7 +215,7 @@ def child_environment(
 
 
 def _is_utf8() -> bool:
-    """Return whether Ansible would start with the locale of this process: all of it must be installed, and UTF-8."""
+    """Return whether the locale of this process suits Ansible: every category is installed, and it is UTF-8."""
     before = locale.setlocale(locale.LC_ALL)
     try:
         locale.setlocale(locale.LC_ALL, "")
@@ -230,7 +227,7 @@ def _is_utf8() -> bool:
 
 
 def _look(options: Sequence[str]) -> argparse.Namespace:
-    """Given options for ansible-playbook, return the few that matter here. Raise InvalidInput."""
+    """Return the options for ansible-playbook that matter here. Raise InvalidInput."""
     parser = _Parser(add_help=False)
     parser.add_argument("-i", "--inventory", "--inventory-file", action="append")
     parser.add_argument("-l", "--limit")
@@ -252,9 +249,9 @@ def _tags(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def _inventory(given: Sequence[str] | None, environment: Mapping[str, str]) -> list[str]:
-    """Return the inventories that are named: on the command line, in the environment, or in the user's own settings.
+    """Return the inventories named on the command line, in the environment, or in the user's own settings.
 
-    The default of this checkout's settings is none that a user named.
+    The default of this checkout's own ansible.cfg does not count, as no user named it.
     """
     base, names = Path.cwd(), list(given or ())
     shipped = False

@@ -38,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(words: Sequence[str]) -> int:
-    """Given the words of the command line, do what they say; return the exit code."""
+    """Run the command line; return the exit code."""
     own, passed = _split(words)
     try:
         parser = _arguments()
@@ -66,7 +66,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Given the words of the command line, return those before and behind a `--`, where a command hands the latter on."""
+    """Return the words before and after `--`; for commands that pass nothing on, all words and none."""
     if words[:1] and words[0] in commands.COMMANDS and "--" in words:
         place = list(words).index("--")
         return words[:place], words[place + 1 :]
@@ -119,7 +119,7 @@ def _number(text: str) -> int:
 
 
 def send_specimen() -> int:
-    """Send a specimen; return the exit code."""
+    """Send a specimen of the failure mail to recipients and channels; return the exit code."""
     settings = mail_settings(ansible_settings(os.environ), os.environ)
     for problem in (*settings.problems, *settings.flaws):
         say(problem)
@@ -162,7 +162,7 @@ def _flush_mail() -> int:
 
 
 def _tell_last(arguments: argparse.Namespace) -> int:
-    """Tell how the last run went; return the exit code."""
+    """Print how the last run went; return the exit code."""
     state = state_folder(arguments.artifacts, os.environ)
     wanted = str(find_playbook(arguments.playbook)) if arguments.playbook else ""
     run = next((run for run in all_runs(state) if not wanted or run.result.get("path") == wanted), None)
@@ -185,7 +185,7 @@ def _tell_last(arguments: argparse.Namespace) -> int:
 
 
 def _lines(result: dict[str, Any], run: Run) -> list[str]:
-    """Return how a run went, as a person reads it."""
+    """Return lines on how a run went."""
     code = f" (exit code {result['exit_code']})" if "exit_code" in result else ""
     took = f", took {result['seconds']:g} s" if "seconds" in result else ""
     failures = _failure_lines(result.get("failures", ()))
@@ -206,7 +206,7 @@ def _lines(result: dict[str, Any], run: Run) -> list[str]:
 
 
 def _failure_lines(failures: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Given the failures of a result, return them as a person reads them; what is the same of several hosts is one."""
+    """Return lines on the failures in a run's result, equal ones of several hosts as one."""
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for failure in failures:
         groups.setdefault(tuple(str(failure.get(key)) for key in ("kind", "message", "task", "path")), []).append(

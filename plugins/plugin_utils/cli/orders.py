@@ -1,4 +1,4 @@
-"""What each command stands for: a playbook with variables, from what a person wrote. Pure."""
+"""The playbook and variables of each command, from its arguments. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .items import split_item
 
 @dataclass(frozen=True)
 class Order:
-    """A playbook with its variables, and hosts or nodes to which it is limited."""
+    """A playbook with variables, limited to hosts or nodes."""
 
     playbook: str
     variables: Mapping[str, Any] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Order:
     check: bool = False
 
     def words(self, inventory: Sequence[str] = (), passed: Sequence[str] = ()) -> list[str]:
-        """Given inventories and options to be handed on, return the words of the `altbackup run` that it stands for."""
+        """Return the words of the equivalent `altbackup run`; `passed` are further options for ansible-playbook."""
         words = ["run", self.playbook]
         for name in inventory:
             words += ["-i", name]
@@ -37,12 +37,12 @@ class Order:
 
 
 def listing(item: str = "", file: str = "") -> Order:
-    """List what there is; nodes are asked for all their items in one call, so one item is no less work."""
+    """Return the order that lists all tarballs; `item` is unused, as one call lists all items of a node."""
     return Order("list.yml", {"altbackup_list_file": file} if file else {})
 
 
 def looking(step: str, file: str = "", **wanted: Any) -> Order:
-    """Look into tarballs, as contents.yml does: what is empty is left out."""
+    """Return the order that looks into tarballs with contents.yml; empty values of `wanted` are left out."""
     contents = {"step": step, **{name.rstrip("_"): value for name, value in wanted.items() if value}}
     return Order("contents.yml", {"altbackup_contents": contents, **({"altbackup_list_file": file} if file else {})})
 
@@ -59,7 +59,7 @@ def restoring(
     check: bool = False,
     path: str = "",
 ) -> Order:
-    """Given an item and where it is to go, return the restore; `path` is where the item lies, if that is known. Raise InvalidInput."""
+    """Return the order that restores an item; `path` is the item's place on its source, "" if not known. Raise InvalidInput."""
     source, kind, name = split_item(item)
     entry: dict[str, Any] = {"source": source, "kind": kind, "name": name}
     more = {"at": at, "from": node, "to_host": to_host, "to": to, "member": member(file, path) if file else ""}
@@ -72,7 +72,7 @@ def restoring(
 
 
 def member(file: str, path: str) -> str:
-    """Given a file as `ls` shows it, or as it is on the source, and where the item lies there, return it as a member. Raise InvalidInput."""
+    """Return the member for `file`, named as `ls` shows it or by its path on the source below the item's `path`. Raise InvalidInput."""
     if not file.startswith("/"):
         return f"./{file.removeprefix('./')}"
     below = os.path.normpath(file)
@@ -85,12 +85,12 @@ def member(file: str, path: str) -> str:
 
 
 def adopting(items: Sequence[str]) -> Order:
-    """Take restored items for live data."""
+    """Return the order that takes restored items for live data."""
     return Order("restore.yml", {"altbackup_adopt": list(items)})
 
 
 def accepting(item: str, at: str, *, check: bool = False) -> Order:
-    """Accept suspects of an item, up to a stamp if one is given. Raise InvalidInput."""
+    """Return the order that accepts suspects of an item, up to the stamp `at`, all for "". Raise InvalidInput."""
     if at and not is_stamp(at):
         raise InvalidInput(
             "--at takes the stamp of the last one that is accepted, like 2026/11/23/013000, as list shows it"
@@ -99,28 +99,28 @@ def accepting(item: str, at: str, *, check: bool = False) -> Order:
 
 
 def holding(item: str, stamp: str, why: str, *, check: bool = False) -> Order:
-    """Hold the tarball of a stamp."""
+    """Return the order that holds the tarball of a stamp."""
     return Order("mark.yml", {"altbackup_hold": {f"{item}/{stamp}": why}}, check=check)
 
 
 def releasing(item: str, stamp: str, *, check: bool = False) -> Order:
-    """Release the tarball of a stamp."""
+    """Return the order that releases the held tarball of a stamp."""
     return Order("mark.yml", {"altbackup_release": [f"{item}/{stamp}"]}, check=check)
 
 
 def retiring(item: str, day: str, *, check: bool = False) -> Order:
-    """Give an item up from a day on, or with an empty day take that back."""
+    """Return the order that retires an item from a day on, or with "" takes that back."""
     source, _, key = item.partition("/")
     return Order("mark.yml", {"altbackup_retired": {key: day_of(day) if day else ""}}, limit=source, check=check)
 
 
 def drilling(nodes: Sequence[str], *, check: bool = False) -> Order:
-    """Prove that copies on these nodes restore, or on all."""
+    """Return the order that proves that copies restore, on these nodes or all."""
     return Order("drill.yml", limit=",".join(nodes), check=check)
 
 
 def checking(nodes: Sequence[str], day: str, *, everything: bool = False, check: bool = False) -> Order:
-    """Read the tarballs of a day, or all, on these nodes, or on all."""
+    """Return the order that reads the tarballs of a day, or all, on these nodes or all."""
     variables = {"altbackup_day": day} if day else {}
     more = {"altbackup_check_scope": "all"} if everything else {}
     return Order("check.yml", {**variables, **more}, limit=",".join(nodes), check=check)

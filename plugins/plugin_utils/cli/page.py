@@ -1,4 +1,4 @@
-"""`altbackup report`: a page of how all stands and went, for a browser."""
+"""`altbackup report`: writes a page for a browser on how copies stand and runs went."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .supervised_run import say
 
 
 def add(commands: Any) -> None:
-    """Add the command to those of the parser."""
+    """Add the command to the program's subparsers."""
     parser = commands.add_parser(
         "report",
         help="write a page for a browser: how all stands, and how it went",
@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
 
 
 def write(arguments: argparse.Namespace) -> int:
-    """Write the page; return the exit code."""
+    """Write the page and print its path; return the exit code."""
     try:
         path = write_page(arguments.html, chosen_inventory(arguments.inventory), time.time())
     except (AltbackupError, OSError) as error:

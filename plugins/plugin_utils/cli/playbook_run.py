@@ -1,4 +1,4 @@
-"""One run of ansible-playbook under ansible-runner, watched until every process of it is gone."""
+"""Runs ansible-playbook under ansible-runner, and watches it until all its processes are gone."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .run_store import EVENTS, Run
 from .runner_events import Listener
 
 MARK = "ALTBACKUP_RUN"
-"""The variable in the environment of all processes of a run, with its folder"""
+"""Environment variable of all processes of a run, which holds the run's folder"""
 TIME_LIMIT, TOLD, KILLED, ASKED, BROKEN = "time limit", "told", "killed", "asked", "broken"
 _GRACE = 5.0
 _GLANCE = 0.2
-"""Seconds between two looks at a run"""
+"""Seconds between two checks of a run"""
 _ADOPTION = 5.0
-"""Seconds between two looks for dead orphans"""
+"""Seconds between two checks for dead orphans"""
 _MOST_READ = 65536
 _SILENCE = 2.0
-"""Seconds after which what is left of a dead ansible-playbook is ended, because it keeps the run from its end"""
+"""Seconds after which the descendants of a dead ansible-playbook are ended, because they keep its terminal open"""
 
 
 @dataclass(frozen=True)
@@ -36,34 +36,34 @@ class ProcessExit:
     """How ansible-playbook ended."""
 
     code: int | None
-    """Its exit code, if it had one"""
+    """Its exit code, None if it was ended or killed"""
     reason: str = ""
-    """Why it did not end by itself: a time limit, told to end, killed, it asked, or ansible-runner broke"""
+    """Why it did not end by itself: TIME_LIMIT, TOLD, KILLED, ASKED or BROKEN; "" if it did"""
     detail: str = ""
     survivors: tuple[processes.Process, ...] = ()
-    """What could not be ended"""
+    """Processes that could not be ended"""
 
 
 class SignalInbox:
-    """The signals that tell this process to end: they are noted, and acted upon by who watches the run."""
+    """Records the signals that tell this process to end; the loop that watches the run acts on them."""
 
     def __init__(self) -> None:
         self.received: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup's wish
+            if signal.getsignal(number) != signal.SIG_IGN:  # leave what nohup set
                 signal.signal(number, lambda signal_number, _: self.received.append(signal_number))
 
 
 def play(
     job: Job, run: Run, environment: Mapping[str, str], listener: Listener, limit: float, inbox: SignalInbox
 ) -> ProcessExit:
-    """Given a job, its folder, what to add to the environment, who listens, a time limit in seconds and the inbox of signals, run it.
+    """Run a job and return how it ended; `environment` is added to that of this process, `limit` is in seconds.
 
-    When this returns, a run that did not end by itself has left no process on this machine, but the survivors named.
+    If the run did not end by itself, no process of it is left on this machine except the survivors in the result.
     """
     try:
         child, events = _start(job, run, environment, listener)
-    except Exception as error:  # noqa: BLE001 # whatever is wrong with ansible-runner, it is told
+    except Exception as error:  # noqa: BLE001 # any failure of ansible-runner becomes a result
         return ProcessExit(None, BROKEN, f"{type(error).__name__}: {error}")
     broken: list[Exception] = []
     reader = threading.Thread(target=_read, args=(child, events, broken), daemon=True)
@@ -83,9 +83,9 @@ def play(
 
 
 def _start(job: Job, run: Run, environment: Mapping[str, str], listener: Listener) -> tuple[Any, Any]:
-    """Start ansible-playbook as ansible-runner would; return it, and the stream that makes events of what it prints.
+    """Start ansible-playbook as ansible-runner would; return it, and the stream that turns its output into events.
 
-    ansible-runner's own `run` tells neither the process nor the signal that ended it.
+    ansible-runner's own `run` exposes neither the process nor the signal that ended it.
     """
     import ansible_runner.interface
     import ansible_runner.utils
@@ -103,7 +103,7 @@ def _start(job: Job, run: Run, environment: Mapping[str, str], listener: Listene
         fact_cache_type="",
         quiet=True,
         event_handler=listener.take,
-        cancel_callback=lambda: False,  # else it would take the signals
+        cancel_callback=lambda: False,  # without one, ansible-runner installs its own signal handlers
     )
     config = runner.config
     os.mkdir(os.path.join(config.artifact_dir, "job_events"), 0o700)
@@ -124,7 +124,7 @@ def _start(job: Job, run: Run, environment: Mapping[str, str], listener: Listene
 
 
 def _read(child: Any, events: Any, broken: list[Exception]) -> None:
-    """Read what ansible-playbook prints until it has ended; what goes wrong is noted for who waits for this."""
+    """Read the output of ansible-playbook until it has ended; add exceptions to `broken`."""
     import pexpect
 
     try:
@@ -132,7 +132,7 @@ def _read(child: Any, events: Any, broken: list[Exception]) -> None:
             while True:
                 with contextlib.suppress(pexpect.TIMEOUT):
                     child.read_nonblocking(_MOST_READ, 1)
-        child.isalive()  # after the end of its output this waits for its own
+        child.isalive()  # collects the exit status
         child.close()
         events.close()
     except Exception as error:  # noqa: BLE001 # see above
@@ -142,7 +142,7 @@ def _read(child: Any, events: Any, broken: list[Exception]) -> None:
 def _watch(
     reader: threading.Thread, pid: int, listener: Listener, limit: float, inbox: SignalInbox
 ) -> tuple[str, tuple[processes.Process, ...]]:
-    """Wait for the end of a run, or bring it about; return why, empty if it ended by itself, and what could not be ended."""
+    """Wait for the end of a run, or end it; return (reason, "" if it ended by itself; processes that could not be ended)."""
     deadline = time.monotonic() + limit
     looked = time.monotonic()
     dead_since = 0.0
@@ -157,7 +157,7 @@ def _watch(
         if now - looked > _ADOPTION:
             looked = now
             processes.reap(pid)
-        if not processes.is_alive(pid):  # and what it left keeps its terminal open
+        if not processes.is_alive(pid):  # a descendant keeps its terminal open
             dead_since = dead_since or now
             if now - dead_since > _SILENCE:
                 left = _end_all(pid, inbox)
@@ -167,7 +167,7 @@ def _watch(
 
 
 def _end_all(pid: int, inbox: SignalInbox) -> tuple[processes.Process, ...]:
-    """End all processes of the run, at once if this process is told to end once more; return what could not be ended."""
+    """End all processes of the run, with SIGKILL once another signal arrives; return those that could not be ended."""
     before = len(inbox.received)
     return tuple(
         processes.end(processes.descendants, _GRACE, spare=pid, impatient=lambda: len(inbox.received) > before)
@@ -175,7 +175,7 @@ def _end_all(pid: int, inbox: SignalInbox) -> tuple[processes.Process, ...]:
 
 
 def tidy(run: Run) -> None:
-    """Put the events of a run where they belong, and remove what ansible-runner needed."""
+    """Move the events of a run to their place in its folder, and remove the files of ansible-runner."""
     for path in (run.folder / "ansible" / "job_events").glob("*-partial.json*"):
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The processes that a run starts on this machine: found whatever session they are in, and ended, every one of them."""
+"""The processes that a run starts on this machine: finds all, whatever their session, and ends them."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class Process:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of whatever the descendants of this process leave behind, so that it stays below it. Raise OSError."""
+    """Make this process the parent of orphans among its descendants (PR_SET_CHILD_SUBREAPER). Raise OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def living(proc: Path = PROC) -> list[Process]:
-    """Return all processes that are alive; one that is dead, but not yet waited for, is not."""
+    """Return all living processes, without zombies."""
     return [found for pid in pids(str(proc)) if (found := _read(pid, proc))]
 
 
 def is_alive(pid: int, proc: Path = PROC) -> bool:
-    """Return whether a process is alive."""
+    """Return whether a process is alive; a zombie is not."""
     return _read(pid, proc) is not None
 
 
@@ -52,7 +52,7 @@ def _read(pid: int, proc: Path) -> Process | None:
 
 
 def below(root: int, processes: Iterable[Process]) -> list[Process]:
-    """Given a process and all processes, return those that descend from it."""
+    """Return the descendants of process `root` among `processes`."""
     children: dict[int, list[Process]] = {}
     for process in processes:
         children.setdefault(process.parent, []).append(process)
@@ -68,7 +68,7 @@ def descendants() -> list[Process]:
 
 
 def bearing(mark: str, proc: Path = PROC) -> list[Process]:
-    """Given a setting `NAME=value`, return the processes in whose environment it is."""
+    """Return the processes, except this one, whose environment holds `mark`, a `NAME=value`."""
     found = []
     for process in living(proc):
         with contextlib.suppress(OSError):
@@ -79,7 +79,7 @@ def bearing(mark: str, proc: Path = PROC) -> list[Process]:
 
 
 def reap(spare: int = 0) -> None:
-    """Take leave of adopted children that are dead; `spare` is for somebody else to wait for."""
+    """Collect the exit status of dead children, adopted ones included, except `spare`, for which another part waits."""
     for path in PROC.glob("self/task/*/children"):
         with contextlib.suppress(OSError, ValueError):
             for pid in map(int, path.read_text().split()):
@@ -96,9 +96,9 @@ def end(
     impatient: Callable[[], bool] = lambda: False,
     patience: float = 20.0,
 ) -> list[Process]:
-    """End all that `find` returns until it returns nothing, first kindly; return what could not be ended.
+    """End all processes that `find` returns, with SIGTERM first, until it returns none; return those that could not be ended.
 
-    After `grace` seconds, or as soon as somebody is `impatient`, they are killed; after `patience` more it is given up.
+    After `grace` seconds, or once `impatient` returns true, they get SIGKILL; `patience` seconds after `grace` the attempt is given up.
     """
     asked: set[int] = set()
     kill_at = time.monotonic() + grace
@@ -118,7 +118,7 @@ def end(
 
 
 def signal_name(number: int) -> str:
-    """Return the name of a signal."""
+    """Return the name of a signal, or `signal N` for an unknown one."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -126,7 +126,7 @@ def signal_name(number: int) -> str:
 
 
 def memory_kills(proc: Path = PROC, groups: Path = Path("/sys/fs/cgroup")) -> dict[str, int]:
-    """Return the kernel's counts of processes that it ended for lack of memory, by the file in which they stand."""
+    """Return {file: the kernel's count in it of processes killed for lack of memory}."""
     files = [proc / "vmstat"]
     with contextlib.suppress(OSError):
         lines = (proc / "self" / "cgroup").read_text().splitlines()
@@ -140,7 +140,7 @@ def memory_kills(proc: Path = PROC, groups: Path = Path("/sys/fs/cgroup")) -> di
 
 
 def memory_verdict(before: dict[str, int], after: dict[str, int]) -> str:
-    """Given those counts before and after, return a sentence on them; empty if none moved."""
+    """Return a sentence on counts of `memory_kills` that rose, "" if none did."""
     moved = [
         f"{path} counts {after[path] - count} more" for path, count in before.items() if after.get(path, count) > count
     ]

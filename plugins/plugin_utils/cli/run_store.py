@@ -1,4 +1,4 @@
-"""The state folder of the entry point: a folder for each run, a lock for each job, and the rotation of old runs."""
+"""The state folder of the command line: a folder for each run, a lock for each job, and the rotation of old runs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ..report.private_files import write_private
 
 RUNNING = "running"
 ASKED = "asked"
-"""Where questions are kept that could not be answered: a state folder for each"""
+"""Folder of questions that failed, each with a state folder of its own"""
 RESULT, LOG, EVENTS = "result.json", "stdout", "events"
 _FORMAT = "altbackup run 1"
 _NAME = re.compile(r"\d{8}T\d{6}Z-[\w.+-]{1,80}-\d+")
 
 
 def state_folder(option: str, environment: Mapping[str, str]) -> Path:
-    """Given the option of the command line and the environment, return where runs are kept."""
+    """Return the state folder, where runs are kept: by `option`, the environment, or the XDG default."""
     chosen = option or environment.get("ALTBACKUP_ARTIFACTS", "")
     if chosen:
         return Path(chosen).expanduser().absolute()
@@ -36,20 +36,20 @@ def state_folder(option: str, environment: Mapping[str, str]) -> Path:
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder for this user alone, if it is missing; return it. Raise OSError."""
+    """Make a folder with mode 0700 unless it exists; return it. Raise OSError."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 
 
 class Run:
-    """The folder of a run. While it is held, no rotation removes it."""
+    """The folder of a run. Rotation does not remove it while a process holds it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._held: int | None = None
 
     def hold(self) -> bool:
-        """Take the folder for this process, until it ends; return whether nobody else has it. Raise OSError."""
+        """Lock the folder until this process ends or releases it; return whether no other process has it. Raise OSError."""
         descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,14 +60,14 @@ class Run:
         return True
 
     def release(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         if self._held is not None:
             os.close(self._held)
             self._held = None
 
     @property
     def result(self) -> dict[str, Any]:
-        """What is known of the run; empty if the folder is not a run's."""
+        """The stored result of the run, {} if the folder is not a run's."""
         with contextlib.suppress(OSError, ValueError):
             found = json.loads((self.folder / RESULT).read_text(encoding="utf-8"))
             if isinstance(found, dict) and found.get("format") == _FORMAT:
@@ -75,14 +75,14 @@ class Run:
         return {}
 
     def write(self, result: Mapping[str, Any]) -> None:
-        """Write down what is known of the run, whole or not at all. Raise OSError."""
+        """Replace the stored result, all of it or nothing. Raise OSError."""
         path = self.folder / RESULT
         text = json.dumps({"format": _FORMAT, **result}, indent=1, ensure_ascii=False, default=str)
         write_private(f"{path}.new", text.encode("utf-8", "replace") + b"\n")
         os.replace(f"{path}.new", path)
 
     def receipt(self) -> dict[str, Any]:
-        """Return what the callback has written on its mail; empty if it wrote nothing."""
+        """Return what the callback wrote about its mail, {} if it wrote nothing."""
         with contextlib.suppress(OSError, ValueError):
             found = json.loads((self.folder / "mail.json").read_text(encoding="utf-8"))
             return found if isinstance(found, dict) else {}
@@ -100,11 +100,11 @@ class Run:
                     yield event
 
     def event_files(self) -> list[Path]:
-        """Return the files of its events, those of one that ended without a word included."""
+        """Return the files of its events, also where a run that was killed has left them."""
         return [*self.folder.glob(f"{EVENTS}/*.json"), *self.folder.glob("ansible/job_events/*.json")]
 
     def log(self, limit: int) -> str:
-        """Return what the run printed; of more than `limit` bytes the beginning and the end."""
+        """Return the output of the run; if it has more than `limit` bytes, its beginning and end."""
         try:
             with open(self.folder / LOG, "rb") as stream:
                 size = os.fstat(stream.fileno()).st_size
@@ -120,7 +120,7 @@ class Run:
 
 
 def new_run(state: Path, label: str, now: datetime) -> Run:
-    """Make the folder of a new run, and hold it. Raise OSError."""
+    """Make and hold the folder of a new run. Raise OSError."""
     runs = private_folder(private_folder(state) / "runs")
     stem = re.sub(r"[^\w.+-]", "_", label, flags=re.ASCII)[:60] or "run"
     run = Run(runs / f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{stem}-{os.getpid()}")
@@ -130,7 +130,7 @@ def new_run(state: Path, label: str, now: datetime) -> Run:
 
 
 def all_runs(state: Path) -> list[Run]:
-    """Return the runs of a state folder, the newest first; what is not a run's folder is left out."""
+    """Return the runs of a state folder, the newest first, ignoring other folders."""
     with contextlib.suppress(OSError):
         folders = [path for path in (state / "runs").iterdir() if _NAME.fullmatch(path.name)]
         runs = [Run(path) for path in folders if path.is_dir() and not path.is_symlink()]
@@ -139,7 +139,7 @@ def all_runs(state: Path) -> list[Run]:
 
 
 def asked_runs(state: Path) -> list[Run]:
-    """Return the runs of questions that could not be answered, the newest first."""
+    """Return the runs of questions that failed, the newest first."""
     with contextlib.suppress(OSError):
         runs = [run for folder in (state / ASKED).iterdir() for run in all_runs(folder)]
         return sorted(runs, key=lambda run: run.folder.name, reverse=True)
@@ -147,9 +147,9 @@ def asked_runs(state: Path) -> list[Run]:
 
 
 def rotate(state: Path, keep_runs: int, keep_days: float, now: float) -> list[str]:
-    """Remove runs beyond the newest `keep_runs`, and those older than `keep_days`; return what went wrong.
+    """Remove runs beyond the newest `keep_runs`, and those older than `keep_days`; return sentences on what could not be removed.
 
-    The newest is never removed, nor one in use, nor anything that is not a run's folder.
+    The newest run, runs in use, and folders that are no run's are never removed. `now` is in seconds since 1970.
     """
     problems = []
     for number, run in enumerate(all_runs(state)):
@@ -168,21 +168,21 @@ def rotate(state: Path, keep_runs: int, keep_days: float, now: float) -> list[st
 
 @dataclass
 class Lock:
-    """The lock of a job: an open file on which this process has the kernel's lock until it ends."""
+    """The lock of a job: an open file that this process has locked (flock) until it ends."""
 
     path: Path
     descriptor: int
     before: dict[str, Any]
-    """Who had it before"""
+    """The previous holder's signature"""
 
     def sign(self, holder: Mapping[str, Any]) -> None:
-        """Write down who has it. Raise OSError."""
+        """Write the holder into the file. Raise OSError."""
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, json.dumps(holder, default=str).encode() + b"\n", 0)
 
 
 class Taken(Exception):
-    """A lock that another process has; `holder` is who, as far as it is known."""
+    """Raised when another process has the lock; `holder` is its signature, {} if not known."""
 
     def __init__(self, holder: dict[str, Any]) -> None:
         super().__init__(
@@ -192,7 +192,7 @@ class Taken(Exception):
 
 
 def take_lock(state: Path, job: str) -> Lock:
-    """Given what names a job, take its lock. Raise Taken, OSError."""
+    """Take the lock of a job, whose name is `job`. Raise Taken, OSError."""
     folder = private_folder(private_folder(state) / "locks")
     path = folder / f"{hashlib.sha256(job.encode('utf-8', 'replace')).hexdigest()[:20]}.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -200,7 +200,7 @@ def take_lock(state: Path, job: str) -> Lock:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = _holder(descriptor)
-        for _ in range(20):  # it may be about to sign
+        for _ in range(20):  # the holder may be about to sign
             if _is_alive(holder):
                 break
             time.sleep(0.05)

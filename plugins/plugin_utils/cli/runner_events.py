@@ -1,4 +1,4 @@
-"""What ansible-runner tells of a run, event by event: cleaned of secrets, shown, and read again for what failed."""
+"""The events of a run as ansible-runner yields them: cleaned of secrets, shown, and collected into a report."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HINT = re.compile(r"^\[WARNING\]: ((?:Could not match|Unable to parse|provided 
 
 
 def scrubbed(value: Any, secrets: Iterable[str]) -> Any:
-    """Given a plain value and known secrets, return it without secrets; what the name of a key calls a secret is one."""
+    """Return a plain value without secrets, known ones and values under keys that are names of secrets."""
     if isinstance(value, Mapping):
         return {key: _scrubbed_entry(str(key), entry, secrets) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -49,7 +49,7 @@ _COLOUR = re.compile(r"(\x1b\[[0-9;]{0,16}m)")
 
 
 class Listener:
-    """Takes events while they happen: writes the log, shows it, and keeps the little that has to be known at the end."""
+    """Handles events while they happen: cleans them, writes the log, shows it, and keeps what the end of the run needs."""
 
     def __init__(self, log: Path, secrets: Iterable[str], shown: TextIO | None = None, *, quiet: bool = False) -> None:
         self._log = open(
@@ -57,16 +57,16 @@ class Listener:
         )
         self._shown = shown
         self.quiet = QuietEvents() if quiet and shown else None
-        """What is shown instead of all, if anything is"""
+        """Decides what is shown instead of the whole output; None shows all"""
         self._known = worth_searching(secrets)
         self.late: set[str] = set()
-        """Secrets that came to light after events were written"""
+        """Secrets that became known after events were written"""
         self.running: dict[tuple[str, str], str] = {}
-        """{(host, task's identifier): task} of what has begun and not ended"""
+        """{(host, task's uuid): task} of tasks that have begun and not ended"""
         self.began = False
-        """Whether a task has begun"""
+        """Whether any task has begun"""
         self.asks = ""
-        """The variable for which the playbook asks; nobody is going to answer"""
+        """The variable for which the playbook prompts, which nobody is going to answer"""
         self.stats: dict[str, Any] | None = None
 
     @property
@@ -75,12 +75,12 @@ class Listener:
         return worth_searching([*self._known, *self.late])
 
     def take(self, event: dict[str, Any]) -> bool:
-        """Take an event, and clean it in its place before it is written. It never raises: the run would hang."""
+        """Clean an event in place before it is written, log and show it. Raise nothing: the run would hang."""
         with contextlib.suppress(Exception):
             self._learn(event)
         try:
             cleaned = scrubbed(event, self.secrets)
-        except Exception:  # noqa: BLE001 # rather nothing than a secret
+        except Exception:  # noqa: BLE001 # drop the event rather than leak a secret
             cleaned = {"event": str(event.get("event")), "stdout": "(an event that could not be read)"}
         event.clear()
         event.update(cleaned)
@@ -90,12 +90,12 @@ class Listener:
         if self.quiet is None:
             self.show([text] if text else [])
         else:
-            with contextlib.suppress(Exception):  # what is shown is no reason to hang
+            with contextlib.suppress(Exception):  # an error of the display must not hang the run
                 self.show(self.quiet.take(event, text))
         return True
 
     def close(self) -> None:
-        """End the log."""
+        """Close the log."""
         with contextlib.suppress(OSError):
             self._log.close()
 
@@ -104,7 +104,7 @@ class Listener:
             print(text, file=self._log, flush=True)
 
     def show(self, texts: Iterable[str]) -> None:
-        """Show texts where somebody watches."""
+        """Print texts if somebody watches."""
         try:
             for text in texts if self._shown else ():
                 print(text, file=self._shown, flush=True)
@@ -136,16 +136,16 @@ class Listener:
 
 
 class QuietEvents:
-    """Takes events; says what of them a terminal shows by default: of this collection's tasks a line for each stage and host."""
+    """Chooses what a terminal shows by default: a line for each stage and host, and the whole output of other code's tasks."""
 
     def __init__(self) -> None:
         self.view = QuietView()
         self.strange = self.own = False
-        """Whether there was something that is not this collection's, or is"""
+        """Whether tasks of other code, and of this collection, were seen"""
         self._waiting: list[str] = []
 
     def take(self, event: Mapping[str, Any], text: str) -> list[str]:
-        """Given an event and what Ansible printed of it, return what is to be shown."""
+        """Return the texts to be shown for an event; `text` is what Ansible printed for it."""
         name, data = str(event.get("event")), event.get("event_data") or {}
         if name == "playbook_on_start" and is_own_file(str(data.get("playbook") or "")):
             return []
@@ -173,23 +173,23 @@ class QuietEvents:
 
 
 def coloured(lines: Iterable[Line]) -> list[str]:
-    """Given lines, return them as a terminal has them."""
+    """Return lines as texts, bad ones in red."""
     return [f"\x1b[0;31m{line.text}\x1b[0m" if line.bad else line.text for line in lines]
 
 
 def _shown(text: str) -> str:
-    """Return what Ansible printed as a terminal and a log can have it: of all that would steer a terminal, colours alone are left."""
+    """Return Ansible's output with all control sequences made visible except those of colours."""
     parts = _COLOUR.split(text.replace("\r\n", "\n"))
     return "".join(part if number % 2 else visible(part) for number, part in enumerate(parts))
 
 
 def _is_literal(task: str, path: str) -> bool:
-    """Return whether the name of a task stands in its file as it is; what a template became may be a secret."""
+    """Return whether the name of a task is literally in its file; if not, it came out of a template, and may hold a secret."""
     return task in "\n".join(_lines(path))
 
 
 def _says_no_log(path: str) -> bool:
-    """Given file and line of a task, return whether no_log stands in it; that of its block or play is known by its results."""
+    """Return whether no_log is set at the task at `path`, FILE:LINE; results tell of a no_log on its block or play."""
     number = path.rpartition(":")[2]
     lines = _lines(path)[int(number) - 1 :] if number.isdigit() else []
     own = itertools.takewhile(lambda line: not line.strip() or _indent(line) > _indent(lines[0]), lines[1:])
@@ -208,7 +208,7 @@ def _indent(line: str) -> int:
 
 
 def clean_files(files: Iterable[Path], secrets: Iterable[str]) -> None:
-    """Given files of a run, and secrets that came to light after they were written, rewrite those that hold one."""
+    """Rewrite the files of a run that hold any of the secrets, which became known after they were written."""
     needles = worth_searching(secrets)
     for path in files if needles else ():
         with contextlib.suppress(OSError, ValueError):
@@ -222,7 +222,7 @@ def clean_files(files: Iterable[Path], secrets: Iterable[str]) -> None:
 
 
 def collect(events: Iterable[Mapping[str, Any]], stats: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Given the events of a run, and its final counts if it came to an end, return the fields of a Report on it."""
+    """Return the fields of a Report for the events of a run; `stats` are its final counts, None if it did not come to its end."""
     collector = Collector()
     handlers: dict[str, Callable[[Mapping[str, Any]], None]] = {
         "playbook_on_play_start": lambda data: collector.play_started(_play(data), (), (), stops=False),
@@ -250,7 +250,7 @@ def collect(events: Iterable[Mapping[str, Any]], stats: Mapping[str, Any] | None
 
 
 def recap_of(stats: Mapping[str, Any] | None) -> dict[str, dict[str, int]]:
-    """Given the final counts as ansible-runner tells them, by count, return them by host."""
+    """Return {host: counts} from ansible-runner's final counts, which are by count, then host."""
     counts = stats or {}
     names = {"dark": "unreachable", "ok": "ok", "changed": "changed", "failures": "failures"}
     names |= {name: name for name in ("skipped", "rescued", "ignored")}
@@ -262,13 +262,13 @@ def recap_of(stats: Mapping[str, Any] | None) -> dict[str, dict[str, int]]:
 
 
 def only_unreachable(failures: Iterable[Failure]) -> bool:
-    """Return whether there are failures, and all are of hosts that were not reached."""
+    """Return whether there are failures, all of unreachable hosts."""
     kinds = {failure.kind for failure in failures}
     return kinds == {UNREACHABLE}
 
 
 def failure_lines(failures: Iterable[Failure]) -> list[dict[str, Any]]:
-    """Given failures, return them as the result of a run has them."""
+    """Return failures in the format of a run's result."""
     return [
         {
             "host": failure.host,
@@ -286,7 +286,7 @@ def failure_lines(failures: Iterable[Failure]) -> list[dict[str, Any]]:
 
 
 def start_error(log: str) -> str:
-    """Given what ansible-playbook printed, return its own words on why it did not begin, or stopped."""
+    """Return the errors of ansible-playbook on why it did not begin, or stopped; `log` is its output."""
     paragraphs = re.split(r"\n(?=\s*\n|\[(?:ERROR|WARNING|DEPRECATION)|ERROR[!:])", clean(log).strip())
     errors = [_ERROR.sub("", text.strip()) for text in paragraphs if _ERROR.match(text.strip())]
     hints = [one_line(match[1]) for match in _HINT.finditer(clean(log))]
@@ -315,7 +315,7 @@ def _place(data: Mapping[str, Any], stats: Mapping[str, Any] | None) -> Place:
         path=str(data.get("task_path") or ""),
         play=str(data.get("play") or ""),
         no_log=is_censored(result),
-        # Nothing in an event tells it, but a host that was given up is counted.
+        # Events do not tell it, but the final counts list a host whose unreachability was not ignored.
         ignore_unreachable=stats is not None and _host(data) not in (stats.get("dark") or {}),
     )
     host = delegated.get("ansible_delegated_host") if isinstance(delegated, Mapping) else ""

@@ -1,4 +1,4 @@
-"""`altbackup runs` and `altbackup log`: what ran, and what a run printed."""
+"""`altbackup runs` and `altbackup log`: list runs, and show the output of one."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .status import named_inventory
 from .supervised_run import say
 
 FORMAT, VERSION = "altbackup runs", 1
-"""Of what --json prints, see docs/monitoring.md"""
+"""Format and version of the output of --json, see docs/monitoring.md"""
 _TITLES = ("started", "playbook", "state", "took", "failures", "run")
 _MOST = 20
 _DEAD = "ended without a word"
 
 
 def add(commands: Any) -> None:
-    """Add the commands to those of the parser."""
+    """Add the commands to the program's subparsers."""
     runs = commands.add_parser("runs", help="list runs", description="List runs, the newest first.", allow_abbrev=False)
     runs.add_argument("--all", action="store_true", help=f"all of them, not the newest {_MOST}")
     runs.add_argument("--json", action="store_true", help="as JSON")
@@ -59,7 +59,7 @@ def add(commands: Any) -> None:
 
 
 def list_runs(arguments: argparse.Namespace) -> int:
-    """List runs; return the exit code."""
+    """Print the runs; return the exit code."""
     try:
         found = _known(arguments)
     except AltbackupError as error:
@@ -109,7 +109,7 @@ def show_log(arguments: argparse.Namespace) -> int:
 
 
 def find_run(runs: Sequence[Mapping[str, Any]], part: str) -> Mapping[str, Any] | None:
-    """Given runs, the newest first, and a name or a part of one, return the newest that is meant."""
+    """Return the newest run that `part` names: by run, folder or stamp in full, else by a part of its name or playbook. "" names any."""
     if not part:
         return next(iter(runs), None)
     exact = (run for run in runs if part in (run["run"], run["folder"], run["stamp"]))
@@ -117,14 +117,14 @@ def find_run(runs: Sequence[Mapping[str, Any]], part: str) -> Mapping[str, Any] 
 
 
 def _known(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return all runs that are known, the newest first. Raise AltbackupError."""
+    """Return all known runs, the newest first. Raise AltbackupError."""
     inventory = named_inventory(arguments.inventory) if arguments.inventory else []
     kept = _kept_of(all_runs(state_folder(arguments.artifacts, os.environ)), inventory)
     return merged(recorded(inventory), kept)
 
 
 def _questions(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the questions that could not be answered, the newest first. Raise AltbackupError."""
+    """Return the questions that failed, the newest first. Raise AltbackupError."""
     inventory = named_inventory(arguments.inventory) if arguments.inventory else []
     return _kept_of(asked_runs(state_folder(arguments.artifacts, os.environ)), inventory)
 
@@ -135,7 +135,7 @@ def _kept_of(runs: Iterable[Run], inventory: Sequence[str]) -> list[dict[str, An
 
 
 def recorded(inventory: Sequence[str]) -> list[dict[str, Any]]:
-    """Given inventories, all if none, return the runs that their histories tell of. Raise AltbackupError."""
+    """Return the runs in the histories of these inventories, of all for none. Raise AltbackupError."""
     found = []
     for history in opened(inventory):
         with closing(history.database):
@@ -148,7 +148,7 @@ def _named(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kept(run: Run) -> dict[str, Any]:
-    """Return what a run's folder tells of it, as a history would."""
+    """Return a run's folder in the form of a history's row."""
     result = run.result
     state = result["state"]
     if state == RUNNING and run.hold():
@@ -175,9 +175,9 @@ def _kept(run: Run) -> dict[str, Any]:
 
 
 def last_called(playbook: str, run: Run | None) -> dict[str, Any] | None:
-    """Given the name of a playbook, empty for any, and the last run that has a folder, return what was called without altbackup since, as JSON tells a run.
+    """Return the last run outside altbackup since `run` (any for None), as JSON tells it; `playbook` is its name, "" for any.
 
-    A history that cannot be read is told, and is none.
+    An unreadable history is reported on stderr, and gives None.
     """
     try:
         found = [each for each in recorded(()) if not (each["folder"] or each["rebuilt"])]
@@ -190,7 +190,7 @@ def last_called(playbook: str, run: Run | None) -> dict[str, Any] | None:
 
 
 def lines_of(told: Mapping[str, Any]) -> list[str]:
-    """Given a run as JSON tells it, return how it went, as a person reads it."""
+    """Return lines on how a run went; `told` is the run as JSON tells it."""
     ended = f", ended {told['ended']}" if told["ended"] else ""
     first = f"failures: {told['failures']}, the first: {one_line(told['message'])}"
     return [
@@ -203,7 +203,7 @@ def lines_of(told: Mapping[str, Any]) -> list[str]:
 
 
 def merged(recorded: Iterable[Mapping[str, Any]], kept: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Given runs as histories and as their folders tell of them, return each once, the newest first; what is recorded tells more."""
+    """Return each run once, the newest first; a history's row takes precedence over the folder's."""
     found = {run["folder"] or run["token"]: dict(run) for run in kept}
     for run in recorded:
         found[run["folder"] or run["token"]] = {**found.get(run["folder"] or run["token"], {}), **run}

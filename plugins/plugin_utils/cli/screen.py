@@ -1,4 +1,4 @@
-"""Tables as a screen or a pipe shows them: plain aligned text, and on a terminal by rich, where that is installed."""
+"""Prints tables: aligned text, and on a terminal through rich, where that is installed."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _AROUND = 6
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under titles; a column of numbers stands to the right, and the last one may be cut on a narrow screen, as may those in `cut`."""
+    """Rows under titles. Columns in `right` are aligned to the right; the last column, and those in `cut`, may be shortened to fit."""
 
     titles: Sequence[str]
     rows: Sequence[Sequence[str]] = ()
     right: Sequence[int] = ()
     cut: Sequence[int] = ()
     bad: frozenset[int] = field(default_factory=frozenset)
-    """The rows to look at"""
+    """Numbers of the rows that need attention"""
     below: Mapping[int, Sequence[str]] = field(default_factory=dict)
-    """Lines that stand below rows"""
+    """{number of a row: lines below it}"""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Row:
 
 
 def table_of(titles: Sequence[str], rows: Sequence[Row], right: Sequence[int] = ()) -> Table:
-    """Given titles, rows, and the numbers of the columns that stand to the right, return a table."""
+    """Return the table of rows; `right` are the numbers of columns that are aligned to the right."""
     bad = frozenset(number for number, row in enumerate(rows) if row.bad)
     return Table(titles, [row.cells for row in rows], right, (), bad, {n: row.below for n, row in enumerate(rows)})
 
 
 def show(table: Table, out: TextIO, *, everything: bool = False) -> None:
-    """Show a table; on a terminal only as many rows as fit, bad ones before others, unless `everything` is wanted, and a line on the rest."""
+    """Print a table; on a terminal only as many rows as fit, bad ones first, and a line on the rest, unless `everything` is set."""
     live = out.isatty()
     room = max(_LEAST_LINES, shutil.get_terminal_size().lines - _AROUND)
     numbers = list(range(len(table.rows)))
@@ -71,7 +71,7 @@ def show(table: Table, out: TextIO, *, everything: bool = False) -> None:
 
 
 def plain_lines(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Given rows, return them as aligned lines; those columns whose numbers are given are aligned to the right."""
+    """Return rows as aligned lines; `right` are the numbers of columns that are aligned to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     return [
         _GAP.join(
@@ -83,7 +83,7 @@ def plain_lines(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> lis
 
 
 def fitted(rows: Sequence[Sequence[str]], width: int, cut: Sequence[int]) -> list[list[str]]:
-    """Given rows and the width of a screen, return them with cells of the columns in `cut` shortened in their middle, as far as need be."""
+    """Return rows that fit a screen of `width` columns as far as shortening cells in the middle, in the columns `cut`, allows."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     over = sum(widths) + len(_GAP) * (len(widths) - 1) - width
     while over > 0:
@@ -100,7 +100,7 @@ def fitted(rows: Sequence[Sequence[str]], width: int, cut: Sequence[int]) -> lis
 def _shortened(cell: str, width: int) -> str:
     if len(cell) <= width:
         return cell
-    tail = 2 * (width - 1) // 3  # the end of a name tells more
+    tail = 2 * (width - 1) // 3  # the end of a name is more specific
     return f"{cell[: width - 1 - tail]}\u2026{cell[len(cell) - tail :]}"
 
 
@@ -120,7 +120,7 @@ def _show_rich(
         drawn.add_column(title, justify="right" if number in right else "left", no_wrap=True)
     for row, is_bad, more in zip(rows[1:], bad, below, strict=True):
         style = "red" if is_bad else ""
-        drawn.add_row(*(rich.text.Text(cell, style=style) for cell in row))  # no markup: it is data
+        drawn.add_row(*(rich.text.Text(cell, style=style) for cell in row))  # data has no markup
         for line in more:
             drawn.add_row(rich.text.Text(line, style=style))
     rich.console.Console(file=out, highlight=False, emoji=False).print(drawn)

@@ -1,4 +1,4 @@
-"""`altbackup status`: how all copies stand, by what runs have left on the controller."""
+"""`altbackup status`: shows how all copies stand, from the histories that runs leave on the controller."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .screen import Row, show, table_of
 from .supervised_run import SupervisedRun, say
 
 FORMAT, VERSION = "altbackup status", 1
-"""Of what --json prints, see docs/monitoring.md"""
+"""Format and version of the output of --json, see docs/monitoring.md"""
 _TITLES = ("item", "node", "copy", "proof", "size", "change", "nights", "")
 _RIGHT = (2, 3, 4, 5)
 _LIST = "list.yml"
@@ -35,7 +35,7 @@ _ALL_DAYS = 36500
 
 
 def add(commands: Any) -> None:
-    """Add the command to those of the parser."""
+    """Add the command to the program's subparsers."""
     parser = commands.add_parser(
         "status",
         help="tell how all copies stand",
@@ -56,7 +56,7 @@ def add(commands: Any) -> None:
 
 
 def tell(arguments: argparse.Namespace) -> int:
-    """Tell how copies stand; return the exit code."""
+    """Print how copies stand; return the exit code."""
     try:
         inventory = chosen_inventory(arguments.inventory)
         asked = 0
@@ -85,15 +85,15 @@ def tell(arguments: argparse.Namespace) -> int:
 
 
 def named_inventory(given: Sequence[str]) -> list[str]:
-    """Given what the command line names, return the inventories that are meant, none if none is named. Raise InvalidInput."""
+    """Return the inventories that the command line or the environment names, [] if none. Raise InvalidInput."""
     options = [word for name in given for word in ("-i", name)]
     return list(read_job(_LIST, options, (), ansible_settings(os.environ), os.environ).inventory)
 
 
 def chosen_inventory(given: Sequence[str]) -> list[str]:
-    """Given what the command line names, return the inventories that are meant; without a name the one that has a history.
+    """Return the named inventories or, if none is named, the only one that has a history.
 
-    Raise AltbackupError, also where several have one.
+    Raise AltbackupError, also if several have one.
     """
     named = named_inventory(given)
     if named:
@@ -107,7 +107,7 @@ def chosen_inventory(given: Sequence[str]) -> list[str]:
 
 
 def _read(inventory: Sequence[str]) -> tuple[State, int]:
-    """Return how copies stand, and how many histories there are. Raise AltbackupError."""
+    """Return (how copies stand, number of histories). Raise AltbackupError."""
     with ExitStack() as stack:
         histories = _opened(inventory, stack)
         return state_of(histories, time.time()), len(histories)
@@ -121,7 +121,7 @@ def _opened(inventory: Sequence[str], stack: ExitStack) -> list[History]:
 
 
 def _ask(inventory: Sequence[str], artifacts: str, *, rebuild: bool) -> int:
-    """Run list.yml, whose report notes what nodes hold; fill the history from that where it is to be; return the exit code of the run."""
+    """Run list.yml, which records what nodes hold, and with `rebuild` fill the history from that; return the run's exit code."""
     options = [word for name in inventory for word in ("-i", name)]
     words = ["run", _LIST, *options]
     with tempfile.TemporaryDirectory(prefix="altbackup-status-") as folder:
@@ -135,7 +135,7 @@ def _ask(inventory: Sequence[str], artifacts: str, *, rebuild: bool) -> int:
 
 
 def _rebuild(inventory: Sequence[str], listed: list[dict[str, Any]]) -> None:
-    """Enter the nights that nodes know of, and no record. Raise AltbackupError."""
+    """Add the nights that nodes know of and no history does. Raise AltbackupError."""
     with ExitStack() as stack:
         for history in _opened(inventory, stack):
             sources = {row[0] for row in history.rows("SELECT DISTINCT source FROM trees")}
@@ -151,7 +151,7 @@ def _rebuild(inventory: Sequence[str], listed: list[dict[str, Any]]) -> None:
 
 
 def as_json(state: State, now: float) -> dict[str, Any]:
-    """Given how copies stand and the time, return it as docs/monitoring.md tells."""
+    """Return the JSON document that docs/monitoring.md describes; `now` is in seconds since 1970."""
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -170,7 +170,7 @@ def _iso(epoch: float) -> str:
 
 
 def moment(epoch: float) -> str:
-    """Given seconds since 1970, return the moment as people write it, in the zone of this machine."""
+    """Return seconds since 1970 as date, time and zone of this machine."""
     return datetime.fromtimestamp(epoch).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
@@ -180,7 +180,7 @@ def _copy_as_json(entry: Standing) -> dict[str, Any]:
 
 
 def _show(state: State) -> None:
-    """Print how copies stand: what is wrong stands last, where it is seen, and whether all is well below all."""
+    """Print how copies stand, faulty ones last, where they are seen, and the verdict below all."""
     ordered = sorted(state.copies, key=lambda entry: bool(entry.faults))
     show(table_of(_TITLES, [_row(entry) for entry in ordered], _RIGHT), sys.stdout, everything=True)
     free = {

@@ -1,4 +1,4 @@
-"""One call of `altbackup run`: it takes the lock, plays the playbook, and sees to it that how that ended is known."""
+"""One call of `altbackup run`: takes the lock, runs the playbook, and makes sure that its outcome is reported."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from .verdict import ALREADY_RUNNING, DIED, FAILED, GOOD, NOT_STARTED, Verdict, 
 _SHOWN = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|TERM|TZ|LANG|LC_\w+|PWD|MAILTO|VIRTUAL_ENV|ANSIBLE_\w+|ALTBACKUP_\w+"
 )
-"""Variables of the environment whose values are kept with a run; of all others only the names are"""
+"""Environment variables whose values are kept with a run; of others only the names are"""
 _JUDGED_LOG = 1024 * 1024
 
 
@@ -63,7 +63,7 @@ class SupervisedRun:
     """One call of `altbackup run`."""
 
     def __init__(self, words: Sequence[str], artifacts: str = "", *, shown: bool = True) -> None:
-        """Given the words of the command line and where runs are kept; one that is not `shown` only says on stderr what failed."""
+        """Prepare a run; `words` is the command line, `artifacts` the state folder. Unless `shown`, it only prints failures on stderr."""
         self.started = datetime.now().astimezone()
         self.inbox = SignalInbox()
         self.argv = (PROGRAM, *words)
@@ -111,12 +111,12 @@ class SupervisedRun:
             for problem in rotate(self.state, keep_runs, keep_days, time.time()):
                 say(problem)
             return self._play(job, run, result, path, limit, time_limit)
-        except Exception as error:  # noqa: BLE001 # a full disk, a mistake in this program: it is told, whatever it is
+        except Exception as error:  # noqa: BLE001 # whatever happens, such as a full disk or a bug, is reported
             processes.end(processes.descendants, 5.0)
             return self.refuse(job, f"altbackup itself failed: {type(error).__name__}: {error}", FAILED)
 
     def refuse(self, job: Job, message: str, state: str = NOT_STARTED) -> int:
-        """Tell why the run could not start, or go on; return the exit code."""
+        """Report why the run could not start, or continue; return the exit code."""
         verdict = Verdict(state, message)
         told = self._tell(self._opening(job), verdict, {}, "")
         self._ping(self._opening(job), verdict, {}, self.rid)
@@ -124,12 +124,12 @@ class SupervisedRun:
         return verdict.exit_code
 
     def _yield_to(self, job: Job, taken: Taken) -> int:
-        """Tell once that another run of the job is still going; return the exit code."""
+        """Report, once, that another run of the job is still going; return the exit code."""
         verdict = Verdict(ALREADY_RUNNING, str(taken))
         going = str(taken.holder.get("run") or "")
         told = None
         if _is_first_to_tell(going):
-            # Without a key: the job itself has neither failed nor recovered.
+            # Without a key the mail's memory is not touched: the job itself has neither failed nor recovered.
             told = self._tell({**self._opening(job), "key": ""}, verdict, {}, "")
             self._ping(self._opening(job), verdict, {}, self.rid)
         _say_failure(job.label, verdict, [str(taken)], going, told)
@@ -139,7 +139,7 @@ class SupervisedRun:
         return opening(job, self.started, os.getcwd(), socket.gethostname(), user_name())
 
     def _secrets(self) -> list[str]:
-        """Return the secrets that are known before anything runs: of the command line, and of the environment."""
+        """Return the secrets that are known before the run: of the command line, the environment and the mail's settings."""
         named = [value for name, value in os.environ.items() if _is_secret(name) and not os.path.isabs(value)]
         return worth_searching([*secrets_of(self.argv), *named, *self.mail.secrets])
 
@@ -156,7 +156,7 @@ class SupervisedRun:
         rid: str,
         secrets: Sequence[str] = (),
     ) -> list[str]:
-        """Ping how a run ended, where that is wanted; say and return what did not arrive."""
+        """Send the pings on how a run ended, if wanted; print and return sentences on those that did not arrive."""
         if not pings.is_pinged(self.mail, [str(result["playbook"])], check=bool(result["check"])):
             return []
         ended = datetime.now().astimezone()
@@ -170,7 +170,7 @@ class SupervisedRun:
         return lost
 
     def _note_command(self, run: Run) -> None:
-        """Write down command line and environment, without secrets."""
+        """Write command line and environment, without secrets, into the run's folder."""
         secrets = self._secrets()
         environment = {
             name: scrubbed(mask_options(value) if SSH_OPTIONS.search(name) else value, secrets)
@@ -182,7 +182,7 @@ class SupervisedRun:
         write_private(str(run.folder / "command.json"), json.dumps(command, indent=1).encode() + b"\n")
 
     def _bury(self, before: Mapping[str, Any]) -> None:
-        """Given who had the lock before, end what is left of that run if it ended without a word, and tell it."""
+        """End the remaining processes of the lock's previous holder if that run was killed, and report its death."""
         run = Run(Path(str(before.get("run") or os.devnull)))
         result = run.result
         if result.get("state") != RUNNING or not run.hold():
@@ -221,7 +221,7 @@ class SupervisedRun:
             "ALTBACKUP_MAIL_COMMAND": shlex.join(self.argv),
             "ALTBACKUP_MAIL_RECEIPT": str(run.folder / "mail.json"),
             "ALTBACKUP_WATCHED": "yes" if self.watched else "no",
-            PROGRESS: "yes" if live else "no",  # what Ansible has there is no terminal that somebody sees
+            PROGRESS: "yes" if live else "no",  # the terminal of Ansible is ansible-runner's, which nobody sees
         }
         shown = sys.stdout if live else None
         listener = Listener(run.folder / LOG, self._secrets(), shown, quiet=not is_verbose(job.options))
@@ -251,7 +251,7 @@ class SupervisedRun:
         return self._conclude(run, {**result, "pings": lost}, verdict, fields, listener.secrets, told=told)
 
     def _close_quietly(self, listener: Listener, fields: Mapping[str, Any], label: str) -> bool:
-        """Show the end of a run of which not all was shown; return whether its failures were among that."""
+        """Print the end of a run that was shown in short; return whether that included its failures."""
         quiet = listener.quiet
         if quiet is None or not quiet.own:
             return False
@@ -270,15 +270,15 @@ class SupervisedRun:
         *,
         told: bool = False,
     ) -> int:
-        """Tell what the callback did not tell, write down how the run ended, and say it; return the exit code.
+        """Report what the callback did not, store how the run ended, and print it; return the exit code.
 
-        `told` is whether its tasks' failures were shown already.
+        `told` is whether its failures were already printed.
         """
         ended = datetime.now().astimezone()
         started = datetime.fromisoformat(str(result["started"]))
         mail: Mapping[str, Any] = run.receipt()
         for sentence in mail.get("said", ()):
-            say(str(sentence))  # what the callback said went to the log of the run alone
+            say(str(sentence))  # the callback's own messages are in the log only
         mailed = None
         if verdict.state != GOOD and not mail.get("failures"):
             mailed = self._tell(result, verdict, fields, run.log(self.mail.log_limit), secrets)
@@ -331,7 +331,7 @@ class SupervisedRun:
         log: str,
         secrets: Sequence[str] = (),
     ) -> DeliveryResult:
-        """Mail how a run ended; where that works, also what earlier runs could not send."""
+        """Mail how a run ended and, if that was delivered, what earlier runs could not send."""
         more = delivery.overdue_failure(self.mail, str(result["node"]), time.time())
         report = report_of(
             result,
@@ -356,7 +356,7 @@ class SupervisedRun:
 def _run_row(
     run: Run, result: Mapping[str, Any], verdict: Verdict, ended: datetime, failures: int, first: str
 ) -> dict[str, Any]:
-    """Return how a run ended, as its history keeps it."""
+    """Return how a run ended as a row of its history."""
     return {
         "token": str(run.folder),
         "folder": str(run.folder),
@@ -376,7 +376,7 @@ def _run_row(
 
 
 def _journal_events(row: Mapping[str, Any], failures: Sequence[Failure]) -> list[dict[str, Any]]:
-    """Given how a run ended and what failed, without secrets, return the lines of the journal on it."""
+    """Return the journal's events on how a run ended and what failed; `failures` hold no secrets."""
     names = ("playbook", "inventory", "state", "exit_code", "failures", "message", "folder")
     bad = row["state"] != GOOD
     each = [{"event": "failure", "title": entry.title, "reason": entry.headline, "bad": True} for entry in failures]
@@ -385,19 +385,19 @@ def _journal_events(row: Mapping[str, Any], failures: Sequence[Failure]) -> list
 
 
 def _is_secret(name: str) -> bool:
-    """Given the name of a variable of the environment, return whether it is that of a secret."""
+    """Return whether an environment variable holds a secret, by its name."""
     return name != "PWD" and bool(SECRET_NAME.search(name))
 
 
 def _syntax_errors(inventory: Sequence[str]) -> list[str]:
-    """Given the inventories of a run that Ansible could not read, return where they are wrong."""
-    from ..planning.inventory_files import syntax_errors  # PyYAML is there only where Ansible is
+    """Return where inventories that Ansible could not read have syntax errors."""
+    from ..planning.inventory_files import syntax_errors  # PyYAML comes with Ansible, which may be missing
 
     return syntax_errors(inventory, Path.cwd())
 
 
 def say(text: str) -> None:
-    """Say something on stderr, which cron mails."""
+    """Print a line on stderr, which cron mails."""
     with contextlib.suppress(OSError):  # a terminal that was closed
         print(f"altbackup: {visible(text)}", file=sys.stderr, flush=True)
 
@@ -416,13 +416,13 @@ def _say_failure(
 
 
 def _is_first_to_tell(going: str) -> bool:
-    """Given the folder of a going run, return whether nobody has told yet that it is still going."""
+    """Return whether nobody has reported yet that the run in the folder `going` is still going."""
     try:
         os.close(os.open(os.path.join(going, "told-still-running"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         return False
     except OSError:
-        return True  # rather once too often
+        return True  # report once too often rather than not at all
     return True
 
 

@@ -1,4 +1,4 @@
-"""How a run went: its state, its exit code, and the report on it, from what its folder holds."""
+"""The verdict on a run: its state, its exit code, and the report, from what its folder holds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _OUTPUT = 6 * 1024
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a run ended, and why, if that is not for its tasks to say."""
+    """How a run ended, and why, if its tasks' failures do not tell."""
 
     state: str
     message: str = ""
@@ -40,7 +40,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the entry point."""
+        """The exit code of the program."""
         return EXIT_CODES[self.state]
 
 
@@ -54,10 +54,10 @@ def judge_run(
     memory: str,
     running: Sequence[str] = (),
 ) -> Verdict:
-    """Given how ansible-playbook ended and the fields of the report on its tasks, return the verdict.
+    """Return the verdict on a run; `fields` are those of the report on its tasks.
 
-    `began` is whether a task was begun, `log` what was printed, `limit` the time limit as given, `memory` what the kernel
-    says of processes that it ended for lack of memory, `running` the tasks that had not ended.
+    `began` is whether any task began, `log` the output, `limit` the time limit as given, `memory` a sentence on processes that the kernel
+    killed for lack of memory, `running` the tasks that had not ended.
     """
     failures = fields["failures"]
     alone = [failure for failure in failures if failure.kind == RUN]
@@ -75,7 +75,7 @@ def judge_run(
     if ended.code == 0 and not failures:
         return Verdict(GOOD)
     if ended.code == 0 and alone:
-        return Verdict(NOT_STARTED)  # it says itself that nothing was done
+        return Verdict(NOT_STARTED)  # its only failure says that nothing was done
     if fields["recap"] and failures:
         return Verdict(UNREACHABLE if only_unreachable(failures) else FAILED)
     said = start_error(log)
@@ -85,7 +85,7 @@ def judge_run(
 
 
 def _why(ended: ProcessExit, limit: str, memory: str) -> tuple[str, str]:
-    """Return state and message of a run that did not end by itself."""
+    """Return (state, message) of a run that did not end by itself."""
     if ended.reason == TIME_LIMIT:
         return TIMED_OUT, f"the run took longer than its limit of {limit} and was ended"
     if ended.reason == TOLD:
@@ -103,7 +103,7 @@ def _why(ended: ProcessExit, limit: str, memory: str) -> tuple[str, str]:
 
 
 def opening(job: Job, started: datetime, folder: str, node: str, user: str) -> dict[str, Any]:
-    """Given a job, when, where and by whom it was begun, return that without secrets, as the run's folder keeps it."""
+    """Return the first entries of a run's stored result, without secrets: the job, and when, where and by whom it was started."""
     return {
         "playbook": job.label,
         "path": str(job.playbook),
@@ -128,7 +128,7 @@ def report_of(
     secrets: Sequence[str] = (),
     more: Sequence[Failure] = (),
 ) -> Report:
-    """Given what a run's folder keeps, the verdict, and the fields of its tasks, return the report for its mail."""
+    """Return the report for a run's mail; `result` is the run's stored result, `fields` those of its tasks, `more` further failures."""
     own = Failure(str(result["node"]), verdict.message, RUN, outputs=verdict.outputs, identity=verdict.state)
     argv = [str(word) for word in result["argv"]]
     folder, stamp = str(result["folder"]), str(fields.get("stamp", ""))

@@ -1,4 +1,4 @@
-"""`altbackup watch`: the line with which a target checks by itself, from its own crontab, that its sources come."""
+"""`altbackup watch`: prints the cron line with which a target checks, without the controller, that its sources deliver."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LIST = "list.yml"
 
 
 def add(commands: Any) -> None:
-    """Add the command to those of the parser."""
+    """Add the command to the program's subparsers."""
     parser = commands.add_parser(
         "watch",
         help="print the cron line with which a target watches its sources",
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
 
 
 def act(arguments: argparse.Namespace) -> int:
-    """Do that; return the exit code."""
+    """Print the cron line, or write the program; return the exit code."""
     try:
         if arguments.program:
             _write(Path(arguments.program))
@@ -56,7 +56,7 @@ def _write(path: Path) -> None:
 
 
 def _lines(arguments: argparse.Namespace) -> list[str]:
-    """Return the line, and what whoever installs it has to know. Raise InvalidInput."""
+    """Return the cron line below its notes. Raise InvalidInput."""
     options = [word for name in arguments.inventory for word in ("-i", name)]
     job = read_job(_LIST, options, (), ansible_settings(os.environ), os.environ)
     if not job.inventory:
@@ -69,7 +69,7 @@ def _lines(arguments: argparse.Namespace) -> list[str]:
 
 
 def cron_lines(host: str, variables: Mapping[str, Any]) -> list[str]:
-    """Given a target and its variables, return its line of a crontab, below notes as comments. Raise InvalidInput."""
+    """Return the cron line of a target below notes as comments; `variables` are the target's. Raise InvalidInput."""
     base = variables.get("altbackup_target_base")
     if not isinstance(base, str) or not os.path.isabs(base) or "{{" in base or "\n" in base:
         raise InvalidInput(f"{host}: altbackup_target_base is not a path that can be read here: is {host} a target?")

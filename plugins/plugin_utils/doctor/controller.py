@@ -1,4 +1,4 @@
-"""What the controller itself shows: its schedule, its last run, its mail, and how it dials nodes."""
+"""Findings on the controller: its schedule, its last run, its mail, and how it reaches nodes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import smtplib
 import socket
 import sqlite3
 import ssl
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,37 +18,37 @@ from typing import Any
 
 from ...module_utils.system.errors import AltbackupError
 from ...module_utils.system.opened import user_name
+from ...module_utils.system.ssh import effective_settings
 from ..history import store
 from ..mail.settings import MAIL_OPTIONS, Settings, judge, variable_of
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 
-_SECONDS = 10.0
 _MOST_BYTES = 1 << 20
 _CHAIN = "backup.yml"
 _BACKUP = re.compile(r" run +(?:\S*/)?backup(?:\.yml)? |[/ ]backup\.yml |altbackup\.core\.backup ")
-"""What in a line starts the nightly chain"""
+"""Matches a line that starts the nightly chain"""
 _BETWEEN = r"[\s'\"]+"
 _OF_CRON = tuple(f"ALTBACKUP_MAIL_{name}" for name in ("HOST", "PORT", "SECURITY", "FROM"))
-"""What of this environment goes into a crontab: no secrets"""
+"""Environment variables that a proposed crontab repeats; none holds a secret"""
 _LATE = 36 * 3600.0
-"""Seconds after which a night was left out, where it is to be every night"""
+"""Seconds without a run from which a nightly schedule has missed a night"""
 
 
 @dataclass(frozen=True)
 class LastRun:
-    """What the history knows of the last run that made backups."""
+    """The last run that made backups, from the history."""
 
     started: float = 0.0
     state: str = ""
     trees: tuple[tuple[str, str, str], ...] = ()
-    """(node, source, role) of the inventory then"""
+    """(node, source, role) of its inventory"""
     items: tuple[tuple[str, str], ...] = ()
     """(source, category/name)"""
     problem: str = ""
 
 
 def last_run(inventory: Sequence[str]) -> LastRun:
-    """Given inventories, return what their history has of the last run of the chain that was no prediction."""
+    """Return the last run of the chain, not in check mode, from the histories of the inventories."""
     newest = LastRun()
     try:
         for history in store.opened(list(inventory)) if inventory else ():
@@ -72,7 +71,7 @@ def last_run(inventory: Sequence[str]) -> LastRun:
 
 
 def read_files(inventory: Iterable[str]) -> dict[str, list[str]]:
-    """Given inventories, return {file: its lines} of those that are text."""
+    """Return {file: its lines} of the text files in the inventories."""
     found = {}
     for name in inventory:
         top = Path(name)
@@ -90,7 +89,7 @@ def read_files(inventory: Iterable[str]) -> dict[str, list[str]]:
 
 
 def scheduled(found: Iterable[Mapping[str, Any]], inventory: Sequence[str]) -> list[dict[str, Any]]:
-    """Given what schedules start, and inventories, return what of it makes backups of these."""
+    """Return the entries of schedules that back up these inventories."""
     names = {os.path.basename(os.path.normpath(name)) for name in inventory}
     lines = [(entry, f"{re.sub(_BETWEEN, ' ', str(entry['line']))} ") for entry in found]
     return [
@@ -103,7 +102,7 @@ def scheduled(found: Iterable[Mapping[str, Any]], inventory: Sequence[str]) -> l
 def schedule(
     entries: Sequence[Mapping[str, Any]], last: LastRun, now: float, recipients: str, root: str, commands: Commands
 ) -> list[Finding]:
-    """Given what is scheduled, the last run, the time, who is to get mail, and where the collection is, return the findings on both."""
+    """Return the findings on the schedule and the last run; `recipients` get mail, `root` is the collection's folder."""
     if not entries:
         lines = [
             f"MAILTO={recipients}",
@@ -132,7 +131,7 @@ def schedule(
 def mail_settings(
     configured: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], environment: Mapping[str, str]
 ) -> Settings:
-    """Given the options of the settings file, what is scheduled, and this environment, return how runs of the schedule mail; without one, those of here."""
+    """Return the mail's settings of scheduled runs or, without a schedule, of this environment; `configured` are options of ansible.cfg."""
     scheduled_with = dict(entries[0].get("environment") or {}) if entries else {}
     around = {**({} if entries else environment), "PATH": environment.get("PATH", os.defpath), **scheduled_with}
     options = {name: around.get(variable_of(name), configured.get(name, "")) for name in MAIL_OPTIONS}
@@ -140,7 +139,7 @@ def mail_settings(
 
 
 def mail(settings: Settings, entries: Sequence[Mapping[str, Any]], recipients: str, config: str) -> Finding:
-    """Given how runs mail, what is scheduled, who would get it, and the settings file, return whether a mail could be sent."""
+    """Return the finding on whether runs could send mail; `recipients` would get it, `config` is the settings file."""
     if not settings.wanted:
         return Finding("localhost", "mail", OK, "the recipient is none: no mail is wanted")
     whose = "runs of the schedule" if entries else "runs of this shell"
@@ -172,7 +171,7 @@ def _mail_mend(settings: Settings, entries: Sequence[Mapping[str, Any]], recipie
 
 
 def greeted(settings: Settings) -> str:
-    """Given how to mail by a server, go as far as a mail would without sending one; return why it would not be taken, empty if it would."""
+    """Talk to the mail server as far as a mail would without sending one; return why it would be refused, "" if it would not."""
     context = ssl.create_default_context()
     name = socket.gethostname()
     own = name if "." in name else "[127.0.0.1]"
@@ -201,24 +200,15 @@ def greeted(settings: Settings) -> str:
 
 
 def dialled(peer: Mapping[str, Any], options: Sequence[str]) -> dict[str, Any]:
-    """Given how the controller reaches a node, and its options of ssh, return what ssh takes it to mean: address, port, user, known_hosts, number."""
+    """Return ssh's effective address, number (IP address), port, user, known_hosts and ssh_key for a node, {} without a host.
+
+    `peer` is how the controller reaches it, `options` are those of ssh.
+    """
     if not peer.get("host"):
         return {}
     port = ["-p", str(peer["port"])] if peer.get("port") else []
     user = f"{peer['user']}@" if peer.get("user") else ""
-    found: dict[str, str] = {}
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(
-            ["ssh", *options, *port, "-G", f"{user}{peer['host']}"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_SECONDS,
-        )
-        for line in done.stdout.splitlines():
-            name, _, value = line.partition(" ")
-            found.setdefault(name, value)
+    found = effective_settings(["ssh", *options, *port], f"{user}{peer['host']}")
     address = found.get("hostname", str(peer["host"]))
     known = os.path.expanduser((found.get("userknownhostsfile") or "~/.ssh/known_hosts").split()[0].strip('"'))
     number = ""
@@ -235,10 +225,10 @@ def dialled(peer: Mapping[str, Any], options: Sequence[str]) -> dict[str, Any]:
 
 
 def own_recipients(plan_addresses: Iterable[str]) -> str:
-    """Given addresses that the inventory names, return who gets mail: those, or else this user."""
+    """Return the recipients of mail: the inventory's addresses, or else this user."""
     return ",".join(dict.fromkeys(filter(None, plan_addresses))) or user_name()
 
 
 def clock() -> float:
-    """Return the time, in seconds since 1970."""
+    """Return the time in seconds since 1970."""
     return time.time()

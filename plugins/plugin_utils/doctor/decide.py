@@ -1,4 +1,4 @@
-"""All findings on an inventory, from the plan, what nodes told of themselves, and what the controller shows. Pure."""
+"""All findings on an inventory, from the plan, the nodes' facts, and the controller. Pure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ def decide(
     dialled: Mapping[str, Mapping[str, Any]],
     commands: Commands,
 ) -> list[Finding]:
-    """Given the plan, the names of all groups, {node: what its examination came to}, {node: how the
-    controller dials it} and what commands are written with, return the findings on inventory, nodes and pairs."""
+    """Return the findings on inventory, nodes and pairs.
+
+    `groups` are names of all groups, `examined` is {node: result of its examination}, `dialled` is {node: how the controller reaches it}.
+    """
     known = {node: entry["facts"] for node, entry in examined.items() if entry.get("facts") and not entry.get("said")}
     found = inventory.errors(plan, groups, commands)
     for node in plan["nodes"]:
@@ -34,18 +36,18 @@ def decide(
 
 
 def ordered(findings: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Given findings as others read them, return them with what is wrong first, each once."""
+    """Return plain findings, wrong ones first, each once."""
     unique = {tuple(sorted(entry.items())): dict(entry) for entry in findings}
     return sorted(unique.values(), key=lambda entry: _ORDER.get(entry["state"], 0))
 
 
 def is_wrong(findings: Iterable[Mapping[str, str]]) -> bool:
-    """Return whether anything is wrong."""
+    """Return whether any finding is wrong."""
     return any(entry["state"] == WRONG for entry in findings)
 
 
 def lines(findings: Sequence[Mapping[str, str]]) -> list[str]:
-    """Given findings, return them as lines of a log: what is wrong with what mends it, then in a line how many are right."""
+    """Return plain findings as lines of a log: those that are not right, with what mends them, and a count of those that are."""
     told = []
     for entry in findings:
         if entry["state"] == OK:

@@ -1,4 +1,4 @@
-"""A finding of the doctor, and the commands that mend what is wrong. Pure."""
+"""A finding of doctor, and the commands that mend what is wrong. Pure."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ from ..report.secrecy import mask_text
 
 OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
 _ONE_LINE = re.compile(r"[^:]+:\s+(?:\[[^\]]*\]|[^\s\[{|>&#].*?)\s*(?:#.*)?")
-"""A variable whose value stands on its line"""
+"""Matches a variable of YAML with its value on the same line"""
 _TEMPLATE = re.compile(r"\{[{%#]")
-"""What Ansible would evaluate on the controller, be it a node that said it"""
+"""Matches what Ansible would evaluate on the controller, even if a node supplied it"""
 _KEY = re.compile(r"[\w@.-]{1,64} [A-Za-z0-9+/=]{16,4096}", re.ASCII)
 _PLAIN = re.compile(r"[\w./:@%+,-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at somewhere, how that is, and what mends it."""
+    """The state of one thing on a node or pair, and what mends it."""
 
     node: str
     what: str
     state: str = OK
     why: str = ""
     mend: str = ""
-    """A command for a shell on the controller, or a sentence that begins with `# ` where no command can know what is meant"""
+    """A shell command for the controller or, if none can know what is meant, a sentence that begins with `# `"""
     pair: str = ""
-    """`source -> target`, where it is about that"""
+    """`source -> target`, if it is about a pair"""
 
     def plain(self) -> dict[str, str]:
-        """Return it as others read it."""
+        """Return the finding as a mapping of plain lines, with secrets masked."""
         texts = {"node": self.node, "pair": self.pair, "what": self.what, "state": self.state}
         return {name: one_line(text) for name, text in {**texts, "why": mask_text(self.why), "mend": self.mend}.items()}
 
 
 @dataclass(frozen=True)
 class Commands:
-    """What commands are written with."""
+    """Builds commands for the inventory in use."""
 
     inventory: Sequence[str] = ()
-    """As ansible is told of them"""
+    """Values of Ansible's options -i"""
     ansible: str = "ansible"
     program: str = "altbackup"
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """{file of the inventory: its lines}"""
     has_setup: bool = False
-    """Whether there is a playbook that sets up what is missing"""
+    """Whether the playbook setup.yml exists"""
 
     @property
     def named(self) -> list[str]:
         return [word for name in self.inventory for word in ("-i", name)]
 
     def on(self, node: str, module: str, become: bool = False, extra: Sequence[str] = (), **arguments: Any) -> str:
-        """Return the command that calls a module of Ansible's on a node; a sentence where a template would be in it."""
+        """Return the command that calls a module of ansible.builtin on a node; a sentence if an argument looks like a template."""
         if _TEMPLATE.search(json.dumps(arguments)):
             return f"# {module} on {node}, by hand: a name there looks like a template, which Ansible would evaluate"
         return self.on_by_template(node, module, become, extra, **arguments)
@@ -67,7 +67,7 @@ class Commands:
     def on_by_template(
         self, node: str, module: str, become: bool = False, extra: Sequence[str] = (), **arguments: Any
     ) -> str:
-        """Return the same for arguments of which one is a template of this collection's own."""
+        """Return the same command, also if an argument is a template, which must come from this collection."""
         simple = all(isinstance(value, str) and _PLAIN.fullmatch(value) for value in arguments.values())
         given = " ".join(f"{name}={value}" for name, value in arguments.items()) if simple else json.dumps(arguments)
         words = [self.ansible, node, *self.named, *(["--become"] if become else []), *extra]
@@ -78,15 +78,15 @@ class Commands:
         return self.on(node, "command", become, argv=list(argv))
 
     def own(self, *words: str) -> str:
-        """Return a command of this collection's program."""
+        """Return a command of `altbackup`."""
         return shlex.join([self.program, *words, *self.named])
 
     def set_up(self, node: str) -> str:
-        """Return the command that sets a node up, empty where there is none."""
+        """Return the command that sets up a node, "" without setup.yml."""
         return self.own("run", "setup", "--limit", node) if self.has_setup else ""
 
     def setting(self, node: str, name: str, value: Any) -> str:
-        """Return the command that sets a variable of a host in the inventory; a sentence where that is no folder."""
+        """Return the command that sets a host's variable in the inventory; a sentence unless that is a folder of simple files."""
         if _TEMPLATE.search(json.dumps(value)):
             return f"# set {name} for {node} by hand: its value looks like a template"
         folder = next(
@@ -110,7 +110,7 @@ class Commands:
         return shlex.join([self.ansible, "localhost", "-m", "ansible.builtin.lineinfile", "-a", json.dumps(line)])
 
     def replaced(self, word: str, meant: str) -> str:
-        """Return the command that writes another word in the files of the inventory that have one; a sentence where none has it."""
+        """Return the command that replaces a word in the inventory's files; a sentence if none contains it."""
         pattern = re.compile(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])")
         found = [path for path, lines in self.files.items() if any(map(pattern.search, lines))]
         if not (found and _PLAIN.fullmatch(word) and _PLAIN.fullmatch(meant)):
@@ -122,11 +122,11 @@ class Commands:
 
 
 def is_key(text: str) -> bool:
-    """Return whether a text is a public key of ssh, its type and its body, and nothing more."""
+    """Return whether a text is an ssh public key of type and body only."""
     return _KEY.fullmatch(text) is not None
 
 
 def both(*commands: str) -> str:
-    """Given commands that are to be run one after the other, return the one that does it; of sentences, the first."""
+    """Return the command that runs these in order; if any is a sentence, the first sentence."""
     sentences = [command for command in commands if command.startswith("# ")]
     return sentences[0] if sentences else " && ".join(commands)

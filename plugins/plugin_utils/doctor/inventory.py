@@ -1,4 +1,4 @@
-"""What the plan says is wrong with an inventory, as findings with what mends them; and what went since the last run. Pure."""
+"""Findings on an inventory: the plan's errors with what mends them, and what disappeared since the last run. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PROPOSED = "/var/backups/altbackup"
 
 
 def errors(plan: Mapping[str, Any], groups: Iterable[str], commands: Commands) -> list[Finding]:
-    """Given the plan and the names of all groups, return a finding on each of its errors, or that there is none."""
+    """Return a finding on each of the plan's errors, or that there is none; `groups` are names of all groups."""
     found = [_error(str(text), plan, list(groups), commands) for text in plan["errors"]]
     bad = [
         Finding(source, "items", WRONG, str(entry["reason"]), f"# correct altbackup_items of {source}")
@@ -66,7 +66,7 @@ def _mend(text: str, plan: Mapping[str, Any], groups: Sequence[str], commands: C
 
 
 def _required(host: str, name: str, plan: Mapping[str, Any], commands: Commands) -> str:
-    """Return what gives a host a variable that it needs; empty where that is not known."""
+    """Return what sets a host's missing variable, "" if no value can be proposed."""
     targets = list(plan["targets"])
     if name == "altbackup_targets" and targets:
         return commands.setting(host, name, targets)
@@ -85,7 +85,7 @@ def gone(
     items: Iterable[tuple[str, str]],
     commands: Commands,
 ) -> list[Finding]:
-    """Given the plan, (node, source, role) of the trees and (source, category/name) of the items of the last run, tell what went since."""
+    """Return findings on what disappeared since the last run, of its `trees` (node, source, role) and `items` (source, category/name)."""
     now = {(node, tree["source"], tree["role"]) for node, entry in plan["nodes"].items() for tree in entry["trees"]}
     found = []
     lost = sorted({tuple(tree) for tree in trees} - now)

@@ -1,4 +1,4 @@
-"""What is right and what is not on each node, by what it told of itself. Pure."""
+"""Findings on each node, from its facts. Pure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .finding import OK, UNKNOWN, WRONG, Commands, Finding, both
 from .words import gist, meaning
 
 _APART = 60.0
-"""Seconds between the clocks of a node and of the controller from which on one of them is wrong"""
+"""Seconds between the clocks of node and controller beyond which one of them is wrong"""
 _SSH = {True: "openssh-client", False: "openssh-clients"}
-"""The package of ssh, on Debian's family and elsewhere"""
+"""{whether the system is of Debian's family: its package of ssh}"""
 _VARIABLES = {"source": "altbackup_base", "target": "altbackup_target_base"}
 _NOT_INSTALLED = re.compile(r"^(\w+) is not installed")
 
 
 def reached(node: str, examined: Mapping[str, Any], dialled: Mapping[str, Any], commands: Commands) -> list[Finding]:
-    """Given a node, what its examination came to and how the controller dials it, return whether that way leads to its end."""
+    """Return the finding on whether the controller could examine a node; `dialled` is how it reaches the node."""
     said = str(examined.get("said") or "")
     if examined.get("facts") and not said:
         user = examined["facts"].get("user")
@@ -35,7 +35,7 @@ def reached(node: str, examined: Mapping[str, Any], dialled: Mapping[str, Any], 
 
 
 def _way_mend(node: str, what: str, said: str, dialled: Mapping[str, Any], commands: Commands) -> str:
-    """Return what mends the way from the controller to a node."""
+    """Return what mends the connection from the controller to a node."""
     host, port = str(dialled.get("address") or node), int(dialled.get("port") or 22)
     known, user = str(dialled.get("known_hosts") or "~/.ssh/known_hosts"), str(dialled.get("user") or "")
     scan = f"ssh-keyscan -p {port} {shlex.quote(host)} >> {shlex.quote(known)}"
@@ -76,7 +76,7 @@ def _become_mend(node: str, said: str, user: str, port: int, there: str, command
 
 
 def examined(node: str, facts: Mapping[str, Any], after: float | None, commands: Commands) -> list[Finding]:
-    """Given a node, its facts and the controller's clock when it had them, return the findings on it alone."""
+    """Return the findings on a node alone; `after` is the controller's clock when the facts arrived, in seconds since 1970."""
     found = [
         Finding(node, "python", why=str(facts.get("python"))),
         _clock(node, facts, after, commands),
@@ -99,7 +99,7 @@ def examined(node: str, facts: Mapping[str, Any], after: float | None, commands:
 
 
 def _clock(node: str, facts: Mapping[str, Any], after: float | None, commands: Commands) -> Finding:
-    """What a node's clock showed lies between what the controller's showed before and after; how long a call takes proves nothing."""
+    """Compare a node's clock with the controller's before and after the call, so that the call's duration does not count."""
     behind = float(facts.get("asked") or 0) - float(facts.get("began") or 0) if facts.get("asked") else 0.0
     ahead = float(facts.get("ended") or 0) - after if after else 0.0
     apart = -behind if behind > max(ahead, 0) else max(ahead, 0.0)
@@ -142,7 +142,7 @@ def _number(version: str) -> str:
 
 
 def _package(tool: str, facts: Mapping[str, Any]) -> str:
-    """Return the package of a program on the system of a node."""
+    """Return the package of a program on a node's system."""
     if tool != "ssh":
         return PACKAGES.get(tool, tool)
     system = facts.get("system") or {}
@@ -238,7 +238,7 @@ def _sources_first(entry: tuple[str, Mapping[str, Any], Any]) -> tuple[bool, str
 
 
 def together(known: Mapping[str, Mapping[str, Any]], plan: Mapping[str, Any], commands: Commands) -> Iterator[Finding]:
-    """Given {node: facts} and the plan, yield what only several nodes show: one machine under two names, two bases in one place."""
+    """Yield findings that need several nodes: one machine under two names, two bases in one folder; `known` is {node: facts}."""
     bases = [
         (node, base, (facts.get("boot"), base.get("device"), base.get("inode")))
         for node, facts in known.items()

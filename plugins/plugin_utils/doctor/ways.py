@@ -1,4 +1,4 @@
-"""What is right and what is not on the way of each pair, by what the side that dials tried and the other side told. Pure."""
+"""Findings on the connection of each pair, from what the dialling side tried and the facts of the other. Pure."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Way:
     dialled: str
     tried: Mapping[str, Any]
     mine: Mapping[str, Any]
-    """Facts of the side that dials"""
+    """Facts of the dialling side"""
     theirs: Mapping[str, Any]
-    """Those of the other side, empty where it could not be examined"""
+    """Facts of the other side, {} if it could not be examined"""
     entry: Mapping[str, Any]
-    """What the plan says of the other side"""
+    """The plan's entry of the other side"""
     folder: str
-    """To which the key may be bound there"""
+    """The folder there to which the key may be bound"""
     ansible_way: Mapping[str, Any]
-    """How the controller reaches the other side: address, port"""
+    """How the controller reaches the other side: address, number, port"""
     fetched: bool = False
 
     def finding(self, what: str, state: str = OK, why: str = "", mend: str = "") -> Finding:
@@ -44,7 +44,7 @@ def pairs(
     controller_ways: Mapping[str, Mapping[str, Any]],
     commands: Commands,
 ) -> list[Finding]:
-    """Given the plan, {node: facts} and {node: how the controller reaches it}, return the findings on all pairs."""
+    """Return the findings on all pairs; `known` is {node: facts}, `controller_ways` is {node: how the controller reaches it}."""
     found = []
     for source, entry in plan["sources"].items():
         for target in entry["targets"]:
@@ -84,7 +84,7 @@ def pairs(
 
 
 def judged(way: Way, commands: Commands) -> list[Finding]:
-    """Given a way, return how far it goes: each step that is fine, and the first that is not."""
+    """Return the findings on a way: each step that works, and the first that does not."""
     tried = way.tried
     dialled = tried.get("dialled") or {}
     if tried.get("name"):
@@ -113,7 +113,7 @@ def judged(way: Way, commands: Commands) -> list[Finding]:
 
 
 def _name_mend(way: Way, commands: Commands) -> str:
-    """Have the name known where it is dialled, by the address under which the controller reaches it."""
+    """Return the command that makes the name known to the dialling side, with the address that the controller uses."""
     address = str(way.ansible_way.get("number") or "")
     name = str((way.tried.get("dialled") or {}).get("address"))
     if not address:
@@ -133,7 +133,7 @@ def _port_mend(way: Way, commands: Commands) -> str:
 
 
 def _host_key_mend(way: Way, commands: Commands) -> str:
-    """Pin the key that the other side has shown to the controller, over a connection that the controller trusts."""
+    """Return the command that pins the other side's host key, as that side told it to the controller over a trusted connection."""
     dialled = way.tried.get("dialled") or {}
     name = str(dialled.get("alias") or dialled.get("host"))
     shown = name if dialled.get("port") in (22, None) or dialled.get("alias") else f"[{name}]:{dialled['port']}"
@@ -149,7 +149,7 @@ def _host_key_mend(way: Way, commands: Commands) -> str:
 
 
 def _key(way: Way, commands: Commands) -> list[Finding]:
-    """Return what is known of the key: whether it is there, private, accepted, and to what it is bound."""
+    """Return the findings on the key: whether it exists, is private, is accepted, and what it is bound to."""
     key = way.tried.get("key") or {}
     path = str(key.get("path") or "")
     if not key.get("there"):
@@ -185,13 +185,13 @@ def _key(way: Way, commands: Commands) -> list[Finding]:
 
 
 def _authorized(way: Way) -> Mapping[str, Any] | None:
-    """Return what the other side told of the keys of the user as whom it is logged in to."""
+    """Return the authorized keys of the login user on the other side, None if they are not known."""
     found: Mapping[str, Any] | None = (way.theirs.get("authorized") or {}).get(str(way.entry.get("rsync_user") or ""))
     return found
 
 
 def _bound(way: Way, theirs: Mapping[str, Any], public: str, options: str, commands: Commands) -> Finding:
-    """Return whether a key is bound to what the inventory says of it."""
+    """Return the finding on whether a key is bound as the inventory says."""
     command = re.search(r'command="((?:[^"\\]|\\.)*)"', options)
     if not way.entry.get("rrsync"):
         if command and "rrsync" in command[1]:
@@ -218,26 +218,26 @@ def _bound(way: Way, theirs: Mapping[str, Any], public: str, options: str, comma
 
 
 def _leads_to(command: re.Match[str] | None, folder: str) -> bool:
-    """Return whether the forced command of a key names a folder, and none that only begins with its name."""
+    """Return whether a key's forced command names the folder, not merely a path that begins with it."""
     return (
         command is not None and re.search(rf"(?<![^\s'\"\\]){re.escape(folder)}(?![^\s'\"\\])", command[1]) is not None
     )
 
 
 def _set_up(way: Way, commands: Commands) -> str:
-    """Return what makes and admits the keys of a pair, bound to what they are for; empty where rrsync binds them, by hand."""
+    """Return the command of setup.yml that makes, admits and binds a pair's keys; "" if rrsync, which it does not set up, binds them."""
     return "" if way.entry.get("rrsync") else commands.set_up(way.pair.partition(" -> ")[0])
 
 
 def _line(way: Way, public: str) -> str:
-    """Return the line of authorized_keys for a key."""
+    """Return the authorized_keys line of a key."""
     if not way.entry.get("rrsync"):
         return f"restrict {public}"
     return f'restrict,command="rrsync {"-ro" if way.fetched else "-wo"} {way.folder}" {public}'
 
 
 def _as_root(way: Way, theirs: Mapping[str, Any]) -> bool:
-    """Return whether somebody else's keys are to be written by who is no root."""
+    """Return whether writing the login user's keys needs root."""
     return bool(way.theirs.get("uid")) and theirs.get("user") != way.theirs.get("user")
 
 
@@ -259,7 +259,7 @@ def _accept_mend(way: Way, theirs: Mapping[str, Any], public: str, commands: Com
 
 
 def _new_key_mend(way: Way, path: str, commands: Commands) -> str:
-    """Make a key and have it accepted; only its public half leaves the machine."""
+    """Return the commands that make a key and have it accepted; only its public half leaves the machine."""
     if made := _set_up(way, commands):
         return both(commands.run_on(way.dialler, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path]), made)
     theirs = _authorized(way)
@@ -284,7 +284,7 @@ def _new_key_mend(way: Way, path: str, commands: Commands) -> str:
 
 
 def _refused_mend(way: Way, commands: Commands) -> str:
-    """Mend what lets a key be refused though it is there and listed, as far as that is known."""
+    """Return what mends a key that is refused although it exists and is listed, as far as the reason is known."""
     theirs = _authorized(way) or {}
     loose = theirs.get("loose") or ()
     if loose:
@@ -313,7 +313,7 @@ def _refused_mend(way: Way, commands: Commands) -> str:
 
 
 def _transfer(way: Way, said: str, commands: Commands) -> Finding:
-    """Return what is wrong where ssh got through and rsync did not."""
+    """Return the finding for a pair where ssh connected and rsync failed."""
     bases = [base for base in way.theirs.get("bases") or () if not base.get("marker") or not base.get("there")]
     if bases and not way.fetched:
         return way.finding("way", UNKNOWN, f"{bases[0]['base']} on {way.dialled} is not ready, see there")

@@ -1,4 +1,4 @@
-"""What ssh, sudo and Ansible say of a way that does not lead to its end, and what that means. Pure."""
+"""The messages of ssh, sudo and Ansible about failed connections, and what they mean. Pure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MEANINGS = (
 
 
 def meaning(said: str) -> str:
-    """Given what was said, return in a word what is wrong; empty if it is none of what is known."""
+    """Return the kind of problem that a message describes, such as `host key`; "" for an unknown message."""
     return next((word for word, pattern in _MEANINGS if re.search(pattern, said, re.IGNORECASE)), "")
 
 
 def gist(said: str) -> str:
-    """Given what was said in several lines, return the one that tells most."""
+    """Return the most telling line of a message: the first with a known meaning, or the first."""
     lines = [line.strip() for line in said.splitlines() if line.strip(" @")]
     telling = [line for line in lines if meaning(line)]
     return (telling or lines or ["it said nothing"])[0][:500]

@@ -1,4 +1,4 @@
-"""How copies stand, for Prometheus: a file for the textfile collector of its node exporter."""
+"""Writes how copies stand as metrics for Prometheus, in a file for the node exporter's textfile collector."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .store import opened
 
 
 def write_metrics(folder: str, inventory: str, now: float) -> list[str]:
-    """Given a folder, the file of an inventory and the time, write how its copies stand; return notes: why that could not be done."""
+    """Write the metrics of the inventory file's history into `folder`; return notes on why that failed. `now` is in seconds since 1970."""
     name = f"altbackup-{journal_name(inventory)[:8]}.prom"
     histories = []
     try:
@@ -30,7 +30,7 @@ def write_metrics(folder: str, inventory: str, now: float) -> list[str]:
 
 
 def as_text(state: State, now: float, inventory: str = "") -> str:
-    """Given how copies stand, the time and the file of the inventory, return that as text for Prometheus."""
+    """Return how copies stand in Prometheus's text format; `inventory` is the label."""
     return render(_samples(state, now, {"inventory": inventory, "by": "controller"}))
 
 

@@ -1,4 +1,4 @@
-"""A history that was lost, as far as nodes know it: pure."""
+"""Rebuilds a lost history from what nodes hold. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ LOST = "failures and durations of those nights are lost"
 
 
 def rebuilt(listed: Iterable[Mapping[str, Any]], timezone: str, known: Iterable[str] = ()) -> list[Record]:
-    """Given tarballs as list.yml writes them, the zone of their stamps, and the stamps of runs that have a record, return one for each other.
+    """Return a record for each stamp of the tarballs in `listed`, as list.yml writes them, except the stamps in `known`.
 
-    A record tells of each item that has a copy under its stamp what it was then; what is held and proved now stands in the last one.
+    A record describes each item with a copy under its stamp at that time; present holds and proofs are in the last record. `timezone` is
+    the zone of the stamps.
     """
     stamps: dict[str, dict[tuple[str, ...], list[Mapping[str, Any]]]] = {}
     for entry in listed:

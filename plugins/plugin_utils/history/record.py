@@ -1,4 +1,4 @@
-"""What a run found and did, as rows of its record: pure."""
+"""Turns what a run found and did into the rows of its history's record. Pure."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ GOOD, FAILED, REBUILT = "good", "failed", "rebuilt"
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What is known of a run beside its plan."""
+    """Facts about a run that are not in its plan."""
 
     playbook: str
     inventory: str
     folder: str
-    """Of its log, empty where no supervised run keeps one"""
+    """Folder of its log, "" outside a supervised run"""
     now: float
     versions: Mapping[str, str]
     gone: Sequence[str] = ()
-    """Hosts that Ansible has given up"""
+    """Hosts that Ansible lost"""
 
 
 def record_of(
     plan: Plan, states: Mapping[str, State], failures: Sequence[Mapping[str, Any]], told: Circumstances
 ) -> Record:
-    """Given the plan, what the run knows of each host, all failures and the circumstances, return its record."""
+    """Return the record of a run from its plan, the state of each host, all failures and the circumstances."""
     trees, copies = [], []
     for tree in covered(plan, states):
         look = _Look(plan, states, tree, [entry for entry in failures if concerns(entry, tree)])
@@ -75,14 +75,14 @@ def record_of(
 
 
 def _inventory_of(plan: Plan) -> list[tuple[str, str, str]] | None:
-    """Return (node, source, role) of all trees of an inventory; None where the plan is not of all targets."""
+    """Return (node, source, role) of all trees of the inventory, None if the plan covers only some targets."""
     if plan["only_targets"]:
         return None
     return [_place(tree) for node in plan["nodes"] for tree in node_trees(plan, node)]
 
 
 def token_of(run: Mapping[str, Any]) -> str:
-    """Given what identifies a run, return what tells it from all others: its process, and when the machine began."""
+    """Return the id of a run, unique for its process and boot; `run` is the plan's."""
     parts = [str(run.get(name, "")) for name in ("host", "boot", "namespace", "pid", "ticks")]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
@@ -108,9 +108,9 @@ def _failure_row(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def covered(plan: Plan, states: Mapping[str, State]) -> list[dict[str, Any]]:
-    """Given the plan and what the run knows of hosts, return the trees that the run was about.
+    """Return the trees that the run was about.
 
-    While sources are backed up these are a source's own and those on its targets, else all trees of a node.
+    In a backup these are each source's own and those on its targets, else all trees of each node.
     """
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for host in states:
@@ -129,7 +129,7 @@ def _place(tree: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def concerns(entry: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
-    """Given a failure and a tree, return whether it is of that tree, or of its node."""
+    """Return whether a failure concerns the tree, or its node."""
     node, source, role = _place(tree)
     at, of = str(entry.get("delegate") or entry.get("node") or ""), str(entry.get("tree") or "")
     if role == "source":
@@ -163,7 +163,7 @@ class _Look:
         ]
 
     def _of_place(self, name: str) -> Any:
-        """Return what any host knows of this tree under a name."""
+        """Return the value under key `name` for this tree from any host's state."""
         for state in self.states.values():
             for place in self._places:
                 if place in (state.get(name) or {}):
@@ -182,11 +182,11 @@ class _Look:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the run looked at all items of the tree, or should have."""
+        """Whether the run examined all items of the tree, or should have."""
         return bool(self.plan["locked"] or self.passed is not None or self.newest or self.listed)
 
     def keys(self) -> list[str]:
-        """Return the items that the tree should have, and those of which the run found something."""
+        """Return the items that the tree should have, and others that the run found in it."""
         found = dict.fromkeys(self.tree["item_keys"])
         found.update(
             dict.fromkeys(f"{CATEGORIES[item['kind']]}/{item['name']}" for item in self.own.get("items") or ())
@@ -198,7 +198,7 @@ class _Look:
         return list(found)
 
     def tree_row(self) -> dict[str, Any]:
-        """Return what is known of the tree itself."""
+        """Return the columns of the tree's row in `trees`."""
         checked = self._titled("checked") or {}
         purged = [entry for entry in self._all("purged") if entry["tree"] == self.title]
         steady = self._titled_base("steady") or {}
@@ -234,7 +234,7 @@ class _Look:
         return int(told[-1] if self.role == "source" else told[0]) if told else None
 
     def copies(self) -> list[dict[str, Any]]:
-        """Return a row for each item: all of them if the run looked at all, else those of which it knows something."""
+        """Return a row for each item, or, if the run did not examine all, for those of which it knows something."""
         rows = [self._copy(key) for key in self.keys()]
         return rows if self.is_whole else [row for row in rows if set(row) - _NAMES]
 
@@ -262,8 +262,8 @@ class _Look:
 
     @cached_property
     def _proofs(self) -> dict[str, list[Mapping[str, Any]]]:
-        """{item: what was proved of it in this tree}"""
-        read = {*(self._titled("looked") or ())}  # a node may have the same item of several sources
+        """{item: proofs of it in this tree}"""
+        read = {*(self._titled("looked") or ())}  # a node may hold items of the same name from several sources
         found: dict[str, list[Mapping[str, Any]]] = {}
         for entry in self._all("proved"):
             if entry["node"] == self.node and entry["relpath"] in read and entry.get("when"):
@@ -272,16 +272,16 @@ class _Look:
 
     @cached_property
     def _came(self) -> dict[str, list[tuple[str, Any]]]:
-        """{item: (relpath, bytes) of what came to this tree}"""
+        """{item: (relpath, bytes) of tarballs that arrived in this tree}"""
         return _by_item((self.came or {}).items())
 
     @cached_property
     def _made(self) -> dict[str, list[tuple[str, Any]]]:
-        """{item: (relpath, tarball) of what its dump made}"""
+        """{item: (relpath, tarball) of tarballs that the dump made}"""
         return _by_item((path, entry) for path, entry in self.made.items() if entry.get("dig"))
 
     def _dump(self, key: str) -> dict[str, Any]:
-        """Return what the dump made of an item."""
+        """Return the columns on the dump of an item."""
         if key not in self._made:
             return {"dumped": 0} if self.made and key in self.tree["item_keys"] else {}
         _, entry = self._made[key][-1]
@@ -289,7 +289,7 @@ class _Look:
         return {"dumped": 1, **told}
 
     def _standing(self, key: str, problem: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Return the newest good copy of an item and its size, and why a newer one is suspect; nothing where that is not known."""
+        """Return the stamp and size of an item's newest good copy, and why a newer one is suspect; {} if not known."""
         if self.listed and self.plan["list_day"] == "all":
             return standing_of(entry for _, entry in self._listed.get(key, ()))
         suspect = dict(self._doubtful.get(key, ()))
@@ -308,7 +308,7 @@ class _Look:
 
     @cached_property
     def _good(self) -> dict[str, list[tuple[str, Any]]]:
-        """{item: (relpath, size) of what calls said to be verified and whole in this tree}"""
+        """{item: (relpath, size) of tarballs in this tree that calls reported as verified and complete}"""
         partial = {path for state in self.states.values() for path in state.get("incomplete") or ()}
         bad = {entry.get("relpath") for entry in self.failures}
         offered = {entry["relpath"]: entry for entry in self.own.get("offer") or ()}
@@ -327,13 +327,13 @@ class _Look:
 
     @cached_property
     def _there(self) -> Sequence[str]:
-        """Those of the source's newest tarballs that a target said it has"""
+        """The source's newest tarballs that a target reported to hold"""
         delivered: Mapping[str, Sequence[str]] = self.own.get("delivered") or {}
         return delivered.get(self.node, ()) if self.role == "target" else ()
 
     @cached_property
     def _doubtful(self) -> dict[str, list[tuple[str, Any]]]:
-        """{item: (relpath, why it is suspect) of tarballs that nobody accepted, as far as that is known}"""
+        """{item: (relpath, reasons) of known suspects that nobody accepted}"""
         accepted = (self.plan["marks"].get(self.source) or {}).get("accepted") or {}
         offered = [*(self.own.get("tarballs") or {}).values(), *(self.own.get("offer") or ())]
         told = {entry["relpath"]: doubts_of(entry.get("record") or {}) for entry in offered}
@@ -346,7 +346,7 @@ class _Look:
 
 
 def standing_of(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Given all listed tarballs of an item in a tree, return what a row of `copies` tells of them."""
+    """Return the columns of `copies` from all listed tarballs of an item in a tree."""
     entries = sorted(entries, key=lambda entry: entry["stamp"])
     good = [entry for entry in entries if entry["state"] == "verified"]
     stamp = good[-1]["stamp"] if good else ""
@@ -373,7 +373,7 @@ def _key(relpath: str) -> str:
 
 
 def _by_item(entries: Iterable[tuple[str, Any]]) -> dict[str, list[tuple[str, Any]]]:
-    """Given (relpath, anything), return them by item."""
+    """Return {item: its (relpath, value) pairs}."""
     found: dict[str, list[tuple[str, Any]]] = {}
     for path, value in entries:
         found.setdefault(_key(path), []).append((path, value))

@@ -1,11 +1,11 @@
-"""The tables of a history, as docs/monitoring.md tells them to those who read it with other programs."""
+"""The tables of a history, which docs/monitoring.md describes to users who query them with other programs."""
 
 from __future__ import annotations
 
 VERSION = 1
-"""Of the tables; it is the file's user_version"""
+"""Version of the tables, kept as the file's user_version"""
 APPLICATION = 0x616C7462
-"""`altb`; the file's application_id"""
+"""`altb`, kept as the file's application_id"""
 _KINDS = {
     "runs": {
         "id": "INTEGER PRIMARY KEY",
@@ -83,7 +83,7 @@ _KINDS = {
     },
 }
 COLUMNS = {table: tuple(columns) for table, columns in _KINDS.items()}
-"""{table: its columns}"""
+"""{table: names of its columns}"""
 STATEMENTS = (
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     *(
@@ -101,4 +101,4 @@ STATEMENTS = (
     f"PRAGMA application_id = {APPLICATION}",
     f"PRAGMA user_version = {VERSION}",
 )
-"""What makes an empty file a history"""
+"""SQL that turns an empty file into a history"""

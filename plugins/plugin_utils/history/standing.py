@@ -1,4 +1,4 @@
-"""How copies stand, by the records of runs: what `altbackup status` tells. No node is asked."""
+"""How copies stand, from the records of runs, as `altbackup status` shows it. No node is asked."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ..planning.quantities import age
 from .store import History, damaged_reason
 
 NIGHTS = 7
-"""How many of the last nights make a trend"""
+"""Nights in a trend"""
 MAX_AGE = 36 * 3600.0
-"""Seconds after which a copy is too old, where no run told"""
+"""Seconds after which a copy is too old, unless a run says otherwise"""
 _LOOKED_BACK = 40
-"""Runs of a tree among which its last nights are looked for"""
+"""Number of a tree's last runs that are searched for its last nights"""
 _PROOF = "%Y-%m-%dT%H:%M:%SZ"
 CHAIN = "backup.yml"
 _DRILL = "drill.yml"
 _LOOKS = ("list.yml", "mark.yml", "restore.yml", "undo.yml")
-"""Playbooks that do not mend what failed of a copy, nor are about it"""
+"""Playbooks whose runs neither clear a copy's problem nor add one"""
 _NO_NIGHTS = (*_LOOKS, _DRILL, "check.yml", "purge.yml")
-"""Playbooks that make no copies; any other one may be a user's own, which has those of this collection in it"""
+"""Playbooks that make no copies; any other may be a user's own that includes those of this collection"""
 _PARTS = (*_NO_NIGHTS, "dump.yml", "synchronize.yml")
 _TOLD = (
     "playbook",
@@ -58,41 +58,41 @@ class Standing:
     category: str
     name: str
     stamp: str = ""
-    """Of its newest verified copy that is whole and no suspect; empty without any"""
+    """Of its newest verified copy that is complete and not suspect, "" without one"""
     age: float | None = None
-    """Seconds since then"""
+    """Seconds since that stamp"""
     proof_age: float | None = None
-    """Seconds since a copy of it was last proved to restore there; None for never, as far as is known"""
+    """Seconds since a copy of it was last proved to restore there, None if none is known"""
     size: int | None = None
-    """Bytes of the newest"""
+    """Bytes of the newest copy"""
     change: int | None = None
     """Bytes by which it is larger than that of the night before"""
     nights: tuple[int | None, ...] = ()
-    """Bytes of the last nights, oldest first; None for one without a copy"""
+    """Bytes of the last nights, oldest first; None for a night without a copy"""
     holds: tuple[str, ...] = ()
-    """Stamps of those that are held"""
+    """Stamps of held tarballs"""
     max_age: float = MAX_AGE
     suspect: str = ""
     problem: str = ""
-    """What failed of it in the last run that was about it"""
+    """Its failure in the last run that concerned it"""
     since_pause: float | None = None
-    """Seconds since the end of a pause of its source or node, below 0 until then; None without one"""
+    """Seconds since the end of a pause of its source or node, negative during the pause; None without one"""
 
     @property
     def item(self) -> str:
-        """The item as people write it, `source/category/name`."""
+        """The item's name, `source/category/name`."""
         return f"{self.source}/{self.category}/{self.name}"
 
     @property
     def is_old(self) -> bool:
-        """Whether its newest copy is too old, or there is none; a pause lasts until its end, and then the next copy has its time."""
+        """Whether its newest copy is too old, or missing; not during a pause, nor until `max_age` after its end."""
         if self.since_pause is not None and self.since_pause <= self.max_age:
             return False
         return self.age is None or self.age > self.max_age
 
     @property
     def faults(self) -> list[str]:
-        """What is wrong with it, in a word each."""
+        """What is wrong, each in one word."""
         said = [
             ("none" if self.age is None else "old", self.is_old),
             ("suspect", bool(self.suspect)),
@@ -103,7 +103,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Base:
-    """How a tree stands."""
+    """How the base of a tree stands."""
 
     source: str
     node: str
@@ -111,50 +111,50 @@ class Base:
     base: str
     free: int | None
     sent: int | None = None
-    """Bytes that the last run sent there that sent anything anywhere"""
+    """Bytes that the last run with a recorded transfer sent there"""
     problem: str = ""
 
     @property
     def title(self) -> str:
-        """How people name it: its source, or `source -> target`."""
+        """Its name for users: the source, or `source -> target`."""
         return self.source if self.role == "source" else f"{self.source} -> {self.node}"
 
 
 @dataclass(frozen=True)
 class State:
-    """All that a history tells of now."""
+    """All that histories tell about the present."""
 
     copies: tuple[Standing, ...] = ()
     bases: tuple[Base, ...] = ()
     runs: tuple[Mapping[str, Any], ...] = ()
-    """The last run of each playbook that is not good, and that no later one has mended; and the last chain"""
+    """The last run of the whole chain in each history"""
     faults: tuple[str, ...] = field(default=())
     pauses: Mapping[str, float] = field(default_factory=dict)
-    """{node: until when nothing is to come from there, or to there} of the pauses that are not over"""
+    """{node: end of its pause, in seconds since 1970} of pauses that are not over"""
 
     @property
     def bad(self) -> list[Standing]:
-        """Those copies with which something is wrong."""
+        """The copies with faults."""
         return [entry for entry in self.copies if entry.faults]
 
     @property
     def is_well(self) -> bool:
-        """Whether there is something, and nothing is wrong with it."""
+        """Whether there are copies, and nothing is wrong."""
         return bool(self.copies) and not (self.bad or self.faults)
 
 
 def is_night(playbook: str) -> bool:
-    """Given the name of a playbook, return whether it makes copies, as far as that is known of one."""
+    """Return whether a playbook may make copies."""
     return playbook not in _NO_NIGHTS
 
 
 def is_chain(playbook: str) -> bool:
-    """Given the name of a playbook, return whether it may be the whole chain."""
+    """Return whether a playbook may be the whole chain."""
     return playbook not in _PARTS
 
 
 def state_of(histories: Iterable[History], now: float) -> State:
-    """Given open histories and the time, return how all that they tell of stands. Raise AltbackupError where one cannot be read."""
+    """Return the state from open histories; `now` is in seconds since 1970. Raise AltbackupError if one cannot be read."""
     copies: list[Standing] = []
     bases: list[Base] = []
     chains: list[Mapping[str, Any]] = []
@@ -186,7 +186,7 @@ def state_of(histories: Iterable[History], now: float) -> State:
 
 
 def run_told(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Given a run, a row of `runs`, return it as JSON tells it: with its name, and times as texts."""
+    """Return a row of `runs` as JSON shows it: with the run's name, and times in ISO 8601."""
     told: dict[str, Any] = {name: run.get(name) for name in _TOLD}
     for name in ("started", "ended"):
         if told[name] is not None:
@@ -195,12 +195,12 @@ def run_told(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def name_of(run: Mapping[str, Any]) -> str:
-    """Given a run, return what people call it: the name of its folder, or its stamp."""
+    """Return a run's name for users: that of its folder, or its stamp."""
     return Path(str(run.get("folder") or "")).name or str(run.get("stamp") or "")
 
 
 def said_of(run: Mapping[str, Any]) -> str:
-    """Given a run, return how it ended, as a part of a sentence."""
+    """Return how a run ended, as a part of a sentence."""
     told = f": {one_line(run['message'])}" if run["message"] else ""
     return f"ended with: {run['state']}{told}"
 
@@ -222,7 +222,7 @@ def _marks(values: Sequence[str]) -> str:
 
 
 def _trees(history: History) -> list[dict[str, Any]]:
-    """Return the trees that are still in the inventory, each of the last run that told of all of its items, with what later runs told of them."""
+    """Return the trees that are in the inventory, from the last run that examined all their items, updated by later runs."""
     found = history.rows(
         """
         SELECT trees.*, max(runs.started) AS looked, runs.timezone AS timezone FROM trees JOIN runs ON runs.id = trees.run
@@ -237,7 +237,7 @@ def _trees(history: History) -> list[dict[str, Any]]:
 
 
 def _later(history: History, tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the free space that the last run told of that knew it, and the problem of the last that was about the tree."""
+    """Return a tree's last known free bytes and sent bytes, and its problem in the last run that concerned it."""
     place = (tree["node"], tree["source"], tree["role"])
     told = "FROM trees JOIN runs ON runs.id = trees.run WHERE node = ? AND source = ? AND role = ?"
     newest = "ORDER BY started DESC, runs.id DESC LIMIT 1"
@@ -250,14 +250,14 @@ def _later(history: History, tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Moments:
-    """When stamps were, each looked up once: that sets the zone of the process."""
+    """The times of stamps, each computed once, because that sets the time zone of the process."""
 
     def __init__(self, moment: Callable[[str, str], float] = earliest_moment) -> None:
         self._moment = moment
         self._known: dict[tuple[str, str], float | None] = {}
 
     def of(self, stamp: str, timezone: str) -> float | None:
-        """Return the time of a stamp in seconds since 1970, None for none."""
+        """Return a stamp's time in seconds since 1970, None for "" or an invalid one."""
         key = (stamp, timezone)
         if key not in self._known:
             try:
@@ -358,7 +358,7 @@ def _since_pause(history: History, tree: Mapping[str, Any], now: float) -> float
 
 
 def _problem(rows: Sequence[sqlite3.Row]) -> str:
-    """Given what runs told of a copy, oldest first, return what failed of it and was not mended since: a drill mends what a drill found."""
+    """Return a copy's problem that no later run cleared; `rows` are oldest first. Only a drill clears what a drill found."""
     told = [row for row in rows if not row["rebuilt"] and row["playbook"] not in _LOOKS]
     drills = [row["problem"] for row in told if row["playbook"] == _DRILL]
     others = [row["problem"] for row in told if row["playbook"] != _DRILL]
@@ -373,7 +373,7 @@ def _proof_age(proved: str | None, now: float) -> float | None:
 
 
 def spark(nights: Sequence[int | None]) -> str:
-    """Given the bytes of nights, return them as a line of bars: the highest is the largest, a dot is a night without a copy."""
+    """Return bytes of nights as a line of bars: the highest is the largest, a dot is a night without a copy."""
     bars = "▁▂▃▄▅▆▇█"
     numbers = [number for number in nights if number is not None]
     low, high = min(numbers, default=0), max(numbers, default=0)
@@ -385,13 +385,13 @@ def spark(nights: Sequence[int | None]) -> str:
 
 
 def matching(copies: Sequence[Standing], part: str) -> list[Standing]:
-    """Given copies and an item, or a part of it, return those that are meant: where one is called just so, it alone."""
+    """Return the copies that `part` names: those whose item it is, or else those whose item contains it."""
     exact = [entry for entry in copies if part in (entry.item, f"{entry.category}/{entry.name}", entry.name)]
     return exact or [entry for entry in copies if part in entry.item]
 
 
 def last_line(state: State, place: str = "above") -> str:
-    """Given how copies stand, and where else faults are told, return whether all is well, and what is not."""
+    """Return a sentence on whether all is well, or what is not; `place` is where the other faults are shown."""
     copies = state.copies
     items, nodes = len({entry.item for entry in copies}), len({entry.node for entry in copies})
     counted = (

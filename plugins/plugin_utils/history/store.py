@@ -1,8 +1,8 @@
-"""The histories of inventories: a SQLite file for each, in the private folder of the user who runs.
+"""The histories of inventories: a SQLite file for each, in a private folder of the user who runs the playbooks.
 
-Nothing but a reader's convenience depends on them. A run is one transaction, so it is there whole or not at all, also after a kill. The
-journal is SQLite's own beside the file while it is written, not a WAL: there is one writer a run, for milliseconds, and what lies there
-otherwise is one file, which may be copied, and may lie in a home on the network.
+Backups do not depend on them. A run is one transaction, so that it is there whole or not at all, also after a kill. The journal is
+SQLite's rollback journal, which exists only during a write, not a WAL: a run writes for milliseconds, and otherwise a history is a single
+file, which may be copied, and may lie in a home on the network.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from .schema import APPLICATION, COLUMNS, STATEMENTS, VERSION
 
 FOLDER = "history"
 PLACE = "ALTBACKUP_HISTORY"
-"""The variable in the environment that names another folder"""
+"""Environment variable that names another folder"""
 _ENDING = ".sqlite"
 _PATIENCE = 30.0
-"""Seconds to wait for somebody who reads or writes"""
+"""Seconds to wait for another reader or writer"""
 _DAY = 86400.0
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one run leaves: rows of the tables, each without the number of its run."""
+    """What one run leaves: rows of the tables, without the run's number."""
 
     run: Mapping[str, Any]
     trees: Sequence[Mapping[str, Any]] = ()
     copies: Sequence[Mapping[str, Any]] = ()
     failures: Sequence[Mapping[str, Any]] = ()
     inventory: Sequence[tuple[str, str, str]] | None = None
-    """(node, source, role) of all trees that there are by the inventory; None where that is not known"""
+    """(node, source, role) of all trees in the inventory, None if not known"""
 
     def of(self, sources: Collection[str]) -> Record:
-        """Return the record with the trees of some sources alone."""
+        """Return the record with the trees of some sources only."""
         trees, copies = ([row for row in rows if row["source"] in sources] for rows in (self.trees, self.copies))
         there = None if self.inventory is None else [place for place in self.inventory if place[1] in sources]
         return replace(self, trees=trees, copies=copies, inventory=there)
 
     def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Yield (table, row) of all but the run."""
+        """Yield (table, row) for all tables but `runs`."""
         for table in ("trees", "copies", "failures"):
             for row in getattr(self, table):
                 yield table, row
@@ -67,35 +67,34 @@ class History:
 
     @property
     def inventory(self) -> str:
-        """The file of its inventory, empty where there is none."""
+        """The file of its inventory, "" if it has none."""
         found = self.database.execute("SELECT value FROM about WHERE name = 'inventory'").fetchone()
         return str(found[0]) if found else ""
 
     @property
     def trees(self) -> list[tuple[str, str, str]] | None:
-        """(node, source, role) of all trees that there are by the inventory, None where no run told."""
+        """(node, source, role) of all trees in the inventory, None if no run recorded them."""
         found = self.database.execute("SELECT value FROM about WHERE name = 'trees'").fetchone()
         return [(str(node), str(source), str(role)) for node, source, role in json.loads(found[0])] if found else None
 
     @property
     def pauses(self) -> dict[str, float]:
-        """{node: until when nothing is to come from there, or to there, in seconds since 1970}, by the last run."""
+        """{node: end of its pause, in seconds since 1970}, from the last run."""
         found = self.database.execute("SELECT value FROM about WHERE name = 'pauses'").fetchone()
         return {str(node): float(until) for node, until in json.loads(found[0]).items()} if found else {}
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        """Return what a query finds. Raise sqlite3.Error."""
+        """Return the rows of a query. Raise sqlite3.Error."""
         return self.database.execute(query, values).fetchall()
 
 
 def write_records(
     file: str, records: Sequence[Record], days: int, now: float, *, pauses: Mapping[str, float] | None = None
 ) -> list[str]:
-    """Given the file of an inventory, records of runs, for how many days records are kept, and the time, keep them in its history.
+    """Store the records of runs in the history of an inventory, whose path is `file`; return notes on what was wrong and what was done.
 
-    `pauses` are {node: until when nothing is to come there}, None for what is known.
-
-    The record of the same run (`token`) that is there is replaced. Return notes: what was wrong, and what became of it.
+    A record with the token of an existing one replaces it. Runs that began more than `days` before `now` (seconds since 1970) are deleted.
+    `pauses` are {node: end of its pause}; None keeps those that are stored.
     """
 
     def write(database: sqlite3.Connection) -> None:
@@ -109,9 +108,9 @@ def write_records(
 
 
 def conclude(inventory: Sequence[str], run: Mapping[str, Any]) -> list[str]:
-    """Given the inventories that a run was given, and the columns of `runs` that tell how it ended, keep that; return notes.
+    """Store how a run ended, from columns of `runs`, in the histories of its inventories; return notes.
 
-    It is entered where the run's own report was; a run that came to none stands in the histories of its inventories without more.
+    It updates the record that the run's own report left; a run without a report gets a row without trees.
     """
     known = [path for path in _files_of(inventory) if _knows(path, str(run["folder"]))]
     if known:
@@ -123,7 +122,7 @@ def conclude(inventory: Sequence[str], run: Mapping[str, Any]) -> list[str]:
 
 
 def _end(database: sqlite3.Connection, run: Mapping[str, Any]) -> None:
-    """Enter how a run ended that has left its record."""
+    """Update the record of a run with how it ended."""
     names = [name for name in run if name not in ("folder", "token", "stamp")]
     words = ", ".join(f"{name} = ?" for name in names)
     values = [_stored(run[name]) for name in names]
@@ -131,7 +130,7 @@ def _end(database: sqlite3.Connection, run: Mapping[str, Any]) -> None:
 
 
 def _put(database: sqlite3.Connection, record: Record) -> None:
-    """Enter a record in the place of the same run's."""
+    """Insert a record, in place of the same run's."""
     database.execute("DELETE FROM runs WHERE token = ?", (record.run["token"],))
     number = _insert(database, "runs", record.run)
     for table, row in record.rows():
@@ -149,12 +148,12 @@ def _insert(database: sqlite3.Connection, table: str, row: Mapping[str, Any]) ->
 
 
 def _stored(value: Any) -> Any:
-    """Return a value as the file can hold it: names that are no valid text, and what steers terminals, as they are shown."""
+    """Return a text as a file can store it: invalid characters and control sequences made visible."""
     return visible(value) if isinstance(value, str) else value
 
 
 def opened(inventory: Sequence[str]) -> list[History]:
-    """Given the inventories that are meant, all if none, return their histories, open to be read. Raise AltbackupError."""
+    """Return the histories of these inventories, all for none, open for reading. Raise AltbackupError."""
     found = []
     for path in _files_of(inventory) if inventory else all_files():
         try:
@@ -165,7 +164,7 @@ def opened(inventory: Sequence[str]) -> list[History]:
 
 
 def damaged_reason(path: Path, error: sqlite3.Error) -> str:
-    """Given a history and why it cannot be read, return what is said of that."""
+    """Return the message on a history that cannot be read."""
     return (
         f"{path}, this controller's history, cannot be read ({error}): the next run moves it aside and begins another one; what the nodes "
         "know of before is entered by: altbackup status --rebuild"
@@ -173,7 +172,7 @@ def damaged_reason(path: Path, error: sqlite3.Error) -> str:
 
 
 def all_files() -> list[Path]:
-    """Return the files of all histories. Raise AltbackupError where these cannot be known."""
+    """Return the files of all histories. Raise AltbackupError if the state folder cannot be used."""
     folder = _own_folder()
     if folder is None:
         if not has_state(FOLDER):
@@ -185,7 +184,7 @@ def all_files() -> list[Path]:
 
 
 def _files_of(inventory: Sequence[str]) -> list[Path]:
-    """Return the histories of the inventories in which a run was given: of these files, or of those in these folders."""
+    """Return the files of the histories of inventories, which may be named by their folders."""
     wanted = [os.path.realpath(name) for name in inventory if name and "," not in name]
     found = []
     for path in all_files():
@@ -197,7 +196,7 @@ def _files_of(inventory: Sequence[str]) -> list[Path]:
 
 
 def _place_of(path: Path) -> str | None:
-    """Return the inventory of a history, None where that cannot be read."""
+    """Return the inventory of a history, None if it cannot be read."""
     try:
         with contextlib.closing(_connected(path, reading=True)) as database:
             return History(path, database).inventory
@@ -214,12 +213,12 @@ def _knows(path: Path, folder: str) -> bool:
 
 
 def _changed(file: str, change: Callable[[sqlite3.Connection], None]) -> list[str]:
-    """Given the file of an inventory, change its history, which is made where it is missing; return notes."""
+    """Change the history of an inventory, creating it if it is missing; return notes."""
     return _changed_file(f"{journal_name(file).partition('.')[0]}{_ENDING}", file, change)
 
 
 def _changed_file(name: str, file: str, change: Callable[[sqlite3.Connection], None]) -> list[str]:
-    """Change one history, that of the file of an inventory if it has to be made; return notes, never fail."""
+    """Change one history, creating it for the inventory `file` if it is missing; return notes. Raise nothing."""
     try:
         with _opened_folder() as folder, locked(str(folder)):
             path = folder / name
@@ -229,7 +228,7 @@ def _changed_file(name: str, file: str, change: Callable[[sqlite3.Connection], N
             except _Newer as error:
                 return [f"what this run did was not noted in the history: {error}"]
             except sqlite3.DatabaseError as error:
-                if type(error) is not sqlite3.DatabaseError:  # a full disk, a lock, a mistake here: the file is whole
+                if type(error) is not sqlite3.DatabaseError:  # full disk, lock, bug: the file is intact
                     raise
                 aside = _moved_aside(path)
                 _change(path, file, change)
@@ -241,11 +240,11 @@ def _changed_file(name: str, file: str, change: Callable[[sqlite3.Connection], N
 
 
 class _Newer(Exception):
-    """A history that a later version has written."""
+    """Raised for a history that a later version has written."""
 
 
 def _change(path: Path, file: str, change: Callable[[sqlite3.Connection], None]) -> None:
-    """Change a history, whole or not at all. Raise sqlite3.Error, _Newer or OSError."""
+    """Change a history in one transaction. Raise sqlite3.Error, _Newer or OSError."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     with contextlib.closing(_connected(path)) as database:
@@ -256,7 +255,7 @@ def _change(path: Path, file: str, change: Callable[[sqlite3.Connection], None])
 
 
 def _prepare(database: sqlite3.Connection, path: Path, file: str) -> None:
-    """Make the tables of an empty file; see that another one is whole. Raise sqlite3.DatabaseError or _Newer."""
+    """Create the tables of an empty file, or check a history's integrity. Raise sqlite3.DatabaseError or _Newer."""
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise _Newer(f"{path} is of version {version}, and this program knows {VERSION}: use the newer one")
@@ -276,9 +275,9 @@ def _prepare(database: sqlite3.Connection, path: Path, file: str) -> None:
 
 
 def _connected(path: Path, *, reading: bool = False) -> sqlite3.Connection:
-    """Return a connection to a file that is there. Raise sqlite3.Error.
+    """Return a connection to an existing file. Raise sqlite3.Error.
 
-    One that reads may still have to undo what a killed writer left half done.
+    The mode allows writing also for a reader, which may have to roll back what a killed writer left.
     """
     database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_PATIENCE, isolation_level=None)
     try:
@@ -296,7 +295,7 @@ def _connected(path: Path, *, reading: bool = False) -> sqlite3.Connection:
 
 
 def _moved_aside(path: Path) -> Path:
-    """Move a damaged history, and what SQLite has beside it, out of the way; return where it is. Raise OSError."""
+    """Rename a damaged history, and SQLite's files beside it; return the new path. Raise OSError."""
     aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}")
     os.rename(path, aside)
     for ending in ("-journal", "-wal", "-shm"):
@@ -306,14 +305,14 @@ def _moved_aside(path: Path) -> Path:
 
 
 def _own_folder() -> Path | None:
-    """Return the folder that the environment names."""
+    """Return the folder that the environment names, None if it names none."""
     named = os.environ.get(PLACE)
     return Path(named).expanduser().absolute() if named else None
 
 
 @contextlib.contextmanager
 def _opened_folder() -> Iterator[Path]:
-    """Yield the folder of histories, which is made where it is missing. Raise AltbackupError or OSError."""
+    """Yield the folder of histories, creating it if it is missing. Raise AltbackupError or OSError."""
     own = _own_folder()
     if own:
         own.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Which versions of what make a run on the controller."""
+"""The versions of the software that makes a run on the controller."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 
 def versions(root: Path = _ROOT) -> dict[str, str]:
-    """Return the versions of this collection, of ansible-core and of Python."""
+    """Return the versions of this collection, ansible-core and Python."""
     from ansible.release import __version__
 
     return {"altbackup": collection_version(root), "ansible": __version__, "python": platform.python_version()}
 
 
 def collection_version(root: Path = _ROOT) -> str:
-    """Return the version of a collection, be it installed or a checkout, empty where neither tells."""
+    """Return the version of a collection, installed or a checkout, "" if neither file tells it."""
     try:
         return str(json.loads((root / "MANIFEST.json").read_text(encoding="utf-8"))["collection_info"]["version"])
     except FileNotFoundError:

@@ -1,7 +1,8 @@
-"""Hands messages that lie in files to apprise, and removes each file that all its channels took. Run as a program, it is bounded by one alarm.
+"""Sends messages of the spool through apprise, and removes each file that all its channels took.
 
-It is started by path, and imports nothing of this collection. Standard input is one JSON mapping of urls, timeout and files; standard output has
-a line of JSON for each file. A file is a JSON mapping of title, body, bad (whether it tells of failures) and done (the channels that have it).
+It runs as a program, started by path, imports nothing of this collection, and one alarm limits its time. Standard input is one JSON
+mapping of urls, timeout (seconds) and files; standard output has a line of JSON for each file. A file is a JSON mapping of title, body,
+bad (whether it tells of failures) and done (names of the channels that took it).
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _SECONDS = 4
-"""That apprise waits for a connection, and again for an answer, by itself; what is told in time is bounded by the alarm alone"""
+"""Seconds that apprise waits for a connection, and again for an answer; the alarm limits the whole"""
 
 
 def name_of(url: str) -> str:
-    """Given the URL of a channel, return what it is called in files: its digest, as it is a secret."""
+    """Return the name of a channel in files: a digest, as its URL is a secret."""
     return hashlib.sha256(url.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def send_file(urls: Sequence[str], path: str, deadline: float) -> tuple[bool, str]:
-    """Given channels, the file of a message and a time of the monotonic clock, send it to those that lack it; return (whether none does now, why not)."""
+    """Send a message to the channels that have not taken it; return (whether this process has nothing left to send, why not).
+
+    `deadline` is a time of the monotonic clock. The file is removed once all channels took it, else rewritten with those that did. A file
+    that is gone, or that another process is sending, is left alone.
+    """
     try:
         stream = open(path, "r+b")
     except FileNotFoundError:
@@ -54,7 +59,7 @@ def send_file(urls: Sequence[str], path: str, deadline: float) -> tuple[bool, st
 
 
 def send_to_all(urls: Sequence[str], message: Mapping[str, Any], deadline: float) -> list[str]:
-    """Given channels, a message and when it has to be over, send it to all at once; return why it could not be sent, for each."""
+    """Send a message to all channels at once, until `deadline` of the monotonic clock; return for each why it failed, "" if it did not."""
     problems = [f"{kind_of(url)}: no answer in time" for url in urls]
 
     def work(number: int, url: str) -> None:
@@ -69,7 +74,7 @@ def send_to_all(urls: Sequence[str], message: Mapping[str, Any], deadline: float
 
 
 def send(url: str, message: Mapping[str, Any]) -> str:
-    """Given a channel and a message, send it; return why that could not be done, empty if it was."""
+    """Send a message to one channel; return why that failed, "" if it did not."""
     import apprise
 
     kind = kind_of(url)
@@ -89,13 +94,13 @@ def send(url: str, message: Mapping[str, Any]) -> str:
                 body_format=apprise.NotifyFormat.TEXT,
             )
             said += log.getvalue().splitlines()
-    except Exception as error:  # noqa: BLE001 # of a service's own plugin: one that breaks keeps no other from being told
+    except Exception as error:  # noqa: BLE001 # whatever a service's plugin raises must not keep the other channels from the message
         return f"{kind}: {type(error).__name__}"
     return "" if done else f"{kind}: {masked(' '.join(said[-1].split()), url)[:300] if said else 'it was not taken'}"
 
 
 def masked(text: str, url: str) -> str:
-    """Given what apprise says of a channel and its URL, return that without any word of the URL: topics, tokens and rooms are secrets."""
+    """Return a message of apprise without any word of the channel's URL, as topics, tokens and rooms are secrets."""
     words = {word for word in re.split(r"[^\w.-]+", url.partition("://")[2]) if len(word) > 2}
     for word in sorted(words, key=len, reverse=True):
         text = text.replace(word, "***")
@@ -103,7 +108,7 @@ def masked(text: str, url: str) -> str:
 
 
 def kind_of(url: str) -> str:
-    """Given the URL of a channel, return what of it is no secret: its scheme."""
+    """Return the scheme of a channel's URL, the only part that is no secret."""
     return url.partition("://")[0][:30] if "://" in url else "a channel"
 
 
@@ -115,7 +120,7 @@ def _write(path: str, data: bytes) -> None:
 
 
 def main() -> None:
-    """Send the files named on standard input, each told on standard output; be gone when the time is over."""
+    """Send the files named on standard input and report each on standard output; the alarm ends the process when the time is over."""
     job = json.load(sys.stdin)
     signal.setitimer(signal.ITIMER_REAL, job["timeout"])
     began = time.monotonic()
@@ -126,7 +131,7 @@ def main() -> None:
         except (OSError, ValueError, KeyError, TypeError) as error:
             sent, said = False, f"{type(error).__name__}: {error}"
         print(json.dumps({"file": path, "sent": sent, "said": said}), flush=True)
-    os._exit(0)  # a thread that still waits for an answer
+    os._exit(0)  # do not join threads that still wait for an answer
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Channels beside mail, by apprise: one short message a run, on failures and on their end, by way of the spool."""
+"""Channels besides mail, through apprise: one short message a run, on failures and on their end, by way of the spool."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST = 3000
 
 
 def message_of(report: Report, settings: Settings) -> bytes:
-    """Given a report without secrets, return the message that its channels get, as a file of the spool has it."""
+    """Return the message for the channels, in the format of a spool file; `report` holds no secrets."""
     failures = report.failures
     lines = [one_line(f"{failure.title}: {failure.headline}", _LONGEST_LINE) for failure in failures[:_MOST_LISTED]]
     more = and_more(len(failures), _MOST_LISTED).strip(", ")
@@ -32,7 +32,7 @@ def message_of(report: Report, settings: Settings) -> bytes:
 
 
 def tell(report: Report, settings: Settings) -> list[str]:
-    """Given a report without secrets, tell it, and what earlier runs could not; return a sentence on each message that was not taken by all."""
+    """Send a report without secrets, and messages left from earlier runs; return a sentence on each that some channel did not take."""
     if not settings.channels:
         return []
     said = []
@@ -44,19 +44,19 @@ def tell(report: Report, settings: Settings) -> list[str]:
 
 
 def flush(settings: Settings) -> list[str]:
-    """Send what waits for channels, the oldest first; return a sentence on each message that was not taken by all."""
+    """Send the messages in the spool, the oldest first; return a sentence on each that some channel did not take."""
     paths = waiting(settings.spool, MESSAGE)
     return finish(start(paths, settings), paths, settings) if paths and settings.channels else []
 
 
 def start(paths: list[Path], settings: Settings) -> subprocess.Popen[bytes]:
-    """Begin to send messages of the spool, in a process of its own."""
+    """Start a process that sends messages of the spool."""
     job = {"urls": list(settings.channels), "timeout": settings.timeout, "files": [str(path) for path in paths]}
     return child.begin(apprise_transport.__file__, job, isolated=False)
 
 
 def finish(process: subprocess.Popen[bytes], paths: list[Path], settings: Settings) -> list[str]:
-    """Wait for that process; return a sentence on each message that was not taken by all."""
+    """Wait for that process; return a sentence on each message that some channel did not take."""
     entries, reason = child.end(process, settings.timeout)
     told = {str(entry.get("file")): entry for entry in entries}
     said = []

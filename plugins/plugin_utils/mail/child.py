@@ -1,4 +1,4 @@
-"""Programs of this collection that tell somebody something: each in a process of its own, which ends when its time is over."""
+"""Runs the programs of this collection that send something, each in a process of its own with a time limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GRACE = 2.0
 
 
 def begin(program: str, job: Mapping[str, Any], *, isolated: bool = True) -> subprocess.Popen[bytes]:
-    """Given a program's file and its job, which has its `timeout` in seconds, start it. One that is not `isolated` has the libraries of its user."""
+    """Start a program; `job` is its input, with `timeout` in seconds. Unless `isolated`, it sees the libraries of its user."""
     process = subprocess.Popen(
         [sys.executable, "-I" if isolated else "-P", program],
         stdin=subprocess.PIPE,
@@ -32,7 +32,7 @@ def begin(program: str, job: Mapping[str, Any], *, isolated: bool = True) -> sub
 
 
 def end(process: subprocess.Popen[bytes], timeout: float) -> tuple[list[dict[str, Any]], str]:
-    """Wait for that program, no longer than its time in seconds; return the lines that it told, and why there are no more."""
+    """Wait for the program, at most its time in seconds and a grace, then kill its group; return its lines, and why there are no more."""
     try:
         output, errors = process.communicate(timeout=timeout + _GRACE)
     except subprocess.TimeoutExpired:
@@ -40,7 +40,7 @@ def end(process: subprocess.Popen[bytes], timeout: float) -> tuple[list[dict[str
         output, errors = process.communicate()
     silent = process.returncode in (-signal.SIGALRM, -signal.SIGKILL)
     if silent:
-        _kill_group(process.pid)  # a sendmail that it had started
+        _kill_group(process.pid)  # it may have left a sendmail behind
     reason = f"no answer within {timeout:g} s" if silent else errors.decode("utf-8", "replace").strip()[-500:]
     return list(_entries(output)), reason or "sending ended early"
 

@@ -1,4 +1,4 @@
-"""Mails leave through the spool: each is written there first, sent from there, and removed when it was taken over."""
+"""Sends mails through the spool: each is written there first, sent from there, and removed when it was accepted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IN_MEMORY = "/dev/shm"  # noqa: S108 (folders made there are private)
 
 @dataclass(frozen=True)
 class DeliveryResult:
-    """What became of a report."""
+    """What became of the mails and messages on a report."""
 
     mails: int = 0
     delivered: int = 0
@@ -39,13 +39,14 @@ class Outcome:
     path: Path
     sent: bool
     said: str
-    """Why it was not sent; or whom the server refused, if it took the mail for others"""
+    """Why it was not sent; if it was sent, the recipients that the server refused"""
 
 
 def tell(report: Report, settings: Settings) -> DeliveryResult:
-    """Given the report of a run, send what its recipients have to know. Nothing is raised, and `said` names all trouble.
+    """Send the mail and the messages that a run's report calls for. Nothing is raised; `said` names all trouble.
 
-    That is a mail on failures, one on their end at the first good run, and none otherwise. It takes `settings.timeout` at most, and again for channels.
+    There is a mail on failures, one on their end at the first good run, and none otherwise. It takes at most `settings.timeout` seconds
+    for mail, and the same again for channels.
     """
     if not settings.tells:
         return DeliveryResult()
@@ -65,9 +66,9 @@ def _mail(report: Report, settings: Settings) -> DeliveryResult:
 
 
 def addressed(report: Report, recipients: Sequence[str]) -> list[tuple[tuple[str, ...], Report]]:
-    """Given a report and the recipients of the run, return who gets which part of it.
+    """Return (recipients, their part of the report).
 
-    Those of the run get all; further recipients of hosts get only what concerns their hosts.
+    The run's `recipients` get all of it; further recipients of hosts get only what concerns their hosts.
     """
     wanted: dict[str, list[str]] = {}
     for host, names in report.mail_to.items():
@@ -86,7 +87,7 @@ def addressed(report: Report, recipients: Sequence[str]) -> list[tuple[tuple[str
 
 
 def part_of(report: Report, hosts: Iterable[str]) -> Report:
-    """Given a report and hosts, return what of it concerns these: as host, or as the one to which a task was delegated."""
+    """Return the part of the report that concerns some hosts, as host or as delegate."""
     chosen = frozenset(hosts)
     failures = [failure for failure in report.failures if chosen & {failure.host, failure.delegate}]
     shown = chosen | {failure.host for failure in failures}
@@ -102,7 +103,7 @@ def part_of(report: Report, hosts: Iterable[str]) -> Report:
 
 
 def deliver(mails: Iterable[EmailMessage], settings: Settings) -> DeliveryResult:
-    """Given mails, put each into the spool, send it, and keep it there if it could not be sent."""
+    """Put each mail into the spool and send it; a mail that could not be sent stays there."""
     said: list[str] = []
     paths = [path for mail in mails if (path := _kept(mail, settings.spool, said))]
     outcomes = finish(start(paths, settings), paths, settings.timeout)
@@ -124,7 +125,10 @@ def deliver(mails: Iterable[EmailMessage], settings: Settings) -> DeliveryResult
 
 
 def _kept(mail: EmailMessage, spool: Path, said: list[str]) -> Path | None:
-    """Put a mail into the spool, else where there is room, in memory if no disk has any; return its file. `said` gets all trouble."""
+    """Put a mail into the spool or, if that has no room, into a temporary folder on disk or in memory; return its file, or None.
+
+    Trouble is added to `said`.
+    """
     try:
         return put(spool, mail.as_bytes(), MAIL)
     except OSError as error:
@@ -145,7 +149,7 @@ def _kept(mail: EmailMessage, spool: Path, said: list[str]) -> Path | None:
 
 
 def flush(settings: Settings) -> DeliveryResult:
-    """Send what is in the spool, the oldest first."""
+    """Send the mails in the spool, the oldest first."""
     paths = waiting(settings.spool, MAIL)
     outcomes = finish(start(paths, settings), paths, settings.timeout) if paths else []
     kept = tuple(outcome.path for outcome in outcomes if not outcome.sent)
@@ -154,13 +158,13 @@ def flush(settings: Settings) -> DeliveryResult:
 
 
 def overdue_failure(settings: Settings, node: str, now: float) -> list[Failure]:
-    """Return the failure that a spool older than a day is."""
+    """Return the failure of a spool whose oldest entry waits for more than a day; `now` is in seconds since 1970."""
     message = overdue(settings.spool, now) if settings.tells else ""
     return [Failure(node, message, kind="run", identity="spool")] if message else []
 
 
 def start(paths: Sequence[Path], settings: Settings) -> subprocess.Popen[bytes]:
-    """Begin to send mails from the spool, in a process of its own that ends by itself when its time is over."""
+    """Start a process that sends mails of the spool and ends by itself when its time is over."""
     options = {
         name: getattr(settings, name) for name in ("host", "port", "security", "username", "password", "sendmail")
     }
@@ -169,7 +173,7 @@ def start(paths: Sequence[Path], settings: Settings) -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes], paths: Sequence[Path], timeout: float) -> list[Outcome]:
-    """Wait for that process, no longer than its time; return what became of each mail."""
+    """Wait for that process, at most its time in seconds; return what became of each mail."""
     entries, reason = child.end(process, timeout)
     told = {}
     for entry in entries:

@@ -1,4 +1,4 @@
-"""What failed in earlier runs of a job: so that a mail says since when, and the first good run is told, too."""
+"""Remembers what failed in earlier runs of a job, so that a mail says since when, and the first good run is reported, too."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _VARIES = re.compile(r"[0-9a-f]{8,}|\d+", re.IGNORECASE)
 
 
 def identity(failure: Failure) -> str:
-    """Given a failure, return what is the same when it happens again: all but numbers and digests."""
+    """Return a key that is the same when the failure happens again: a digest of it without numbers and digests."""
     what = failure.identity or _VARIES.sub("#", failure.headline)
     parts = (failure.host, failure.delegate, failure.place.name, failure.where, what)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def job_key(playbooks: Iterable[str], inventory: Iterable[str], **options: Any) -> str:
-    """Given playbooks, inventories and what else tells jobs apart, such as a limit, return the key of the job."""
+    """Return the key of a job: its playbooks, its inventories, and options that distinguish jobs, such as a limit."""
     folder = os.getcwd()
     paths = [[os.path.join(folder, path) for path in sorted(names)] for names in (playbooks, inventory)]
     sets = {name: sorted(value) if isinstance(value, (list, tuple)) else value for name, value in options.items()}
@@ -42,10 +42,10 @@ def job_key(playbooks: Iterable[str], inventory: Iterable[str], **options: Any) 
 
 
 def recall(job: Mapping[str, Any], report: Report) -> tuple[dict[str, Any], Report]:
-    """Given what is known of a job and the report of its newest run, return what is then known, and the report with that in it.
+    """Return what is to be remembered of the job after this run, and the report completed from what was remembered.
 
-    A failure that was there before says since when; one that is gone is noted; a good run after failures is RECOVERED. Of a tarball that
-    this run did not read, that is said instead of any end.
+    A failure that was there before says since when; one that is gone becomes a note; a good run after failures is RECOVERED. A failure of
+    a tarball that this run did not read is reported as not looked at.
     """
     now = (report.ended or datetime.now().astimezone()).isoformat(timespec="seconds")
     before = {name: _mapping(entry) for name, entry in _mapping(job.get("failures")).items()}
@@ -80,7 +80,7 @@ _UNSEEN = "this run did not read that tarball: if it is still there, check.yml w
 
 
 def _mended(gone: Iterable[Mapping[str, Any]]) -> tuple[Failure, ...]:
-    """Return what no longer fails as a mail shows it; what was not looked at comes last, and says so."""
+    """Return the failures that are gone, as a mail shows them; those whose tarballs were not read come last and say so."""
     return tuple(
         Failure(
             host=str(entry.get("host", "")),
@@ -95,14 +95,14 @@ def _mended(gone: Iterable[Mapping[str, Any]]) -> tuple[Failure, ...]:
 
 
 def _was(entry: Mapping[str, Any]) -> str:
-    """Return a note on what no longer fails, or was not looked at."""
+    """Return a note on a failure that is gone, or whose tarball was not read."""
     where = entry.get("title") or entry.get("host")
     text = f"{where}: {one_line(entry.get('text'))} (since {_moment(entry.get('since', ''))})"
     return f"No longer failing: {text}" if entry.get("seen") else f"Not looked at: {text}; {_UNSEEN}"
 
 
 def _moment(text: str) -> str:
-    """Return a moment as people write it, with its zone."""
+    """Return an ISO 8601 moment as date, time and zone."""
     try:
         return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M %Z").replace(" UTC+00:00", " UTC")
     except (TypeError, ValueError):
@@ -110,9 +110,9 @@ def _moment(text: str) -> str:
 
 
 def remember(folder: Path, report: Report) -> Report:
-    """Given the folder of the spool and a report, return the report with what is known of earlier runs, and note this one.
+    """Return the report completed from what is known of earlier runs, and store this run in `folder`, that of the spool.
 
-    Where nothing can be read or written, the report is returned as it is: a mail matters more than its memory.
+    If nothing can be read or written, the report is returned as it is: a mail matters more than its memory.
     """
     if not report.key:
         return report
@@ -128,7 +128,7 @@ def remember(folder: Path, report: Report) -> Report:
 
 
 def hosts_down(folder: Path, key: str) -> list[str]:
-    """Given the folder of the spool and a job, return the hosts that had failed when it ran last."""
+    """Return the hosts that had failed in the job's last run; `folder` is that of the spool."""
     with contextlib.suppress(OSError, ValueError):
         job = _mapping(_mapping(json.loads((folder / FILE).read_text(encoding="utf-8"))).get(key))
         return list(dict.fromkeys(str(_mapping(entry).get("host")) for entry in _mapping(job.get("failures")).values()))
@@ -137,7 +137,7 @@ def hosts_down(folder: Path, key: str) -> list[str]:
 
 @contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield all jobs, one process at a time, and write them where they changed."""
+    """Yield all jobs under a lock, and write them back if they changed. Raise BlockingIOError if the lock is not free within a second."""
     path = folder / FILE
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(os.open(folder / ".memory.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+b") as lock:
@@ -154,7 +154,7 @@ def _opened(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _take(lock: int) -> None:
-    """Take a lock that is held for moments only. Raise BlockingIOError if it is not to be had in a second: no run hangs on it."""
+    """Take a lock that others hold for moments only. Raise BlockingIOError after a second, so that no run hangs on it."""
     for _ in range(50):
         with contextlib.suppress(BlockingIOError):
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The settings of the failure mail as the callback has them, for whoever is not the callback: ansible.cfg and environment."""
+"""The failure mail's settings as the callback has them, from ansible.cfg and environment, for code outside the callback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CALLBACK = "altbackup.core.error_mail"
 
 
 def load_settings() -> Settings:
-    """Return the settings of the failure mail, from the same options as those of the callback."""
+    """Return the settings of the failure mail, from the options of the callback."""
     callback = callback_loader.get(CALLBACK)
     if callback is None:
         return Settings(problems=(f"the callback {CALLBACK} cannot be loaded",))

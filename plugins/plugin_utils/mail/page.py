@@ -1,4 +1,4 @@
-"""The mail as one HTML page that needs nothing else, by the template beside this file; everything put into it is escaped."""
+"""The mail as one self-contained HTML page, from the template beside this file; all values are escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 
 def render(**values: Any) -> str:
-    """Return the page; empty for a Python without Jinja, which then lacks Ansible, too, and mails that as text alone."""
+    """Return the page; "" without Jinja: such a Python lacks Ansible, too, and the mail on that is text only."""
     if find_spec("jinja2") is None:
         return ""
     from jinja2 import Environment, StrictUndefined

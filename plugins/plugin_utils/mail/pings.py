@@ -1,4 +1,4 @@
-"""Pings of the runs of this controller: that one began, and how it ended."""
+"""The pings of this controller's runs: that one began, and how it ended."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _STATE = "pings.json"
 
 
 def new_rid() -> str:
-    """Return what tells the pings of a run from those of others."""
+    """Return an id that distinguishes the pings of a run from those of others."""
     return str(uuid.uuid4())
 
 
 def is_pinged(settings: Settings, playbooks: Sequence[str], *, check: bool) -> bool:
-    """Given the settings, the names of a run's playbooks and whether it only predicts, return whether its pings are wanted."""
+    """Return whether the run's pings are wanted: an address is set, a playbook is named in the settings, and it is not in check mode."""
     is_set = bool(settings.ping_url or settings.push_url)
     return is_set and not check and any(name in settings.ping_playbooks for name in playbooks)
 
@@ -36,7 +36,7 @@ def at_start(settings: Settings, rid: str) -> list[Ping]:
 
 
 def at_end(settings: Settings, rid: str, signal: str, report: Report, seconds: float) -> list[Ping]:
-    """Given how a run ended (as Ping has it), its report without secrets, and how long it took, return its pings."""
+    """Return the pings of a run that ended. `signal` is as Ping has it, `report` holds no secrets, `seconds` is the run's duration."""
     message = subject(report) if report.failures else f"{report.playbook}: good"
     found = []
     if settings.ping_url:
@@ -48,14 +48,14 @@ def at_end(settings: Settings, rid: str, signal: str, report: Report, seconds: f
 
 
 def summary(report: Report, message: str) -> str:
-    """Given a report without secrets and its first line, return what it tells, in plain text of what a ping may carry."""
+    """Return the body of a ping, plain text that begins with `message`; `report` holds no secrets."""
     failures = [f"{failure.title}: {one_line(failure.headline)}" for failure in report.failures]
     notes = [*report.fine, *report.notes]
     return cut("\n".join([message, *failures, *map(one_line, notes)]), MOST_BODY // 4)
 
 
 def begin(wanted: Sequence[Ping], settings: Settings) -> subprocess.Popen[bytes] | None:
-    """Begin to send pings; nothing is raised."""
+    """Start to send pings; return None if there are none or no process can start. Nothing is raised."""
     if not wanted:
         return None
     with contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ def begin(wanted: Sequence[Ping], settings: Settings) -> subprocess.Popen[bytes]
 
 
 def finish(process: subprocess.Popen[bytes] | None, wanted: Sequence[Ping], settings: Settings) -> list[str]:
-    """Wait for pings that were begun, no longer than their time; return a sentence on each that did not arrive."""
+    """Wait for pings that were started, at most their time; return a sentence on each that did not arrive."""
     if process is None:
         return [_lost(ping, "it could not be sent") for ping in wanted]
     entries, reason = child.end(process, settings.ping_timeout)

@@ -1,4 +1,4 @@
-"""Who is told of runs, and how: the options of the callback `altbackup.core.error_mail`, judged. An option is never trusted to be usable."""
+"""Who is told of runs, and how: the checked options of the callback `altbackup.core.error_mail`, each of which may be unusable."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ OTHER_OPTIONS = (
     *("ping_url", "ping_url_file", "ping_body", "ping_timeout", "ping_playbooks", "push_url", "push_url_file"),
     *("channels", "channels_file"),
 )
-"""Those that are not of the mail"""
+"""Options that do not concern mail"""
 MAIL_OPTIONS = (
     *("to", "from", "host", "port", "security", "username", "password", "timeout", "spool"),
     *("body_limit", "log_limit"),
     *OTHER_OPTIONS,
 )
-"""The options of the callback that are judged"""
+"""Options of the callback that `judge` checks"""
 NONE = "none"
 """As recipient: no mail is wanted."""
 SECURITIES = {"none": 25, "starttls": 587, "tls": 465}
-"""How the connection is secured, with the port that is usual for it"""
+"""{how the connection is secured: its usual port}"""
 _ADDRESS = re.compile(
     r"(?!-)[!#-'*+\-./0-9=?A-Z^-~]{1,64}(?:@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|@\[[0-9A-Fa-f.:]{2,60}\])?"
 )
 _MOST_SECRETS = 64 * 1024
-"""Bytes that are read of a file of secrets"""
+"""Most bytes that are read of a file of secrets"""
 _SENDMAIL_FOLDERS = "/usr/sbin:/usr/lib:/sbin"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Usable values of all options; `problems` says what was not usable, a sentence each."""
+    """Usable values of all options; `problems` has a sentence on each that was not."""
 
     recipients: tuple[str, ...] = ()
     wanted: bool = True
     """Whether mail is wanted at all"""
     sender: str = ""
     host: str = ""
-    """Empty: hand over to sendmail"""
+    """"" hands mails to sendmail"""
     port: int = 25
     security: str = "none"
     username: str = ""
@@ -62,36 +62,36 @@ class Settings:
     body_limit: int = 64 * 1024
     log_limit: int = 2 * 1024 * 1024
     ping_url: str = field(default="", repr=False)
-    """A check of healthchecks.io, or of what speaks as it does"""
+    """A check of healthchecks.io or a compatible server"""
     push_url: str = field(default="", repr=False)
     """A push monitor of Uptime Kuma"""
     ping_body: bool = False
-    """Whether pings carry what the run has to tell"""
+    """Whether pings carry the run's summary"""
     ping_timeout: float = 10.0
-    """Seconds for all pings at once"""
+    """Seconds for all pings together"""
     ping_playbooks: tuple[str, ...] = ("backup.yml",)
     channels: tuple[str, ...] = field(default=(), repr=False)
-    """URLs as apprise has them"""
+    """URLs in apprise's format"""
     problems: tuple[str, ...] = ()
-    """What keeps anybody from being told of failures"""
+    """What prevents any report of failures"""
     flaws: tuple[str, ...] = ()
-    """What else is not usable"""
+    """What else is unusable"""
 
     @property
     def tells(self) -> bool:
-        """Whether anybody is to be told of failures, by mail or otherwise."""
+        """Whether failures are to be reported, by mail or otherwise."""
         return self.wanted or bool(self.channels or self.problems)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """All that nobody is to see, the secret part of an address by itself, too."""
+        """All secrets, including the secret part of each address by itself."""
         urls = [url for url in (self.ping_url, self.push_url, *self.channels) if url]
         parts = [part for url in urls for part in (url, url.partition("://")[2].partition("/")[2].rstrip("/"))]
         return tuple(filter(None, (self.password, *parts)))
 
 
 def judge(options: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
-    """Given the options as written, and the environment with cron's MAILTO, return the settings with all problems."""
+    """Return the settings with all problems; `options` are as written, `environment` may hold cron's MAILTO."""
     problems: list[str] = []
     flaws: list[str] = []
     text = {name: str(value).strip() for name, value in options.items() if value is not None}
@@ -160,7 +160,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _url(name: str, text: Mapping[str, str], flaws: list[str]) -> str:
-    """Return an address that can be pinged, empty for none."""
+    """Return an address that can be pinged, "" if there is none."""
     found = _secrets(name, text, flaws)
     if not found:
         return ""
@@ -174,7 +174,7 @@ def _url(name: str, text: Mapping[str, str], flaws: list[str]) -> str:
 
 
 def _secrets(name: str, text: Mapping[str, str], flaws: list[str]) -> list[str]:
-    """Return the words of an option that holds secrets: as they are given, else of the file that is named for them."""
+    """Return the words of an option that holds secrets, from its value or else from the file that `NAME_file` names."""
     if text.get(name):
         return text[name].split()
     path = text.get(f"{name}_file", "")
@@ -189,7 +189,10 @@ def _secrets(name: str, text: Mapping[str, str], flaws: list[str]) -> list[str]:
 
 
 def read_secrets(path: Path) -> list[str]:
-    """Given a file of secrets, return its words, without lines that begin with #. Raise OSError, or ValueError if others may read it."""
+    """Return the words of a file of secrets, without lines that begin with #.
+
+    Raise OSError, or ValueError if it is no regular file, belongs to another user, or may be read by others.
+    """
     with open(path, "rb") as stream:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -207,19 +210,19 @@ def read_secrets(path: Path) -> list[str]:
 
 
 def variable_of(name: str) -> str:
-    """Given an option, return the variable of the environment that sets it."""
+    """Return the environment variable that sets an option."""
     return f"ALTBACKUP_{'' if name in OTHER_OPTIONS else 'MAIL_'}{name.upper()}"
 
 
 def addresses(text: str) -> tuple[list[str], list[str]]:
-    """Given recipients, separated by commas, semicolons or blanks, return the addresses, each once, and what is none."""
+    """Return the addresses, each once, and the words that are none; `text` is separated by commas, semicolons or blanks."""
     words = [word for word in re.split(r"[,;\s]+", text) if word]
     good = [word for word in words if _ADDRESS.fullmatch(word)]
     return list(dict.fromkeys(good)), [word for word in words if word not in good]
 
 
 def default_sender() -> str:
-    """Return the user at this machine, as cron writes it."""
+    """Return USER@HOSTNAME, as cron does."""
     address = f"{user_name()}@{socket.gethostname()}"
     return address if _ADDRESS.fullmatch(address) else "altbackup@localhost"
 

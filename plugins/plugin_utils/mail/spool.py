@@ -1,4 +1,4 @@
-"""The spool: what is to be told lies here, one file each, until it was taken over."""
+"""The spool: mails and messages lie here, one file each, until they were accepted."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from ..report.private_files import write_private
 
 MAIL, MESSAGE = "eml", "note"
-"""What the names of files end with: mails, and messages for other channels"""
+"""Extensions of files: mails, and messages for other channels"""
 OVERDUE = 86400.0
-"""Seconds after which what could not be sent is a failure of its own."""
+"""Seconds after which an unsent file is a failure of its own."""
 _NAME = re.compile(r"(\d{13})-\d+-\d+\.(eml|note)")
 _COUNTER = itertools.count()
 
 
 def put(spool: Path, content: bytes, kind: str) -> Path:
-    """Write a file of a kind into the spool, for this user alone, whole or not at all; return it. Raise OSError."""
+    """Write a file with mode 0600 into the spool, all of it or nothing; return its path. Raise OSError."""
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = spool / f"{int(time.time() * 1000):013d}-{os.getpid()}-{next(_COUNTER)}.{kind}"
     try:
@@ -33,7 +33,7 @@ def put(spool: Path, content: bytes, kind: str) -> Path:
 
 
 def waiting(spool: Path, *kinds: str) -> list[Path]:
-    """Return the files of the spool of these kinds, the oldest first; none if there is no spool."""
+    """Return the spool's files of these kinds, the oldest first; [] if there is no spool."""
     with contextlib.suppress(OSError):
         found = [(path, _NAME.fullmatch(path.name)) for path in spool.iterdir()]
         return sorted(path for path, match in found if match and match[2] in kinds)
@@ -41,7 +41,7 @@ def waiting(spool: Path, *kinds: str) -> list[Path]:
 
 
 def overdue(spool: Path, now: float) -> str:
-    """Given the spool and the time in seconds since 1970, return what is wrong if anything lies there for more than a day."""
+    """Return a sentence if files lie in the spool for more than a day, else ""; `now` is in seconds since 1970."""
     old = [path for path in waiting(spool, MAIL, MESSAGE) if now - int(path.name[:13]) / 1000 > OVERDUE]
     if not old:
         return ""

@@ -1,4 +1,4 @@
-"""The mail on a run: its subject, its text for a tired person on a phone, the same as HTML, and the log."""
+"""The mail on a run: subject, a text that is easy to read on a phone at night, the same as HTML, and the log."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from .page import render
 from .settings import Settings
 
 POLICY = policy.SMTP.clone(cte_type="7bit")
-"""CRLF, encoded headers, and nothing but ASCII on the wire, which every server takes."""
+"""CRLF, encoded headers and ASCII only, which every server accepts."""
 _MOST_LISTED = 100
 _SUBJECT = 120
 """Most characters of a subject"""
 _SMALLEST = 1500
-"""Characters that a failure needs to be worth showing in full"""
+"""Fewest characters in which a failure is worth showing in full"""
 _COUNTS = ("ok", "changed", "unreachable", "failures", "skipped", "rescued", "ignored")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A part of the mail, for text and HTML alike."""
+    """A section of the mail, for text and HTML."""
 
     title: str
     lines: tuple[str, ...] = ()
     fields: tuple[tuple[str, str], ...] = ()
     outputs: tuple[tuple[str, str], ...] = ()
-    """(title, text) to be shown as it is"""
+    """(title, text) to be shown verbatim"""
     bad: bool = False
     recap: bool = False
-    """Whether the recap of all hosts belongs here"""
+    """Whether the recap of all hosts follows"""
 
 
 def compose(report: Report, settings: Settings, recipients: Sequence[str]) -> EmailMessage:
-    """Given a report without secrets, the settings, and who is to get it, return the mail."""
+    """Return the mail on a report without secrets."""
     report = _with_inventory(report)
     mail = EmailMessage(policy=POLICY)
     mail["Subject"] = subject(report)
@@ -86,12 +86,12 @@ def compose(report: Report, settings: Settings, recipients: Sequence[str]) -> Em
             filename="run.log.gz",
         )
     if all(str(value).isascii() for value in mail.values()):
-        mail.policy = POLICY.clone(max_line_length=998)  # a subject that is not folded is easier to find
+        mail.policy = POLICY.clone(max_line_length=998)  # an unfolded subject is easier to search for
     return mail
 
 
 def _with_inventory(report: Report) -> Report:
-    """Return a report whose commands name its inventory: nodes, which write them, do not know it."""
+    """Return the report with its inventory put into the commands of its texts: the nodes that wrote them do not know it."""
     if not report.inventory:
         return report
     named = shlex.join(word for path in report.inventory for word in ("-i", path))
@@ -107,7 +107,7 @@ def _with_inventory(report: Report) -> Report:
 
 
 def subject(report: Report) -> str:
-    """Given a report, return the subject: one line that says what failed where, and how many more failures or hosts there are."""
+    """Return the subject: one line with the first failure, and how many more failures or hosts there are."""
     hosts, failures = len(_hosts(report)), len(together(report.failures))
     number, what = (failures, "failure") if failures > hosts else (hosts, "host")
     more = f" (+{counted(number - 1, what)})" if number > 1 else ""
@@ -128,13 +128,13 @@ def _hosts(report: Report) -> list[str]:
 
 
 def _thread(report: Report, host: str, domain: str) -> str:
-    """Return the identifier under which mail programs gather the mails on a host."""
+    """Return the identifier by which mail programs group the mails on a host."""
     digest = hashlib.sha256(f"{report.node}\0{report.playbook}\0{host}".encode("utf-8", "replace")).hexdigest()[:24]
     return f"<altbackup.{digest}@{domain}>"
 
 
 def blocks(report: Report, limit: int) -> list[Block]:
-    """Given a report and the size of a body, return its parts; where there are too many failures, the last are only listed."""
+    """Return the sections of a mail of about `limit` characters; of too many failures the last are only listed."""
     groups = together(report.failures)
     shown = max(1, min(len(groups), limit * 3 // 4 // _SMALLEST))
     room = limit * 3 // 4 // shown
@@ -154,7 +154,7 @@ def blocks(report: Report, limit: int) -> list[Block]:
     if report.recap:
         parts.append(Block("Recap", recap=True))
     if report.rerun and report.status != "RECOVERED":
-        whole = report.stamp and report.playbook != "restore.yml"  # what was restored is there, and is not replaced
+        whole = report.stamp and report.playbook != "restore.yml"  # what is restored already is not replaced
         hint = ("It does what is missing and nothing else.",) if whole else ()
         masked = ("Put in what is masked.",) if "********" in report.rerun else ()
         parts.append(Block("To run again", (*hint, *masked), outputs=(("", report.rerun),)))
@@ -213,7 +213,7 @@ def _context(report: Report) -> list[tuple[str, str]]:
 
 
 def text_of(report: Report, parts: Iterable[Block], limit: int) -> str:
-    """Given a report and its parts, return the text of the mail, of at most about `limit` characters."""
+    """Return the mail's text, at most about `limit` characters."""
     lines = [_opening(report), *_summary(report)]
     for part in parts:
         lines += [
@@ -234,7 +234,7 @@ def _opening(report: Report) -> str:
 
 
 def _summary(report: Report) -> list[str]:
-    """Return the second line: how much failed, of what."""
+    """Return the second line of the mail: how many failures on how many hosts."""
     if report.status == "RECOVERED":
         return [f"{report.playbook} was good again on {report.node}. What had failed:"]
     if report.status == "TEST":
@@ -257,7 +257,7 @@ def _shown_recap(report: Report) -> list[tuple[str, Mapping[str, int]]]:
 
 
 def _recap_rows(report: Report) -> list[tuple[str, bool, list[int]]]:
-    """Return (host, whether something is wrong with it, its counts) of each host."""
+    """Return (host, whether something failed there, its counts) of each host."""
     wrong = {*(failure.host for failure in report.failures), *report.unfinished}
     return [
         (
@@ -270,7 +270,7 @@ def _recap_rows(report: Report) -> list[tuple[str, bool, list[int]]]:
 
 
 def specimen(node: str = "backup.example.org", user: str = "scm") -> Report:
-    """Return the report of a run that never was, to be sent as a test or looked at."""
+    """Return an invented report of a run with two failures, to be sent as a test or looked at."""
     started = datetime(2013, 5, 10, 2, 0, 3, tzinfo=UTC)
     stamp = "2013/05/10/020003"
     check = Place(

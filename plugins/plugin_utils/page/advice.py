@@ -1,4 +1,4 @@
-"""What is wrong, in the order in which a person wants to know it, and what to do: pure."""
+"""What is wrong, most important first, and what to do about it. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..history.standing import Standing, State
 from ..planning.quantities import age
 
 _TOLD = 3
-"""Nodes that a title names"""
+"""Most nodes that a title names"""
 _NIGHT = "altbackup run backup"
 _SAID = {
     "failed": "failed in the last run about it",
@@ -24,11 +24,11 @@ _WEIGHT = {"none": 0, "suspect": 1, "failed": 2, "old": 3}
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something that is not well."""
+    """Something that is wrong."""
 
     what: str
     item: str = ""
-    """Empty for what is of no item"""
+    """"" if it concerns no single item"""
     where: str = ""
     why: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Trouble:
 
 
 def troubles(state: State) -> list[Trouble]:
-    """Given how all stands, return what is not well: what is of more than one item first, then items, each with what to do."""
+    """Return what is wrong, general troubles first, then those of items, each with what to do."""
     return [*_general(state), *_of_items(state.bad)]
 
 
@@ -55,7 +55,7 @@ def _general(state: State) -> Iterator[Trouble]:
 
 
 def _of_items(bad: Iterable[Standing]) -> list[Trouble]:
-    """Return the troubles of items, one for all nodes on which the same is wrong for the same reason."""
+    """Return the troubles of items; nodes with the same faults for the same reason share one."""
     groups: dict[tuple[str, tuple[str, ...], str], list[Standing]] = {}
     for entry in bad:
         why = entry.suspect or entry.problem

@@ -1,6 +1,6 @@
-"""The folder of a page: each file is whole or not there, and nothing is touched that this program has not written.
+"""Writes the folder of a page: each file whole or not at all, touching nothing that this program has not written.
 
-A list of what it has written stands in it. All is opened below the folder itself, so that no link leads elsewhere.
+A list in the folder names the pages that it wrote. Everything is opened relative to the folder's descriptor, so that no link leads out.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _FORMAT = "altbackup page"
 _LONGEST_LIST = 1 << 24
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _OURS = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9a-f]{12}\.html")
-"""What a page of an item is called"""
+"""Matches the file name of an item's page"""
 
 
 class Refused(AltbackupError):
-    """The folder is somebody else's."""
+    """Raised if the folder holds something else."""
 
 
 def write_folder(
@@ -34,15 +34,15 @@ def write_folder(
     pages: Iterable[tuple[str, str]],
     first: Iterator[tuple[str, str]],
 ) -> None:
-    """Given a folder, of which inventories the page is, the name of a folder in it, what goes there, (name, text) each, and then what goes
-    beside it, write all, and remove what was written there before and is no more.
+    """Write a page into the folder `path`, and remove pages of items that an earlier run wrote and this one did not.
 
-    A folder that is missing is made for this user alone; files are as open as the folder is. Raise Refused or OSError.
+    `pages` are (name, text) for the subfolder `below`, written first; `first` are those beside it. `inventories` are the page's. A missing
+    folder is made with mode 0700; files get the folder's read permissions. Raise Refused or OSError.
     """
     with suppress(FileExistsError):
         os.mkdir(path, 0o700)
     with _folder(path) as folder:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # let go with the folder
+        fcntl.flock(folder, fcntl.LOCK_EX)  # released when the folder is closed
         before = _listed(folder, path, inventories)
         mode = stat.S_IMODE(os.fstat(folder).st_mode)
         with suppress(FileExistsError):
@@ -73,7 +73,7 @@ def _folder(path: str, above: int | None = None, flags: int = 0) -> Iterator[int
 
 
 def _listed(folder: int, path: str, inventories: Sequence[str]) -> set[str]:
-    """Return the pages of items that were written there. Raise Refused where the folder is not that of this page."""
+    """Return the pages of items that an earlier run wrote. Raise Refused if the folder is not this page's."""
     try:
         descriptor = os.open(LIST, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except FileNotFoundError:
@@ -102,9 +102,9 @@ def _write_list(folder: int, inventories: Sequence[str], items: Iterable[str]) -
 
 
 def _write(folder: int, name: str, text: str, mode: int) -> None:
-    """Write a file below a folder, whole or not at all, as open as `mode` is. Raise OSError.
+    """Replace a file below a folder, readable as `mode` allows, all of it or nothing. Raise OSError.
 
-    It is not forced to disk: the next run writes it again.
+    It is not synced to disk: the next run writes it again.
     """
     new = f".{name}.{os.getpid()}"
     with suppress(FileNotFoundError):

@@ -1,6 +1,6 @@
-"""Plots as SVG inside of a page: its style gives them their colours, so they follow light, dark and print, and nothing has to be installed.
+"""Plots as inline SVG: the page's style colours them, so that they follow light, dark and print, and nothing has to be installed.
 
-Lines and bars are stretched to the width that there is; all words stand beside them, as text of the page.
+Lines and bars are stretched to the available width; all text stands beside them, in the page.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _LEFT, _TOP = 62, 16
 _LAST_OF_MONTH = 31
 
 Text = Callable[[str], str]
-"""What makes a text of others one that may be shown"""
+"""Returns a text from elsewhere in a form that may be shown"""
 
 
 def line(points: Sequence[tuple[float, float]], low: float, high: float, label: str) -> Markup:
-    """Given points (any unit, bytes) from left to right, and what the bottom and the top mean, return the plot. It must have two points."""
+    """Return a line plot of at least two points (any unit, bytes) from left to right; `low` and `high` are the values at bottom and top."""
     first, last = points[0][0], points[-1][0]
     spread = (high - low) or 1.0
     wide = (last - first) or 1.0
@@ -42,7 +42,7 @@ def line(points: Sequence[tuple[float, float]], low: float, high: float, label: 
 
 
 def bars(values: Sequence[tuple[float, bool]], high: float, label: str) -> Markup:
-    """Given (value, whether it is good), and what the top means, return the plot. What is not good is hatched, too."""
+    """Return a bar plot of (value, whether it is good); `high` is the value at the top. Bad bars are hatched as well as coloured."""
     wide = _WIDTH / max(len(values), 1)
     parts: dict[str, list[str]] = {"good": [], "bad": []}
     for number, (value, is_good) in enumerate(values):
@@ -59,7 +59,7 @@ def bars(values: Sequence[tuple[float, bool]], high: float, label: str) -> Marku
 
 
 def share(part: float, whole: float) -> Markup:
-    """Given a part of a whole, return a bar of it, which stands beside its number and has no words."""
+    """Return a bar for a part of a whole, without text, as it stands beside its number."""
     wide = 100.0 * part / whole if whole > 0 else 0.0
     return Markup(
         '<svg class="share" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><rect class="line" width="{}" height="8"/></svg>'
@@ -67,9 +67,9 @@ def share(part: float, whole: float) -> Markup:
 
 
 def calendar(nights: Mapping[str, Night], first: str, last: str, label: str, text: Text) -> Markup:
-    """Given nights by day, and from which day to which they are shown, return a calendar: a line a month, a cell a day.
+    """Return a calendar of nights, {day: night}, from day `first` to `last`: a row a month, a cell a day.
 
-    Each state has a shape of its own. Good nights are one path; of the others each tells what it was, where there is a mouse.
+    Each state has its own shape. Good nights form one path; each other night has a tooltip with its reason.
     """
     months, cells = _grid(first, last)
     good: list[str] = []
@@ -110,7 +110,7 @@ def calendar(nights: Mapping[str, Night], first: str, last: str, label: str, tex
 
 @lru_cache(maxsize=16)
 def _grid(first: str, last: str) -> tuple[list[str], list[tuple[str, int, int]]]:
-    """Return the months from one day to another, and (day, x, y) of each cell."""
+    """Return the months from one day to another, and (day, x, y) of each day's cell."""
     days = days_between(first, last)
     months = {month: number for number, month in enumerate(dict.fromkeys(day[:7] for day in days))}
     cells = [(day, _LEFT + (int(day[8:]) - 1) * _CELL, _TOP + months[day[:7]] * _CELL) for day in days]
@@ -123,11 +123,11 @@ _SHAPES = {
     FAILED: f"l{_SIDE} {_SIDE}m0 -{_SIDE}l-{_SIDE} {_SIDE}",
     NONE: f"m1 1h{_SIDE - 2}v{_SIDE - 2}h-{_SIDE - 2}z",
 }
-"""A triangle, a cross, a frame"""
+"""Path data of a triangle, a cross, a frame"""
 
 
 def legend() -> list[tuple[Markup, str]]:
-    """Return (shape, what it means) of a calendar."""
+    """Return (shape, meaning) of a calendar."""
     shapes = {
         GOOD: (f"h{_SIDE}v{_SIDE}h-{_SIDE}z", "a good copy"),
         SUSPECT: (_SHAPES[SUSPECT], "suspect"),

@@ -1,4 +1,4 @@
-"""Pages of HTML by the templates beside this file. All that they say passes `shown`, and then Jinja escapes it."""
+"""Renders pages of HTML from the templates beside this file. Every value passes `shown`, and Jinja then escapes it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ INDEX = "index.html"
 ITEMS = "items"
 _FOLDER = Path(__file__).parent
 _LONGEST = 2000
-"""Most characters of anything that a page says"""
+"""Most characters of a value on a page"""
 _MOST = 50
-"""Most failures, troubles and bad nights that one page tells"""
+"""Most failures, troubles and bad nights on one page"""
 _MOST_RUNS = 30
 _MOST_BARS = 60
 _MOST_GROWING = 15
@@ -43,19 +43,19 @@ _SOON = 30.0
 _MONTH = 30 * 86400.0
 _GOOD_STATES = (record.GOOD, record.REBUILT)
 Plot = tuple[str, str, str, Markup, str, str]
-"""Title, what its top and bottom are, itself, where it begins and ends"""
+"""Title, what its top and bottom are, the plot, and its first and last label"""
 
 
 def shown(value: Any) -> Any:
-    """Given what a template puts into a page, return it as it may stand there: visible characters, without secrets, and not too many.
+    """Return a template's value as a page may show it: cleaned, secrets masked, at most _LONGEST characters.
 
-    What this program has drawn stays.
+    Markup, which this program made, is returned unchanged.
     """
     return clean(mask_text(value), _LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def page_of(key: Key) -> str:
-    """Given an item, return the name of its page, whatever the item is called: what of its name can stand in one, and a digest."""
+    """Return the file name of an item's page: what a file name can hold of the item's name, and a digest."""
     plain = re.sub(r"[^a-z0-9]+", "-", "-".join(key).lower()).strip("-")[:40]
     digest = hashlib.sha256("\0".join(key).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return f"{plain or 'item'}-{digest}.html"
@@ -63,7 +63,7 @@ def page_of(key: Key) -> str:
 
 @dataclass(frozen=True)
 class _Row:
-    """An item as the first page shows it."""
+    """An item on the first page."""
 
     item: Key
     copies: tuple[Standing, ...]
@@ -79,7 +79,7 @@ class _Row:
 
 
 class Pages:
-    """The pages of a site: those of items are made one by one, then the first, which tells of all."""
+    """Renders a site: the items' pages one by one, then the first page, which summarizes them."""
 
     def __init__(self, site: Site, version: str = "") -> None:
         self._site, self._version = site, version
@@ -106,7 +106,7 @@ class Pages:
 
     @cached_property
     def _frame(self) -> dict[str, Any]:
-        """What all pages have."""
+        """Values that all pages share."""
         style, script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))
         return {
             "style": Markup(style),
@@ -120,7 +120,7 @@ class Pages:
         }
 
     def items(self, items: Iterable[Item]) -> Iterator[tuple[str, str]]:
-        """Given items, yield (name in the folder of items, page) of each."""
+        """Yield (file name in the folder of items, page) of each item."""
         template = self._templates.get_template("item.html.j2")
         for item in items:
             self._rows.append(_Row(item.key, tuple(copy.now for copy in item.copies), item.growth))
@@ -157,7 +157,7 @@ class Pages:
         }
 
     def _calendars(self, item: Item) -> list[dict[str, Any]]:
-        """Return the calendars of all nodes, from the first night of any on, so that they can be compared."""
+        """Return the calendars of all nodes from the same first night on, so that they can be compared."""
         known = [day for copy in item.copies for day in copy.nights]
         if not known:
             return []
@@ -177,7 +177,7 @@ class Pages:
         }
 
     def index(self) -> str:
-        """Return the first page, once those of all items were made."""
+        """Return the first page; `items` must have been consumed before."""
         site = self._site
         found = troubles(site.state)
         hrefs = {"/".join(row.item): row.href for row in self._rows}
@@ -219,7 +219,7 @@ class Pages:
         return self._templates.get_template("index.html.j2").render(self._frame | values | {"parts": parts})
 
     def _groups(self) -> Iterator[dict[str, Any]]:
-        """Yield what a table of a source's items shows."""
+        """Yield the values of each source's table of items."""
         sources: dict[str, list[_Row]] = {}
         for row in self._rows:
             sources.setdefault(row.item[0], []).append(row)
@@ -227,7 +227,7 @@ class Pages:
             entries = [entry for row in rows for entry in row.copies]
             places = sorted({(entry.role != "source", entry.node, entry.role) for entry in entries})
             columns = {(node, role): node for _, node, role in places}
-            if (source, "target") in columns:  # a host may be its own target
+            if (source, "target") in columns:  # a host can be its own target
                 columns[source, "target"] = f"{source} as target"
             yield {
                 "source": source,
@@ -291,7 +291,7 @@ class Pages:
 
 
 def _digest(text: str) -> str:
-    """Return what the policy of a page calls a text that it lets in."""
+    """Return the SHA-256 digest of a text in base64, as a Content-Security-Policy names it."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -327,7 +327,7 @@ def _run(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _proofs(copies: Iterable[Standing], hrefs: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield for each node how many of its items were proved when."""
+    """Yield for each node how many of its items were proved in the last month, before, and never."""
     nodes: dict[str, list[Standing]] = {}
     for entry in copies:
         nodes.setdefault(entry.node, []).append(entry)

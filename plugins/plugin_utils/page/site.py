@@ -1,4 +1,4 @@
-"""What a page shows, read from the records of runs: no node is asked."""
+"""Reads the content of a page from the records of runs. No node is asked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..history.store import History, damaged_reason
 from .trend import DAY, LOOKED_BACK, Forecast, Point, forecast
 
 DAYS = 400
-"""How many days a page looks back"""
+"""Days that a page looks back"""
 GOOD, SUSPECT, FAILED, NONE = "good", "suspect", "failed", "none"
 _DAY_FORMAT = "%Y/%m/%d"
 _MOST_FAILURES = 20_000
@@ -27,7 +27,7 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Night:
-    """What became of the copy of a night: GOOD, SUSPECT, FAILED or NONE, and why."""
+    """The outcome of a night for a copy: GOOD, SUSPECT, FAILED or NONE, and why."""
 
     state: str
     why: str = ""
@@ -35,27 +35,27 @@ class Night:
 
 @dataclass(frozen=True)
 class Copy:
-    """An item on one node: how it stands, and how it went."""
+    """An item on one node: its present state and its past."""
 
     now: Standing
     nights: Mapping[str, Night] = field(default_factory=dict)
-    """{day: night}, of days on which a run was about it"""
+    """{day: night} of days on which a run concerned it"""
     sizes: Sequence[tuple[str, int]] = ()
     """(day, bytes) of its verified copies, oldest first"""
     proofs: Sequence[str] = ()
     """When copies were proved, ISO 8601, newest first"""
     sent: Sequence[tuple[str, int]] = ()
-    """(day, bytes) of what came to a target"""
+    """(day, bytes) sent to a target"""
 
 
 @dataclass(frozen=True)
 class Item:
-    """An item, on all nodes that have it."""
+    """An item on all its nodes."""
 
     key: Key
     copies: Sequence[Copy]
     live: Sequence[tuple[str, int]] = ()
-    """(day, bytes) of the thing itself, where dumps told"""
+    """(day, bytes) of the live data, where dumps recorded it"""
     dumps: Sequence[tuple[str, float]] = ()
     """(day, seconds) of its dumps"""
     failures: Sequence[Mapping[str, Any]] = ()
@@ -63,12 +63,12 @@ class Item:
 
     @property
     def title(self) -> str:
-        """The item as people write it."""
+        """The item's name, source/category/name."""
         return "/".join(self.key)
 
     @property
     def growth(self) -> tuple[int, int, int] | None:
-        """(bytes by which it grew, days, bytes now) of the last month; None where one night is known."""
+        """(bytes by which it grew, days, bytes now) of the last month; None if fewer than two nights are known."""
         series = self.live if len(self.live) > 1 else self.copies[0].sizes
         if len(series) < 2:
             return None
@@ -80,7 +80,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Disk:
-    """The disk of a node's own tarballs, or of those that it receives."""
+    """The disk of a node's own tarballs, or of the copies that it receives."""
 
     node: str
     role: str
@@ -88,13 +88,13 @@ class Disk:
     series: Sequence[Point] = ()
     """(seconds since 1970, free bytes), one a day, oldest first"""
     held: int | None = None
-    """Bytes that the copies there take, where it is known"""
+    """Bytes that its copies take, None if not known"""
     ahead: Forecast = field(default_factory=Forecast)
 
 
 @dataclass(frozen=True)
 class Site:
-    """All that is shown but the items themselves, which `items` reads one by one."""
+    """The content of all pages except the items, which `items` reads one by one."""
 
     state: State
     now: float
@@ -108,7 +108,7 @@ class Site:
 
     @property
     def clock(self) -> tzinfo:
-        """The zone of stamps, UTC where this machine does not know it."""
+        """The time zone of stamps, UTC if this machine does not know it."""
         try:
             return ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -116,18 +116,18 @@ class Site:
 
     @property
     def since(self) -> float | None:
-        """When the first run was of which there is a record."""
+        """Start of the first recorded run, in seconds since 1970; None without runs."""
         return min((run["started"] for run in self.runs), default=None)
 
 
 @lru_cache(maxsize=4096)
 def date_of(day: str) -> date:
-    """Given a day, `YYYY/MM/DD`, return its date."""
+    """Return the date of a day `YYYY/MM/DD`."""
     return datetime.strptime(day, _DAY_FORMAT).date()
 
 
 def read_site(histories: Sequence[History], now: float) -> Site:
-    """Given open histories and the time, return what they tell. Raise AltbackupError where one cannot be read."""
+    """Return the site from open histories; `now` is in seconds since 1970. Raise AltbackupError if one cannot be read."""
     state = state_of(histories, now)
     after = now - DAYS * DAY
     runs: list[Mapping[str, Any]] = []
@@ -200,7 +200,7 @@ def _held(histories: Sequence[History]) -> dict[tuple[str, str], int]:
 def _disks(
     state: State, series: Mapping[tuple[str, str], Mapping[str, Point]], held: Mapping[tuple[str, str], int], now: float
 ) -> list[Disk]:
-    """Return the disks of the trees that there are: all that a target receives lies on one."""
+    """Return the disks of the present trees, the fullest first; all that a target receives lies on one disk."""
     found: dict[tuple[str, str], Disk] = {}
     for base in state.bases:
         place = (base.node, base.role)
@@ -215,7 +215,7 @@ def _fullest(disk: Disk) -> tuple[float, str, str]:
 
 
 def items(histories: Sequence[History], site: Site) -> Iterator[Item]:
-    """Given open histories and what they tell, yield each item with all that is known of it. Raise AltbackupError where one cannot be read."""
+    """Yield each item with its past. Raise AltbackupError if a history cannot be read."""
     by_item: dict[Key, list[Standing]] = {}
     for entry in site.state.copies:
         by_item.setdefault((entry.source, entry.category, entry.name), []).append(entry)
@@ -235,14 +235,14 @@ def _failures_by_item(rows: Sequence[Mapping[str, Any]]) -> dict[Key, list[Mappi
 
 
 class _Reader:
-    """Histories of which items are read, one after the other."""
+    """Reads items from histories, one after the other."""
 
     def __init__(self, histories: Sequence[History], after: float) -> None:
         self._histories, self._after = histories, after
         self._problems: dict[tuple[str, str, str], dict[str, str]] = {}
 
     def item(self, key: Key, standings: Sequence[Standing], failures: Sequence[Mapping[str, Any]]) -> Item:
-        """Return an item."""
+        """Return an item with its past."""
         copies, live, dumps = [], {}, {}
         for standing in standings:
             rows = self._rows(_COPIES, standing, standing.category, standing.name)
@@ -258,14 +258,14 @@ class _Reader:
         for history in self._histories:
             try:
                 cursor = history.database.cursor()
-                cursor.row_factory = None  # tuples: there may be half a million
+                cursor.row_factory = None  # plain tuples, as there may be half a million rows
                 found += cursor.execute(query, place).fetchall()
             except sqlite3.Error as error:
                 raise AltbackupError(damaged_reason(history.path, error)) from error
         return found
 
     def _tree_problems(self, standing: Standing) -> Mapping[str, str]:
-        """Return {day: why the tree of a copy could not be used}."""
+        """Return {day: why the copy's tree could not be used}."""
         place = (standing.node, standing.source, standing.role)
         if place not in self._problems:
             self._problems[place] = {day_of(stamp): problem for problem, stamp in self._rows(_TREES, standing)}
@@ -273,7 +273,7 @@ class _Reader:
 
 
 def _copy(standing: Standing, rows: Sequence[Any], problems: Mapping[str, str]) -> Copy:
-    """Given rows as _COPIES has them, return a copy."""
+    """Return a copy from rows of _COPIES; `problems` are those of its tree, by day."""
     sizes: dict[str, int] = {}
     good: set[str] = set()
     told: dict[str, Night] = {}
@@ -299,7 +299,7 @@ def _copy(standing: Standing, rows: Sequence[Any], problems: Mapping[str, str]) 
 
 @lru_cache(maxsize=16)
 def days_between(first: str, last: str) -> tuple[str, ...]:
-    """Given two days, return all from the first to the last."""
+    """Return all days from the first to the last, both included."""
     start, count = date_of(first), (date_of(last) - date_of(first)).days + 1
     return tuple((start + timedelta(days=number)).strftime(_DAY_FORMAT) for number in range(count))
 

@@ -1,4 +1,4 @@
-"""How free space goes, and when there will be none at that rate: pure."""
+"""The trend of free space, and when a disk will be full. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from statistics import median
 
 DAY = 86400.0
 LOOKED_BACK = 30
-"""Days of which the rate is told"""
+"""Days from which the rate is computed"""
 _LEAST_POINTS = 4
 _LEAST_DAYS = 3.0
 _FAR = 3650.0
-"""Days after which nobody asks"""
+"""Days beyond which no date is forecast"""
 
 Point = tuple[float, float]
 """(seconds since 1970, bytes)"""
@@ -20,18 +20,18 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Forecast:
-    """How free space goes."""
+    """The trend of free space."""
 
     rate: float | None = None
-    """Bytes a day by which it grows less, negative where it grows; None where too little is known"""
+    """Bytes a day by which it shrinks, negative if it grows; None if too little is known"""
     days: float | None = None
-    """Days until nothing is free; None for never, or not in ten years"""
+    """Days until nothing is free; None for never, or beyond ten years"""
 
 
 def slope(points: Sequence[Point]) -> float:
-    """Given points of at least two different times, return the rise for each second: the median of all pairs, which a jump does not sway.
+    """Return the rise a second of points with at least two different times: the median over all pairs, robust against jumps.
 
-    This is the estimator of Theil and Sen.
+    This is the Theil-Sen estimator.
     """
     pairs = [
         (right[1] - left[1]) / (right[0] - left[0])
@@ -43,7 +43,7 @@ def slope(points: Sequence[Point]) -> float:
 
 
 def forecast(points: Sequence[Point], now: float) -> Forecast:
-    """Given what was free when, oldest first, and the time, return how that goes, by the last 30 days; nights that are few tell nothing."""
+    """Return the trend of the last LOOKED_BACK days of `points`, oldest first; without a rate if they are too few or too close in time."""
     recent = [point for point in points if now - point[0] <= LOOKED_BACK * DAY]
     if len(recent) < _LEAST_POINTS or recent[-1][0] - recent[0][0] < _LEAST_DAYS * DAY:
         return Forecast()

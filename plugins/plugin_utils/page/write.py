@@ -1,4 +1,4 @@
-"""The page of inventories: read from their histories, and written into a folder."""
+"""Writes the page of inventories, from their histories, into a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .site import items, read_site
 
 
 def write_page(folder: str, inventory: Sequence[str], now: float) -> Path:
-    """Given a folder, inventories as `opened` takes them and the time, write how all stands and went; return the first page.
+    """Write how copies stand and runs went; return the first page. `inventory` is as `opened` takes it, `now` in seconds since 1970.
 
     Raise AltbackupError or OSError.
     """
@@ -47,7 +47,7 @@ def write_page(folder: str, inventory: Sequence[str], now: float) -> Path:
 
 
 def noted_page(folder: str, inventory: Sequence[str], now: float) -> list[str]:
-    """Do the same; return notes: why it could not be done."""
+    """Write the page; return notes on why that failed, instead of raising."""
     try:
         write_page(folder, inventory, now)
     except (AltbackupError, OSError) as error:

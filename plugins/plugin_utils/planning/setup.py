@@ -91,12 +91,16 @@ def jobs(
     """Given the plan, the inventories of the run, where the collection lies, and an environment, return the jobs of the controller.
 
     Each has a `name`, whether it is `enabled`, the `argv`, `when`, `delay` (seconds), `minute`, `hour` and `weekday` of cron with a delay of its own,
-    and `calendar` of systemd. Nothing of the environment is taken but what runs need; a password stays out of it, and addresses that are secrets,
-    since everybody could read them in the list of processes: only files of them are named.
+    and `calendar` of systemd. Of the environment only what runs need is taken; where it names nobody who gets mail, those whom the inventory names
+    do. A password stays out of it, and addresses that are secrets, since everybody could read them in the list of processes: only files of them
+    are named.
     """
     where = [word for inventory in inventories for word in ("-i", os.path.abspath(inventory))]
     kept = {name: value for name, value in sorted(environment.items()) if name in _HANDED or name.startswith(_MAIL)}
     kept.pop(_SECRET, None)
+    if not {"MAILTO", "ALTBACKUP_MAIL_TO"} & set(kept):
+        named = list(dict.fromkeys(str(entry["mail_to"]) for entry in plan["nodes"].values() if entry.get("mail_to")))
+        kept.update({"ALTBACKUP_MAIL_TO": ",".join(named)} if named else {})
     words = ["/usr/bin/env", "-i", f"PATH={_PATH}", *(f"{name}={value}" for name, value in kept.items())]
     found = []
     for job, options in COMMANDS.items():

@@ -1,4 +1,4 @@
-"""What Ansible hands to a callback, as plain values, by the names that each version of it has."""
+"""Plain values of the events that Ansible hands to a callback, for each supported version's attribute names."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .run_log import is_censored
 
 
 def host_of(result: Any) -> str:
-    """Given the result of an event, return its host. (ansible-core 2.17 and 2.18 have no public names.)"""
+    """Return the host's name of an event's result. (ansible-core 2.17 and 2.18 have no public names.)"""
     return str((getattr(result, "host", None) or result._host).get_name())
 
 
 def task_of(result: Any) -> Any:
-    """Given the result of an event, return its task."""
+    """Return the task object of an event's result, by its public name or, before ansible-core 2.19, its private one."""
     return getattr(result, "task", None) or result._task
 
 
 def values_of(result: Any) -> Any:
-    """Given the result of an event, return what the task returned."""
+    """Return what the task returned, normally a mapping."""
     return result.result if hasattr(result, "result") else result._result
 
 
 def place_of(task: Any, values: Any, play: str) -> Place:
-    """Given a task, its result and its play, return what may be told of it: of a no_log task nothing that was a template."""
+    """Return the task as a Place; of a no_log task nothing that came out of a template, which may hold a secret."""
     hidden = bool(task.no_log) or is_censored(values)
     name = _raw_name(task) if hidden else str(task.name or "")
     role = getattr(task, "_role", None)
@@ -44,14 +44,14 @@ def place_of(task: Any, values: Any, play: str) -> Place:
         run_once=bool(task.run_once),
         fatal=bool(task.any_errors_fatal),
         ignore_unreachable=bool(task.ignore_unreachable),
-        delegate="" if "{{" in str(task.delegate_to) else str(task.delegate_to or ""),  # a loop's items name theirs
+        delegate="" if "{{" in str(task.delegate_to) else str(task.delegate_to or ""),  # loop items name theirs
         user=str(task.remote_user or ""),
         become=str(task.become_user or "root") if task.become else "",
     )
 
 
 def _raw_name(task: Any) -> str:
-    """Return the name of a task as it stands in its file, if that is no template: what a template became may be a secret."""
+    """Return the task's name as its file has it, or "" if that is a template, whose value may be a secret."""
     source = task.get_ds() if hasattr(task, "get_ds") else None
     name = source.get("name") if isinstance(source, Mapping) else None
     return str(name) if name and "{{" not in str(name) and "{%" not in str(name) else ""

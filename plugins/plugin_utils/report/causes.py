@@ -1,4 +1,4 @@
-"""Which failures of a run follow from which: a tarball that is missing was not made, not sent, or not good where it comes from."""
+"""Which failures of a run follow from which: a missing tarball was not made, not sent, or bad where it comes from."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ...module_utils.tree.stamps import is_stamp
 Entry = Mapping[str, Any]
 
 _CHAIN = ("dump", "check", "synchronize", "drill")
-"""Stages without whose success a tarball is missing later"""
+"""Stages whose failure leaves a tarball missing later"""
 _WHOLE = ("dump", "synchronize")
-"""Stages of which a failure of no one item stands for all"""
+"""Stages whose failure concerns all items if it names none"""
 
 _MOST_LINES = 20
 
 
 def by_cause(failures: Iterable[Entry]) -> list[tuple[Entry, list[Entry]]]:
-    """Given the failures of a run, return those that follow from no other in their order, each with those that follow from it.
+    """Return the failures that follow from no other, in their order, each with those that follow from it.
 
-    What only says that nothing at all is there is left out where what is missing there is told one by one.
+    A failure that only says that a tree is empty is left out where the items missing there are listed one by one.
     """
     entries = list(failures)
     roots = _Roots()
@@ -43,15 +43,15 @@ def by_cause(failures: Iterable[Entry]) -> list[tuple[Entry, list[Entry]]]:
 
 
 class _Roots:
-    """Failures that follow from no other, found by what may follow from them: many are told at once where a node lies."""
+    """Failures that follow from no other, indexed by what may follow from them: a node that is down brings many failures at once."""
 
     def __init__(self) -> None:
         self.all: list[tuple[Entry, list[Entry]]] = []
         self._first: dict[tuple[str, ...], int] = {}
-        """{what it is of: number of the first of them in all}"""
+        """{key that a consequence looks up: number in `all` of the first failure under it}"""
 
     def add(self, entry: Entry) -> None:
-        """Enter one more."""
+        """Add a failure that follows from no other."""
         number, place, (category, name) = len(self.all), _place(entry), _item(entry)
         self.all.append((entry, []))
         if entry.get("stage") in _CHAIN and (entry.get("absent") or name):
@@ -63,9 +63,10 @@ class _Roots:
             self._enter(number, "whole", *place)
 
     def cause_of(self, entry: Entry) -> tuple[Entry, list[Entry]] | None:
-        """Return the likeliest cause of a tarball's absence, None for none.
+        """Return the likeliest cause of a missing tarball, None if nothing explains it.
 
-        That is what failed of that item, there before elsewhere, and then what failed of all.
+        Candidates, in this order: failures of the same item on that tree, then on its source, then failures of the whole tree or source.
+        For an absence without item: failures of the whole, then any of a stage in _CHAIN.
         """
         (source, target), (category, name) = _place(entry), _item(entry)
         here, before = (source, target), (source, "")
@@ -73,7 +74,7 @@ class _Roots:
         steps: list[list[tuple[str, ...]]]
         if not name:
             steps = [whole, [("chain", *here), ("chain", *before)]]
-        elif category:  # one that counts by name alone is of all that have it
+        elif category:  # a failure that has a name but no category concerns every item of that name
             steps = [[("item", *place, name, category), ("item", *place, name, "")] for place in (here, before)]
             steps.append(whole)
         else:
@@ -89,7 +90,7 @@ class _Roots:
 
 
 def _place(entry: Entry) -> tuple[str, str]:
-    """Return (source, target) of the tree of which a failure tells; the target is empty for the source's own."""
+    """Return (source, target) of the failure's tree; target is "" for the source's own."""
     source, arrow, target = str(entry.get("tree") or "").partition(" -> ")
     if arrow:
         return source, target
@@ -101,12 +102,12 @@ def _item(entry: Entry) -> tuple[str, str]:
 
 
 def good_copy(entry: Entry) -> str:
-    """Given a failure, return when its item last had a good copy on that node, as a person reads it; empty if that is not known."""
+    """Return when the failure's item last had a good copy on that node, as a phrase; "" if that is not known."""
     good = entry.get("good")
     if good == "":
         return (
             "" if entry.get("absent") and entry.get("stage") == "drill" else "no good copy there"
-        )  # which is what it says
+        )  # the failure itself says so
     if not isinstance(good, str) or not is_stamp(good):
         return ""
     day, _, clock = good.rpartition("/")
@@ -114,7 +115,7 @@ def good_copy(entry: Entry) -> str:
 
 
 def good_copies(told: Sequence[tuple[str, str]], most: int = 100) -> list[str]:
-    """Given (place, what is told of the good copy there) of one failure, return lines that tell it: one, or one of each place."""
+    """Return lines on good copies from (place, phrase) of one failure: one line if all places agree, else one for each place."""
     said = dict.fromkeys(good for _, good in told)
     if len(said) == 1:
         return list(filter(None, said))
@@ -122,7 +123,7 @@ def good_copies(told: Sequence[tuple[str, str]], most: int = 100) -> list[str]:
 
 
 def titled(places: Iterable[str], most: int = 100) -> str:
-    """Given whose trees failures are of, as `node` or `source -> target`, return them in one line, the sources of one target together."""
+    """Return the places, each `node` or `source -> target`, as one line, with the sources of one target together."""
     names = list(dict.fromkeys(places))
     ends: dict[str, list[str]] = {}
     for name in names[:most]:
@@ -133,9 +134,9 @@ def titled(places: Iterable[str], most: int = 100) -> str:
 
 
 def following_lines(entries: Iterable[Entry], told: Iterable[str] = ()) -> list[str]:
-    """Given failures that follow from others, return a line for each thing that they say, with the nodes where it is so.
+    """Return a line for each distinct consequence, with the nodes where it holds.
 
-    What is `told` of good copies already is not told again.
+    Phrases about good copies that are in `told` are not repeated.
     """
     told = set(told)
     places: dict[tuple[str, str], dict[str, None]] = {}

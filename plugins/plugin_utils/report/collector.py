@@ -1,4 +1,4 @@
-"""The events of a run, collected: what failed, what did not finish, and what was fine."""
+"""Collects the events of a run: what failed, what did not finish, and what went well."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from .plain_text import clean, one_line
 from .run_log import is_censored
 
 ENDED_EARLY = "ended early"
-"""The state of a run that came to no recap"""
+"""State of a run that ended without a recap"""
 
 
 @dataclass
 class _Play:
-    """A play of the run."""
+    """A play of the run, with the hosts that began it and those that it lost."""
 
     name: str
     hosts: frozenset[str]
     stops: bool
-    """Whether failures of some hosts can end it for all: max_fail_percentage"""
+    """Whether failures of some hosts can end the play for all: max_fail_percentage"""
     begun: set[str] = field(default_factory=set)
     gone_before: frozenset[str] | None = None
-    """Hosts that were out of it already when the first failed"""
+    """Hosts that were already out of the play at its first failure"""
     gone: frozenset[str] = frozenset()
     stopped: bool = False
 
 
 class Collector:
-    """Takes the events of a run; says at the end what failed, what did not finish, and what was fine."""
+    """Collects the events of a run; `finish` returns what failed, what did not finish, and what went well."""
 
     def __init__(self) -> None:
         self._events: dict[tuple[str, str], tuple[bool, list[Failure]]] = {}
@@ -64,15 +64,15 @@ class Collector:
 
     @property
     def failed(self) -> bool:
-        """Whether something has failed so far; a rescue may still mend it."""
+        """Whether something has failed so far; a rescue may still recover it."""
         return bool(self._events or self._recorded)
 
     def playbook_started(self, plays: Iterable[str]) -> None:
-        """Take the names of the plays that are to come."""
+        """Record the names of the plays to come."""
         self._waiting_plays += plays
 
     def play_started(self, name: str, hosts: Iterable[str], batch: Iterable[str], stops: bool) -> None:
-        """Take a play, or the next batch of one: its hosts, those that begin now, and whether one can stop the others."""
+        """Record a play, or its next batch: all its hosts, the hosts of this batch, and whether failures of some can stop the others."""
         names = frozenset(hosts)
         last = self._plays[-1] if self._plays else None
         if not (last and (last.name, last.hosts) == (name, names) and not last.begun.issuperset(batch)):
@@ -82,24 +82,24 @@ class Collector:
         self._plays[-1].begun.update(batch)
 
     def play_ended(self, gone: Collection[str]) -> None:
-        """Take the hosts that are out of the current play at its end."""
+        """Record the hosts that are out of the current play at its end."""
         if self._plays:
             self._plays[-1].gone |= frozenset(gone)
 
     def no_hosts(self, pattern: str) -> None:
-        """Take a play whose pattern matched no host."""
+        """Record the pattern of a play that matched no host."""
         self._without_hosts.append(pattern)
 
     def started(self) -> None:
-        """Take that a task began on a host."""
+        """Record that a task began on some host."""
         self._ran = True
 
     def item(self, host: str, place: Place) -> None:
-        """Take an item of a loop: only here is known to which host it was delegated."""
+        """Record an item of a loop: no later event tells to which host it was delegated."""
         self._delegates.setdefault((host, place.uuid), []).append(place.delegate if place.delegate != host else "")
 
     def ok(self, host: str, place: Place, result: Any) -> None:
-        """Take the result of a task that was fine, which may hold failures that a stage noted."""
+        """Record the result of a task that succeeded; it may hold failures that a stage noted."""
         count, _ = self._done.get(host, (0, ""))
         self._done[host] = (count + 1, place.name)
         self._delegates.pop((host, place.uuid), None)
@@ -118,7 +118,7 @@ class Collector:
         unreachable: bool = False,
         gone: Collection[str] = (),
     ) -> None:
-        """Take a failure, or that a host was unreachable; `gone` are the hosts that are out of the play already."""
+        """Record a failure or an unreachable host; `gone` are the hosts that are already out of the play."""
         delegates = self._delegates.pop((host, place.uuid), [])
         noted = self._note(host, place, result)
         if ignored or (unreachable and place.ignore_unreachable):
@@ -142,14 +142,14 @@ class Collector:
         self._events[host, place.uuid] = (unreachable, failures)
 
     def _note(self, host: str, place: Place, result: Any) -> list[dict[str, Any]]:
-        """Keep the failures that a stage noted in a result."""
+        """Keep the failures that a stage noted in a result, and return them."""
         found = recorded(result, host)
         for entry in found:
             self._recorded.setdefault(identity(entry), (entry, failure_of_entry(entry, place)))
         return found
 
     def _learn(self, host: str, facts: Mapping[str, Any], place: Place) -> None:
-        """Take what the first and the last play of this collection's playbooks tell as facts."""
+        """Take the facts that the first and the last play set: the plan's stamp and the report's outcome."""
         plan, outcome = facts.get("__altbackup_plan"), facts.get("__report_outcome")
         if isinstance(plan, Mapping):
             self.stamp = one_line(plan.get("stamp") or "", 40)
@@ -170,7 +170,10 @@ class Collector:
         }
 
     def finish(self, recap: Mapping[str, Mapping[str, int]], *, ended: bool = True) -> dict[str, Any]:
-        """Given the recap of a run, return the fields of its Report: failures, unfinished, notes, fine, recap, stamp, state."""
+        """Return the fields of the run's Report: failures, unfinished, notes, fine, purged, looked, recap, stamp, state.
+
+        `recap` is {host: counts of Ansible's statistics}; `ended` is false for a run that came to no recap.
+        """
         failures = [*self._causes(), *self._real(recap)]
         known = self._summarized | {failure.host for failure in failures}
         failures += [
@@ -199,7 +202,7 @@ class Collector:
         }
 
     def _causes(self) -> list[Failure]:
-        """Return the failures that stages noted, but for those that follow from others, which are told with these."""
+        """Return the failures that stages noted and that follow from no other, each with the lines of its consequences."""
         failure_of = {id(entry): failure for entry, failure in self._recorded.values()}
         return [
             replace(
@@ -212,7 +215,7 @@ class Collector:
         ]
 
     def _real(self, recap: Mapping[str, Mapping[str, int]]) -> list[Failure]:
-        """Return the failures of tasks that no rescue mended. Nothing marks one, but real failures come last on their host."""
+        """Return the failures of tasks that no rescue recovered. Ansible marks none, but real failures come last on their host."""
         by_host: dict[str, list[tuple[bool, list[Failure]]]] = {}
         for (host, _), event in self._events.items():
             by_host.setdefault(host, []).append(event)
@@ -230,7 +233,7 @@ class Collector:
         return real
 
     def _unfinished(self, failing: Collection[str]) -> list[str]:
-        """Return the hosts that had no failure of their own, but were stopped by another's or never begun."""
+        """Return the hosts without a failure of their own that another host's failure stopped, or that never began."""
         found: dict[str, None] = {}
         for play in self._plays:
             if play.gone_before is None:
@@ -242,7 +245,7 @@ class Collector:
 
 
 def _purge_of(entry: Any) -> dict[str, Any]:
-    """Return what a run's report tells of a purge, in one form, empty if that is none."""
+    """Return a purge of the run's report with typed values, {} if it is malformed."""
     try:
         return {
             **{key: str(entry[key]) for key in ("node", "source", "tree")},

@@ -1,4 +1,4 @@
-"""A run as its command line, without secrets, and the one that does again what is missing."""
+"""Command lines without secrets: that of a run, and the one that repeats what is missing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .masking import mask_argv
 
 
 def command_line(argv: Sequence[str]) -> str:
-    """Given a command line, return it as it may be shown, to be pasted into a shell."""
+    """Return the command line with its secrets masked, quoted for a shell."""
     return " ".join(word if re.fullmatch(r"[\w@%+=:,./*-]+", word) else shlex.quote(word) for word in mask_argv(argv))
 
 
 def rerun_command(argv: Sequence[str], folder: str, stamp: str = "", hosts: Sequence[str] = ()) -> str:
-    """Given a command line and the folder it was given in, return the line that does again what is missing.
+    """Return the command that repeats what is missing, to be given in `folder`.
 
-    That is the same with the run's stamp, or, where a run has none, with its failed hosts.
+    It is the same command with the run's stamp or, for a run that has none, limited to its failed hosts.
     """
     words = list(argv)
     if stamp and not any("altbackup_stamp" in word for word in words):

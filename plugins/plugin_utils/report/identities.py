@@ -1,4 +1,4 @@
-"""Bases that are one: what nodes told of theirs, compared by the controller."""
+"""Finds bases that are the same folder or disk, from what nodes report of theirs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NODE = ("boot", "device")
 
 
 def shared_bases(identities: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Given {`role node`: what tells its base from others}, return a failure for each two owners that have one base."""
+    """Return a failure for each two owners of one base; `identities` is {"role node": the base's id, boot, device, inode}."""
     found = []
     for (first, one), (second, other) in combinations(sorted(identities.items()), 2):
         if _are_one(one, other):
@@ -26,7 +26,7 @@ def shared_bases(identities: Mapping[str, Mapping[str, Any]]) -> list[dict[str, 
 
 
 def one_disk(identities: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Given the same, return a note on each file system on which several targets have their copies."""
+    """Return a note on each file system that holds the copies of several targets; `identities` as for `shared_bases`."""
     disks: dict[Hashable, list[str]] = {}
     for owner, entry in sorted(identities.items()):
         role, _, node = owner.partition(" ")
@@ -40,7 +40,7 @@ def one_disk(identities: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _are_one(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two bases are one: marked with one id, or one folder of one running machine."""
+    """Return whether two bases are the same: they bear one id, or are one inode of one device of one boot of a machine."""
     if one["id"] and one["id"] == other["id"]:
         return True
     keys = (*_NODE, "inode")

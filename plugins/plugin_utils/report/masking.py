@@ -1,4 +1,4 @@
-"""What a mail must not show: secrets on a command line, those that texts betray, and known ones wherever they are repeated."""
+"""Masks what a mail must not show: secrets on a command line, in texts that look like them, and known ones anywhere."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ...module_utils.system.ssh import secrets_of as secrets_of_options
 from .secrecy import MASK, SECRET_NAME, SSH_OPTIONS, mask_options, mask_text
 
 _SHORTEST = 4
-"""A secret shorter than this is masked where it stands, but not searched for elsewhere: it would be found in any word."""
+"""Fewest characters of a secret that is searched for in other texts: a shorter one is part of ordinary words."""
 _NO_SECRETS = frozenset(("true", "false", "none", "null", "always", "never", "on_create", "present", "absent", MASK))
 _KEY_BLOCK = re.compile(r"-----BEGIN.*?(?:-----END[^\n]*|\Z)", re.DOTALL)
 _FLAGS = "bCDkKov"
-"""Short options without a value, which may stand before one that has one, as in `-ve name=value`."""
+"""Short options without a value that may precede one that has a value, as in `-ve name=value`."""
 _SHORT = re.compile(rf"-[{_FLAGS}]*([ea])(.*)", re.DOTALL)
 _EXTRA, _MODULE_ARGUMENTS = ("--extra-vars",), ("--args",)
 _SSH = ("--ssh-common-args", "--ssh-extra-args", "--scp-extra-args", "--sftp-extra-args")
@@ -32,17 +32,17 @@ _SECRETS = (
 
 
 def mask_argv(argv: Sequence[str]) -> list[str]:
-    """Given a command line of ansible's, return it without secrets: those of -e and -a, vault options, files of passwords."""
+    """Return a command line of Ansible without secrets: values of -e and -a, options of vault, files of passwords."""
     return [masked for masked, _ in _masked(argv)]
 
 
 def secrets_of(argv: Sequence[str]) -> list[str]:
-    """Given a command line of ansible's, return the values that mask_argv hides and that are worth searching for."""
+    """Return the values that `mask_argv` hides and that are worth searching for."""
     return worth_searching(secret for _, found in _masked(argv) for secret in found)
 
 
 def secrets_in(values: Any, name: str = "") -> Iterator[str]:
-    """Given the arguments of a task, yield the values whose names are those of secrets."""
+    """Yield the values in a task's arguments whose keys are names of secrets, at any depth."""
     if isinstance(values, Mapping):
         for key, entry in values.items():
             yield from secrets_in(entry, str(key))
@@ -54,7 +54,7 @@ def secrets_in(values: Any, name: str = "") -> Iterator[str]:
 
 
 def worth_searching(secrets: Iterable[str]) -> list[str]:
-    """Given secrets, return those that can be searched for, the longest first, each once."""
+    """Return the secrets that can be searched for in texts: each once, the longest first, so that none hides part of a longer one."""
     usable = {
         secret
         for secret in secrets
@@ -64,14 +64,14 @@ def worth_searching(secrets: Iterable[str]) -> list[str]:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Given a text and known secrets, return it with those, private keys, and whatever looks like a secret replaced."""
+    """Return the text with known secrets, private keys and all that looks like a secret replaced."""
     for secret in secrets:
         text = text.replace(secret, MASK)
     return mask_text(_KEY_BLOCK.sub(MASK, text))
 
 
 def _masked(argv: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each word as it may be shown, with the secrets that were in it."""
+    """Yield (word as it may be shown, secrets found in it)."""
     waiting = ""
     for word in argv:
         found: list[str] = []
@@ -94,7 +94,7 @@ def _masked(argv: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _kind(option: str) -> str:
-    """Return what the value of a long option is; ansible takes any beginning of a name that is unique."""
+    """Return the kind of a long option's value, "" for a harmless one. As Ansible does, take any prefix of a name."""
     if not option.startswith("--") or len(option) < 4:
         return ""
     kinds = {"extra": _EXTRA, "arguments": _MODULE_ARGUMENTS, "ssh": _SSH, "secret": _SECRETS}
@@ -111,7 +111,7 @@ def _mask_option(kind: str, value: str, found: list[str]) -> str:
     if value.lstrip().startswith(("{", "[")):
         try:
             import yaml
-        except ModuleNotFoundError:  # it comes with Ansible, and what tells that Ansible is missing comes here, too
+        except ModuleNotFoundError:  # it comes with Ansible; the message that Ansible is missing is masked here, too
             return MASK
         try:
             data = yaml.safe_load(value)
@@ -123,7 +123,7 @@ def _mask_option(kind: str, value: str, found: list[str]) -> str:
 
 
 def _mask_pairs(value: str, found: list[str]) -> str:
-    """Return words, some of them name=value, with the values of secret names masked; all of it if it cannot be split."""
+    """Return the words with the values of `name=value` masked where the name is that of a secret; all masked if they cannot be split."""
     try:
         words = shlex.split(value)
     except ValueError:
@@ -156,7 +156,7 @@ def _mask_value(name: str, value: Any, found: list[str]) -> Any:
 
 
 def _options(value: Any, found: list[str]) -> Any:
-    """Return options of ssh masked; what of them may be a secret is found."""
+    """Return options of ssh with their secrets masked, and add those secrets to `found`."""
     masked = mask_options(value)
     try:
         words = shlex.split(value) if isinstance(value, str) else [str(word) for word in value]

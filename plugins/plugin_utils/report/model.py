@@ -1,4 +1,4 @@
-"""What a run's events tell of its failures: collected from plain values, none of which is taken for granted."""
+"""The failures and the report of a run, made from results of any shape: every key may be missing or of another type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .plain_text import clean, last_lines, one_line
 from .run_log import is_censored, item_label
 
 FAILED, UNREACHABLE, RECORDED, RUN = "failed", "unreachable", "recorded", "run"
-"""Kinds of failures: a task's; a node that was not reached; one that a stage noted and went on; one of the run itself."""
+"""Kinds of failures: of a task; an unreachable node; noted by a stage, which went on; of the run as a whole."""
 
 LONGEST_MESSAGE = 16 * 1024
 _OUTPUT = 6 * 1024
@@ -43,12 +43,12 @@ class Place:
     no_log: bool = False
     run_once: bool = False
     fatal: bool = False
-    """Whether its failure on one host ends the play for all"""
+    """Whether its failure on one host ends the play for all hosts"""
     ignore_unreachable: bool = False
     delegate: str = ""
     user: str = ""
     become: str = ""
-    """As whom it works there, if that is another one than who logs in; `no` where it is known to be none"""
+    """The user that it becomes; "" if that is the login user or not known, `no` if it is known to become none"""
 
     @property
     def title(self) -> str:
@@ -58,29 +58,29 @@ class Place:
 
 @dataclass(frozen=True)
 class Failure:
-    """One failure: where, what, and all that is known of it."""
+    """One failure: where, what, and all that is known about it."""
 
     host: str
     message: str
     kind: str = FAILED
     delegate: str = ""
     where: str = ""
-    """Its tree, if that says more than host and delegate: `source -> target`"""
+    """The title of its tree, `source -> target`, if host and delegate do not tell it"""
     place: Place = Place()
     outputs: tuple[tuple[str, str], ...] = ()
-    """(title, text) of what was said, such as stderr"""
+    """(title, text) of outputs such as stderr"""
     relpath: str = ""
-    """The tarball that it is about, if it is about one"""
+    """The tarball concerned, if any"""
     good: str = ""
-    """When its item last had a good copy on that node, or that it has none, if that is known"""
+    """When its item last had a good copy on that node, or that it has none; "" if not known"""
     follows: tuple[str, ...] = ()
-    """What follows from it, and is no failure of its own"""
+    """Lines on its consequences, which are no failures of their own"""
     before: str = ""
-    """What was fine before it"""
+    """How many tasks had succeeded on the host before it, and the last of them"""
     since: str = ""
-    """Since when it has been failing, if it did so before"""
+    """Since when it has been failing, if earlier runs failed with it, too"""
     identity: str = ""
-    """What makes it the same failure in another run; by default its message without numbers"""
+    """What makes it the same failure in another run; if empty, its message without numbers"""
 
     @property
     def headline(self) -> str:
@@ -89,7 +89,7 @@ class Failure:
 
     @property
     def title(self) -> str:
-        """The host, with the delegate."""
+        """Its tree, or its host with the delegate."""
         if self.where:
             return self.where
         return f"{self.host} -> {self.delegate}" if self.delegate else self.host
@@ -97,7 +97,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Report:
-    """All that a mail tells of one run."""
+    """The content of a mail on one run."""
 
     playbook: str
     failures: tuple[Failure, ...] = ()
@@ -106,7 +106,7 @@ class Report:
     fine: tuple[str, ...] = ()
     """What went well, a line each"""
     purged: tuple[Mapping[str, Any], ...] = ()
-    """What purge removed from each tree, which `fine` tells, too"""
+    """What purge removed from each tree; `fine` has it as text"""
     looked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """{title of a tree: days and tarballs of it that were read}"""
     recap: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -124,12 +124,12 @@ class Report:
     stamp: str = ""
     rerun: str = ""
     log: tuple[tuple[str, str], ...] = ()
-    """(host, lines); the host is empty for what concerns all"""
+    """(host, lines); the host is "" for lines of the whole run"""
     mail_to: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """{host: further recipients, who get the mail on that host only}"""
     secrets: tuple[str, ...] = ()
     key: str = ""
-    """What makes two runs the same job on different nights; without one nothing is remembered"""
+    """What makes runs of different nights the same job; without it nothing is remembered"""
     status: str = "FAILED"
     """FAILED, RECOVERED or TEST"""
 
@@ -137,7 +137,7 @@ class Report:
 def describe(
     result: Any, place: Place = Place(), delegates: Sequence[str] = ()
 ) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Given a failed result, return its message, which says what is wrong in its first line, and its outputs."""
+    """Return a failed result's message, whose first line says what is wrong, and its outputs as (title, text)."""
     if is_censored(result) or place.no_log:
         return f"its output is hidden by no_log{_attempts(result)}", ()
     if not isinstance(result, Mapping):
@@ -149,7 +149,7 @@ def describe(
 
 
 def _message(result: Mapping[str, Any]) -> str:
-    """Return what a result says; where that says nothing, what its output says."""
+    """Return the result's message or, if that says nothing, the last line of its output."""
     texts = [clean(result[key], LONGEST_MESSAGE).strip() for key in ("msg", "reason") if result.get(key) is not None]
     said = next(filter(None, texts), "")
     said = unframed(said).removeprefix("Task failed: ")
@@ -184,7 +184,7 @@ def _attempts(result: Any) -> str:
 
 
 def _outputs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return what a result holds beside its message, each with its title, bounded."""
+    """Return (title, text) of what a result holds besides its message, each text bounded."""
     found = []
     for key, title in (
         ("assertion", "assertion"),
@@ -210,7 +210,7 @@ def _outputs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def failed_items(result: Any) -> list[tuple[int, Mapping[str, Any]]]:
-    """Return the items of a loop that failed without a failure noted by a stage, each with its number."""
+    """Return (number, item) of the items of a loop that failed, except those whose failures a stage noted."""
     items = result.get("results") if isinstance(result, Mapping) else None
     if not isinstance(items, (list, tuple)):
         return []
@@ -243,7 +243,7 @@ def _describe_items(
 def by_delegate(
     result: Any, place: Place, delegates: Sequence[str], host: str, unreachable: bool
 ) -> list[tuple[str, str, str, tuple[tuple[str, str], ...]]]:
-    """Return (delegate, kind, message, outputs) of a failure; of a loop over delegates one for each that it concerns."""
+    """Return (delegate, kind, message, outputs) of a failure; for a loop over delegates one for each delegate that failed."""
     whole = UNREACHABLE if unreachable else FAILED
     groups: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
     for number, item in failed_items(result):
@@ -262,14 +262,14 @@ def by_delegate(
 
 
 def item_title(number: int, item: Mapping[str, Any], delegates: Sequence[str]) -> str:
-    """Given an item of a loop, return how a person knows it: its label, and the host to which it was delegated."""
+    """Return the title of a loop's item: its label, and the host to which it was delegated."""
     label = item_label(item) or f"number {number + 1}"
     delegate = delegates[number] if number < len(delegates) else ""
     return f"item {label}{f' (on {delegate})' if delegate and delegate != label else ''}"
 
 
 def recorded(result: Any, node: str) -> list[dict[str, Any]]:
-    """Given any result, return the failures that a stage's module noted in it, with node and delegate filled in."""
+    """Return the failures that a stage's module noted in a result of any shape, with node and delegate filled in."""
     if not isinstance(result, Mapping) or is_censored(result):
         return []
     items = result.get("results")
@@ -283,7 +283,7 @@ def recorded(result: Any, node: str) -> list[dict[str, Any]]:
 
 
 def entries_of(failures: Any) -> list[dict[str, Any]]:
-    """Given what a result calls failures, return those that a stage of this collection noted."""
+    """Return those entries of a result's `failures` that a stage of this collection noted."""
     if not isinstance(failures, (list, tuple)):
         return []
     return [
@@ -292,7 +292,7 @@ def entries_of(failures: Any) -> list[dict[str, Any]]:
 
 
 def failure_of_entry(entry: Mapping[str, Any], place: Place) -> Failure:
-    """Given a failure that a stage noted, return it as the mail shows it."""
+    """Return a failure that a stage noted in the form of the mail."""
     values = {key: clean(entry.get(key) if entry.get(key) is not None else "") for key in (*KEYS, "tree")}
     item = "/".join(part for part in (values["category"], values["name"]) if part)
     outputs = [
@@ -314,7 +314,7 @@ def failure_of_entry(entry: Mapping[str, Any], place: Place) -> Failure:
 
 
 def together(failures: Iterable[Failure]) -> list[list[Failure]]:
-    """Return failures that say the same of the same task together: they are told once, with all hosts, in the order of names."""
+    """Group failures with the same message of the same task, so that a group is shown once; each is sorted by title."""
     groups: dict[tuple[str, ...], list[Failure]] = {}
     for failure in failures:
         groups.setdefault((failure.kind, failure.place.path, failure.place.name, failure.message), []).append(failure)
@@ -322,18 +322,18 @@ def together(failures: Iterable[Failure]) -> list[list[Failure]]:
 
 
 def titles(group: Sequence[Failure]) -> str:
-    """Given failures that say the same, return where they were."""
+    """Return where the failures of one group happened, in one line."""
     return titled(failure.title for failure in group)
 
 
 def shared_lines(group: Sequence[Failure]) -> list[str]:
-    """Given failures that say the same, return what is told below that: of good copies, and of what follows from them."""
+    """Return the lines below a group's message: its good copies, and its consequences."""
     follows = dict.fromkeys(line for entry in group for text in entry.follows for line in text.split("\n"))
     return [*good_copies([(failure.title, failure.good) for failure in group]), *follows]
 
 
 def redacted(report: Report) -> Report:
-    """Given a report, return it without secrets, and without what no mail can hold, in anything that was said in the run."""
+    """Return the report without secrets, and without characters that no mail can hold, in all texts that come from the run."""
 
     def hide(text: str) -> str:
         return clean(redact(text, report.secrets))

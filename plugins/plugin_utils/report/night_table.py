@@ -1,4 +1,4 @@
-"""The closing table of a run: each tarball, its size, how long it took, and which nodes have it good."""
+"""The closing table of a run: each tarball, its size in bytes, the seconds it took, and the nodes that hold a good copy."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _COVERED: dict[str, Any] = {"tarballs": {}, "sent": {}, "checked": {}, "proved":
 
 
 def without_covered(states: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Given {node: what a run knows of it}, return the same without what the table tells."""
+    """Return {node: state of the run} without the entries that the table shows."""
     return {node: {**state, **_COVERED} for node, state in states.items()}
 
 
 def night_rows(states: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """Given {node: what a run knows of it}, return rows of COLUMNS, one a tarball that was made, counted or proved."""
+    """Return rows of COLUMNS from {node: state of the run}, one for each tarball that was made, counted or proved."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     passed = {place: set(keys) for state in states.values() for place, keys in (state.get("passed") or {}).items()}
     partial = {path for state in states.values() for path in state.get("incomplete") or []}
@@ -41,7 +41,7 @@ def night_rows(states: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
 
 
 def _passed(passed: Mapping[str, set[str]], node: str, source: str) -> set[str]:
-    """Return the items that passed the check of a source's tree on a node."""
+    """Return the items of a source that passed the check on a node."""
     places = (
         f"{node}/{source}/{'source' if node == source else 'target'}",
         f"{node}/{source}/target",
@@ -72,7 +72,7 @@ def _where(nodes: Iterable[str], partial: bool) -> str:
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Given rows of as many texts as COLUMNS, return them as lines with aligned columns, numbers to the right."""
+    """Return the rows, each as long as COLUMNS, as lines with aligned columns, numbers to the right."""
     table = [tuple(row) for row in rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(COLUMNS))]
     return [

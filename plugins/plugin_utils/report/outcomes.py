@@ -1,4 +1,4 @@
-"""What the stages of a run found, gathered by the controller: failures, nodes that are down, items that passed."""
+"""The state of a run, one for each host, as the results of its stages build it up: failures, nodes that are down, items that passed."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ EMPTY: dict[str, Any] = {
     "carried": [],
     "examined": {},
 }
-"""What a run knows of a host, before it knows anything"""
+"""The state of a run for a host before its first call"""
 
 ALL_DAYS = "all"
 _MOST_NAMED = 20
-"""Most items that a line on a purge names"""
+"""Most items that a line about a purge names"""
 
 
 def failures_of(registered: Mapping[str, Any], stage: str, node: str) -> list[dict[str, Any]]:
-    """Given what a task registered, return its failures: those of modules, of unreachable nodes and of crashed calls."""
+    """Return the failures in what a task registered: those that modules report, unreachable nodes, and crashed calls."""
     return [entry for call in calls_of(registered, node) for entry in _failures(call, stage)]
 
 
@@ -98,14 +98,14 @@ def _failures(call: CallResult, stage: str) -> list[dict[str, Any]]:
         whole["stage"] = entry.get("stage") or stage
         whole["delegate"] = call.delegate or str(entry.get("delegate") or "")
         whole["tree"] = call.tree
-        if call.delegate and entry.get("node") == call.delegate:  # it says so of itself, to each source that asks it
+        if call.delegate and entry.get("node") == call.delegate:  # the target reports it to each source
             whole.update(node=call.delegate, delegate="", tree="")
         found.append(whole)
     return found
 
 
 def _unsaid(call: CallResult, told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a failure for each thing that a call says cannot be used, or reached from its node, without a failure that says why."""
+    """Return a failure for each base that a call reports as unusable, and each peer as unreachable, without giving a reason."""
     found: list[dict[str, Any]] = []
     unusable = call.entries("unusable")
     if (call.values.get("usable") is False or unusable) and not told:
@@ -118,7 +118,7 @@ def _unsaid(call: CallResult, told: Sequence[Mapping[str, Any]]) -> list[dict[st
 
 
 def unreachable(result: Mapping[str, Any]) -> str:
-    """Given the result of a call that did not get to its node, return why: the first line says what ssh said, if anything."""
+    """Return why a call did not reach its node; the first line is the message of ssh, if it gave one."""
     said = unframed(_text(result.get("msg"))).removeprefix("Task failed: ")
     if said.endswith(":"):
         said = f"{said[:-1]}; ssh said nothing"
@@ -136,7 +136,7 @@ _NO_PYTHON = re.compile(
 
 
 def _reason(result: Mapping[str, Any]) -> str:
-    """Return why a call failed: what it says, or how its module ended if that gave no result."""
+    """Return why a call failed: its message, or how its module ended if it gave no result."""
     if "module_stdout" not in result:
         return _text(result.get("msg"))
     code = result.get("rc")
@@ -161,11 +161,10 @@ def _tail(result: Mapping[str, Any]) -> str:
 def record(
     state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, node: str, check_mode: bool = False
 ) -> dict[str, Any]:
-    """Given what a run on a source knows so far and what a task registered, return what it knows now.
+    """Return the state of a source's run with what a task registered added.
 
-    With `check_mode` what purge removed is told as what it would. A node that was unreachable, whose module call crashed, or whose bases
-    cannot be used is down for later stages; of a node of which only one base cannot be used, or that is a target of its own, that base
-    is closed.
+    With `check_mode`, purges are recorded as predictions. A node is down for later stages if it was unreachable, its module call
+    failed, or its bases cannot be used; if only one of its bases cannot be used, or it is a target of its own, only that base is closed.
     """
     new = {**EMPTY, **{key: state[key] for key in EMPTY if key in state}}
     for call in calls_of(registered, node):
@@ -186,7 +185,7 @@ def record(
 
 
 def _reached(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
-    """Return which nodes are down and which bases closed, now, and what tells bases from others."""
+    """Return the updated nodes that are down, bases that are closed, identities of bases, and steady sizes."""
     result, place = call.values, call.node
     is_own_target = not call.delegate and call.is_of_loop
     unusable = result.get("usable") is False
@@ -206,7 +205,7 @@ def _reached(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
 
 
 def _told(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
-    """Return the notes, now, each with whose it is."""
+    """Return the updated notes, each with its title in front."""
     lacking = call.entries("lacking")
     notes = [note for note in call.entries("notes") if note not in lacking]
     return {
@@ -216,7 +215,7 @@ def _told(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
 
 
 def _held(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
-    """Return which trees have the marks that they were handed, now, each with those of its tarballs that are held."""
+    """Return the updated {title of a tree with marks: relpaths of its held tarballs}."""
     if call.values.get("marks_kept") is not True:
         return {}
     title = call.tree or call.place[0]
@@ -224,7 +223,7 @@ def _held(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
 
 
 def _standing(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
-    """Return how copies and disks stand, now: the newest good copies and the suspects of trees, and the free bytes of bases."""
+    """Return the updated newest good copies and suspects of trees, and free bytes of bases."""
     values, place = call.values, "/".join(call.place)
     told: dict[str, Any] = {}
     if "newest" in values:
@@ -240,7 +239,7 @@ def _standing(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
 
 
 def _proved(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
-    """Return what was proved to restore, now, and what contents that shows."""
+    """Return the updated tarballs that were proved to restore, and the contents that this confirms."""
     proved, place = call.entries("proved"), call.node
     contents = {
         f"{place}/{call.source}/{entry['relpath']}": f"{entry['alg']}:{entry['dig']}:{entry['size']}"
@@ -257,12 +256,12 @@ def _proved(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
 
 
 def _partial_ones(state: Mapping[str, Any], source: str, relpaths: Iterable[str]) -> list[str]:
-    """Return the tarballs that are known not to be whole, with more of a source."""
+    """Return the known incomplete tarballs, as `source/relpath`, with more of a source added."""
     return list(dict.fromkeys([*state["incomplete"], *(f"{source}/{path}" for path in relpaths)]))
 
 
 def _done(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
-    """Return what the host itself has sent, now, and whether all of it was discovered."""
+    """Return the updated bytes that the host itself sent, and whether discovery was complete."""
     wire = call.values.get("wire")
     return {
         "sent": {**state["sent"], **(call.values.get("sent") or {})},
@@ -272,7 +271,7 @@ def _done(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
 
 
 def _dumped(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
-    """Return what was made, or would be in check mode."""
+    """Return the tarballs that were made or, in check mode, would be made."""
     if "tarballs" not in call.values:
         return {}
     made = call.entries("tarballs")
@@ -286,7 +285,7 @@ def _dumped(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
 
 
 def _purged(call: CallResult, check_mode: bool) -> dict[str, Any]:
-    """Return what purge removed from a tree, or would: on which node, how many tarballs of which items, and the bytes that this freed."""
+    """Return what purge removed from a tree, or would remove: its node, the number of tarballs, the items, and the bytes freed."""
     removed = call.entries("removed")
     return {
         "node": call.place[0],
@@ -301,13 +300,13 @@ def _purged(call: CallResult, check_mode: bool) -> dict[str, Any]:
 
 
 def purges(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Given what the run knows of each source or node, return what purge removed from each tree, by node and source."""
+    """Return what purge removed from each tree, by source and tree."""
     found = [dict(entry) for state in states for entry in state.get("purged") or []]
     return sorted(found, key=lambda entry: (entry["source"], entry["tree"]))
 
 
 def describe_purge(entry: Mapping[str, Any]) -> str:
-    """Given what purge removed from a tree, return it as a person reads it."""
+    """Return a purge of one tree as a line of text."""
     numbers = [f"{count} of {key}" for key, count in entry["items"].items()]
     if len(numbers) > _MOST_NAMED:
         others = list(entry["items"].values())[_MOST_NAMED:]
@@ -321,7 +320,7 @@ def describe_purge(entry: Mapping[str, Any]) -> str:
 
 
 def _left_alone(call: CallResult) -> list[str]:
-    """Return a note for each tarball that purge did not count, as nothing vouches for it, unless it is a failure already."""
+    """Return a note for each tarball that purge did not count because it is not verified, except those that are failures already."""
     failed = {entry.get("relpath") for entry in call.entries("failures")}
     return [
         f"{call.title}: {path} is not verified, so it does not count and was left alone: see why with check.yml and "
@@ -334,7 +333,7 @@ def _left_alone(call: CallResult) -> list[str]:
 def record_check(
     state: Mapping[str, Any], found: Mapping[str, Any], node: str, check_mode: bool = False
 ) -> dict[str, Any]:
-    """Given what a run knows and what a call that checks registered, note what `record` does, and which items passed."""
+    """Return the state with a check's results added: what `record` adds, the items that passed, and the contents that were read."""
     new = record(state, found, "check", node, check_mode)
     for call in calls_of(found, node):
         result, (place, _, _) = call.values, call.place
@@ -357,12 +356,12 @@ def record_check(
 
 
 def _looked(known: Mapping[str, list[str]], title: str, what: Sequence[str]) -> dict[str, list[str]]:
-    """Given {title of a tree: days or tarballs of it that the run has read}, return that with more of one tree."""
+    """Return {title of a tree: days or tarballs of it that the run has read} with more of one tree added."""
     return {**known, **({title: [*known.get(title, ()), *what]} if what else {})}
 
 
 def all_looked(states: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Given what the run knows of each source or node, return {title of a tree: days and tarballs of it that were read}."""
+    """Return {title of a tree: days and tarballs of it that the run has read} of all states."""
     found: dict[str, list[str]] = {}
     for state in states:
         for title, what in (state.get("looked") or {}).items():
@@ -371,12 +370,12 @@ def all_looked(states: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def has_looked_at(looked: Mapping[str, Sequence[str]], title: str, relpath: str) -> bool:
-    """Given what a run has read of each tree, return whether a tarball of one was among it; ALL_DAYS are all of a tree."""
+    """Return whether the run has read a tarball of a tree, itself or by its day; ALL_DAYS stands for the whole tree."""
     return bool({ALL_DAYS, "/".join(relpath.split("/")[2:5]), relpath} & set(looked.get(title, ())))
 
 
 def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Given what the run knows of each source or node, return all failures, each once, and what its nodes do not agree on."""
+    """Return all failures of the run, each once, with those that only several nodes together show: shared bases and different contents."""
     states = list(states)
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     contents: dict[str, str] = {}
@@ -388,7 +387,7 @@ def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _of_rotten(state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the failures of what was found to be rotten in this run, each with whether a good copy came."""
+    """Return the failures of rotten tarballs that this run found, each with whether a good copy replaced it."""
     return [
         {**entry, "reason": f"{entry['reason']}; {file['outcome']}"}
         for file in state.get("rotten") or ()
@@ -397,14 +396,14 @@ def _of_rotten(state: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def add_failure(found: dict[tuple[str, ...], dict[str, Any]], entry: Mapping[str, Any]) -> None:
-    """Given {identity: failure} and one more, add it unless it is there; what is known of good copies tells no two of them apart."""
+    """Add a failure to {identity: failure} unless it is there; what is known of good copies does not make it another one."""
     known = found.setdefault(identity(entry), dict(entry))
     if "good" in entry:
         known.setdefault("good", entry["good"])
 
 
 def _not_undone(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a failure for each thing that was to be put back, of which no trash of any node had anything."""
+    """Return a failure for each day or tarball to be put back that no node had in its trash."""
     found: dict[str, bool] = {}
     for state in states:
         for text, is_there in (state.get("undone") or {}).items():
@@ -417,19 +416,19 @@ def _not_undone(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def failure_of_undo(text: str) -> dict[str, Any]:
-    """Given what was to be put back, a day or a tarball, return the failure that none of it was."""
+    """Return the failure that nothing of a day or tarball was put back."""
     what = f"of what was removed on {text}" if is_day(text) else f"of {text}"
     reason = f"nothing {what} was put back: the trash of no node of this run holds any of it (see altbackup_trash_days)"
     return failure("undo", reason)
 
 
 def _identities(states: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Return {`role node`: what tells its base from others}."""
+    """Return {"role node": identity of its base} of all states."""
     return {owner: entry for state in states for owner, entry in (state.get("identities") or {}).items()}
 
 
 def _disagreements(contents: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Given {node/source/relpath: dna}, return a failure for each item and stamp of which nodes hold different contents."""
+    """Return a failure for each item and stamp whose contents differ between nodes; `contents` is {node/source/relpath: dna}."""
     stamps: dict[tuple[str, ...], dict[str, str]] = {}
     for path, dna in sorted(contents.items()):
         node, *stamp = path.split("/")[:8]
@@ -443,7 +442,7 @@ def _disagreements(contents: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def disagreement(stamp: str, nodes: Mapping[str, str]) -> str:
-    """Given a stamp and {node: algorithm:digest:size} of what each holds under it, return that they differ, and what to do."""
+    """Return the message that nodes hold different contents under one stamp; `nodes` is {node: algorithm:digest:size}."""
     held = "; ".join(f"{node} has {dna}" for node, dna in sorted(nodes.items()))
     return (
         f"nodes hold different contents under the one stamp {stamp}: {held}. One of them was changed after the dump: find out which, by its "
@@ -452,7 +451,7 @@ def disagreement(stamp: str, nodes: Mapping[str, str]) -> str:
 
 
 def reason_of(entry: Mapping[str, Any]) -> str:
-    """Given a failure that is told with its item, return why, without the words that name the item again."""
+    """Return the failure's reason without the leading words that name the item, for a place that has named it already."""
     reason, name = str(entry["reason"]), str(entry.get("name") or "")
     named = re.match(r"item \w+ ", reason) if name and entry.get("category") else None
     again = f"{named.group()}{name!r}: " if named else ""
@@ -470,9 +469,9 @@ def _what(entry: Mapping[str, Any]) -> str:
 
 
 def report(failures: Sequence[Mapping[str, Any]]) -> str:
-    """Given all failures of a run, return one message that lists them, never the first alone, each with what follows from it.
+    """Return one message that lists all failures of a run, each with its consequences.
 
-    What is the same of several nodes is one, with their names, unless it is of an item: each copy of that is a thing of its own.
+    Equal failures of several nodes are one entry with the nodes' names, except those of an item, as each copy counts on its own.
     """
     groups: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]] = {}
     for entry, following in by_cause(failures):
@@ -503,12 +502,12 @@ def report(failures: Sequence[Mapping[str, Any]]) -> str:
 
 
 def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Given the plan and what the run knows of each node, return a line for each tarball made and each target served, and notes."""
+    """Return the lines of a run that went well: each tarball made, each target served, each check, proof and purge, and the notes."""
     lines = [f"note: {note}" for note in plan.get("notes") or []]
     lines += [f"note: {note}" for note in one_disk(_identities(states.values()))]
     lines += [f"note: {note}" for note in small_disks(states.values())]
     lacking = {note: None for _, state in sorted(states.items()) for note in state.get("lacking", [])}
-    lines += [f"note: {note}" for note in lacking]  # each base once, though each source that it has looks at it
+    lines += [f"note: {note}" for note in lacking]  # each base once, though each source reports it
     for node, state in sorted(states.items()):
         for relpath, entry in sorted(state.get("tarballs", {}).items()):
             made = f"{entry.get('size')} bytes, {entry.get('seconds')} s" if entry.get("dig") else "would be made"
@@ -526,7 +525,7 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
 
 
 def small_disks(states: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Given what the run knows of each source or node, return a note on each disk that is too small for what its rules keep once filled."""
+    """Return a note on each disk that is too small for what its retention keeps in the steady state."""
     trees = {title: entry for state in states for title, entry in (state.get("steady") or {}).items()}
     disks: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
     for _, entry in sorted(trees.items()):
@@ -565,7 +564,7 @@ _UNTOLD: dict[str, Any] = {**dict.fromkeys(LISTED_KEYS, ""), "size": 0, "suspect
 
 
 def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
-    """Given what tarball_list registered on a node, return its tarballs, each with node, source and role of its tree, newest last."""
+    """Return the tarballs that tarball_list registered on a node, each with node, source and role of its tree, newest last."""
     found = []
     for call in calls_of(registered, node):
         place, source, role = call.place
@@ -578,7 +577,7 @@ def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
 
 
 def _doubtful(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Return the state of a verified tarball that is suspect, or not whole."""
+    """Return the state that replaces `verified` for a tarball that is suspect or incomplete."""
     states = [key for key in ("suspect", "incomplete") if entry.get(key)]
     return {"state": states[0]} if states and entry.get("state") == "verified" else {}
 
@@ -588,12 +587,12 @@ def _shown_state(entry: Mapping[str, Any]) -> str:
 
 
 def place_of(entry: Mapping[str, Any]) -> str:
-    """Given a listed tarball, return where it lies: its source, or `source -> target` for a copy."""
+    """Return where a listed tarball lies: its source, or `source -> target` for a copy."""
     return f"{entry['source']} -> {entry['node']}" if entry["role"] == "target" else str(entry["source"])
 
 
 def table(tarballs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Given listed tarballs, return aligned lines for a person, one a tarball."""
+    """Return listed tarballs as aligned lines, one a tarball."""
     rows = [
         (
             one_line(place_of(entry)),

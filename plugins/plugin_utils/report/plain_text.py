@@ -1,4 +1,4 @@
-"""Texts as mails and logs can hold them, whatever a result contained: valid Unicode, no control characters, bounded."""
+"""Texts that mails and logs can hold, whatever a result contained: valid Unicode, no control characters, bounded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 
 
 def clean(value: Any, limit: int = 0) -> str:
-    """Given any value, return it as text, of at most about `limit` characters if that is given, cut in the middle."""
+    """Return any value as text without control characters, cut in its middle to about `limit` characters; 0 is no limit."""
     if isinstance(value, (bytes, bytearray)):
         value = bytes(value[: limit + 1] if limit else value).decode("utf-8", "backslashreplace")
     elif isinstance(value, (Mapping, list, tuple)):
@@ -25,13 +25,13 @@ def clean(value: Any, limit: int = 0) -> str:
 
 
 def one_line(value: Any, limit: int = 300) -> str:
-    """Given any value, return it as one line of at most `limit` characters."""
+    """Return any value as one line of at most `limit` characters."""
     line = " ".join(clean(value, 4 * limit).split())
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 
 def cut(text: str, limit: int) -> str:
-    """Given a text, return it with its middle left out where it has more than `limit` characters; that is said in its place."""
+    """Return the text, its middle replaced by a note on how many characters are left out if it has more than `limit`."""
     if len(text) <= limit:
         return text
     head = max(limit // 3, 1)
@@ -40,7 +40,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def last_lines(value: Any, limit: int, lines: int = 40) -> str:
-    """Given the output of a program, return its last lines, of at most about `limit` characters."""
+    """Return the last lines of a program's output, at most about `limit` characters."""
     raw = value if isinstance(value, (str, bytes, bytearray)) else clean(value)
     text = clean(raw[-4 * limit :]).rstrip()
     kept = "\n".join(text.split("\n")[-lines:])[-limit:]

@@ -1,4 +1,4 @@
-"""Files for this user alone, such as those that may hold secrets."""
+"""Files that only this user can read, such as those that may hold secrets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def write_private(path: str, data: bytes) -> None:
-    """Write a file for this user alone, on disk when this returns."""
+    """Write a file, created with mode 0600; its data is on disk when this returns."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
         stream.write(data)
         stream.flush()

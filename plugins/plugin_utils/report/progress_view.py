@@ -1,4 +1,4 @@
-"""What a terminal shows of a call that takes long: lines on how much of its work is done, from what the node tells meanwhile."""
+"""Lines on the progress of a long module call, from the progress file that the node writes meanwhile."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line
 
 SETTING = "ALTBACKUP_PROGRESS"
-"""The variable of the environment that says whether somebody watches (yes or no) where Ansible's own output is not what he sees"""
+"""Environment variable (yes or no) that says whether somebody watches, for runs whose output passes through another program"""
 _LONGEST_TEXT = 4096
-"""Characters of a node's text that are read: more than it ever writes"""
+"""Most characters that are read of a node's text; a module writes fewer"""
 _MOST_LINES = 4
 _MOST_NUMBER = 1 << 62
 _LONGEST_NAME = 80
@@ -34,17 +34,17 @@ _LINE = re.compile(r"[^\n]+: [^\n]*(?:, [^\n]+/s|\bat work for \d+ s)")
 
 
 def is_progress(text: str) -> bool:
-    """Return whether what Ansible printed is a line as they are made here."""
+    """Return whether a line that Ansible printed is one of those made here."""
     return bool(_LINE.fullmatch(text.strip()))
 
 
 WATCHED = _is_watched()
-"""Whether somebody sees what Ansible prints: found out when Ansible loads an action, before it forks workers, which have no terminal"""
+"""Whether somebody sees Ansible's output: decided when Ansible loads an action, before it forks workers, which have no terminal"""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """What a node tells of one work."""
+    """What a node tells of one piece of work in progress."""
 
     item: str
     doing: str
@@ -55,21 +55,21 @@ class _Entry:
 
 
 class Progress:
-    """Takes what a node tells of one call, time and again; yields lines."""
+    """Turns a node's successive progress texts on one call into lines."""
 
     def __init__(self, title: str) -> None:
         self._title = one_line(title)
         self._before: dict[tuple[str, str], _Entry] = {}
 
     def lines(self, text: str) -> list[str]:
-        """Given what a node's file holds, return what to show of it: nothing where that is not what a module writes."""
+        """Return the lines for the text of a node's progress file, none if no module writes such a text."""
         entries = _entries(text)
         shown = [f"{self._title}: {_words(entry, self._rate(entry))}" for entry in entries]
         self._before = {(entry.item, entry.doing): entry for entry in entries}
         return shown
 
     def _rate(self, entry: _Entry) -> float:
-        """Return bytes a second since the last look, or since it began."""
+        """Return bytes a second since the last text, or since the work began."""
         before = self._before.get((entry.item, entry.doing))
         done, seconds = entry.done, entry.seconds
         if before is not None and before.seconds < entry.seconds and before.done <= entry.done:
@@ -89,7 +89,7 @@ def _words(entry: _Entry, rate: float) -> str:
 
 
 def _entries(text: str) -> list[_Entry]:
-    """Given a node's text, return what it tells, each value of its kind and within its bounds."""
+    """Return the entries of a node's text that have the right types and are within bounds."""
     try:
         values = json.loads(text) if len(text) <= _LONGEST_TEXT else None
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a terminal shows of a run by default: a line for each stage and host, and at the end a table and what failed."""
+"""What a terminal shows of a run by default: a line for each stage and host, at the end a table and the failures."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _ROOT = Path(__file__).resolve().parents[3]
 _OWN = "altbackup.core."
 _FOLDERS = ("playbooks", "roles")
 _UNSTAGED = ("altbackup", "report", "")
-"""Roles that are no stage of a host: the settings, and the report on all of them"""
+"""Roles that are no stage of a host: the settings, and the report on all hosts"""
 _MOST_NOTES = 12
 _LOOKS = ("altbackup.core.tarball_find",)
 
 
 def is_ours(place: Place) -> bool:
-    """Return whether a task belongs to a role or a playbook of this collection."""
+    """Return whether a task belongs to a role or playbook of this collection."""
     return place.role.startswith(_OWN) or is_own_file(place.path.rpartition(":")[0])
 
 
 @functools.lru_cache(maxsize=1024)
 def is_own_file(path: str) -> bool:
-    """Return whether a file is a playbook of this collection or of one of its roles."""
+    """Return whether a file belongs to a playbook or role of this collection."""
     if not path:
         return False
     parts = Path(os.path.realpath(path)).parts
@@ -59,11 +59,11 @@ class _Stage:
     began: float
     calls: int = 0
     acted: bool = False
-    """Whether it did more than look at what is there"""
+    """Whether it did more than read"""
     places: dict[str, None] = field(default_factory=dict)
-    """The nodes at which it looked"""
+    """The nodes on which it ran calls"""
     found_at: dict[str, dict[str, None]] = field(default_factory=dict)
-    """The nodes at which there was something, by what it was"""
+    """{result key: nodes with a result under it}"""
     counts: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)
@@ -72,11 +72,11 @@ class _Stage:
 
     @property
     def failures(self) -> list[dict[str, Any]]:
-        """What went wrong, each once."""
+        """Its failures, each once."""
         return list(self.found.values())
 
     def add(self, values: Any) -> None:
-        """Take what a task of it returned."""
+        """Add what one of its tasks returned."""
         calls = values.get("results", []) if isinstance(values, Mapping) else None
         if not isinstance(calls, (list, tuple)) or not all(isinstance(call, Mapping) for call in calls):
             return
@@ -104,19 +104,19 @@ class _Stage:
 
 
 class QuietView:
-    """Takes the tasks of a run; yields the lines to be shown."""
+    """Turns the events of a run's tasks into the lines to be shown."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._stages: dict[str, _Stage] = {}
         self._known: dict[str, list[dict[str, Any]]] = {}
-        """{host: what failed there}, for what follows from it is no failure of a stage"""
+        """{host: failures so far}, as a stage does not count failures that follow from an earlier one"""
         self._stamp = ""
         self.outcome: Mapping[str, Any] = {}
-        """What the report of the run says, once it has said it"""
+        """The outcome that the run's report set as a fact, once it did"""
 
     def started(self, host: str, place: Place) -> list[Line]:
-        """Take that a task begins on a host; return what is to be told of the stage that it ends."""
+        """Record that a task begins on a host; return the lines on the stage that this ends."""
         name = _stage_of(place)
         if name in _UNSTAGED or ((stage := self._stages.get(host)) and stage.name == name):
             return []
@@ -125,7 +125,7 @@ class QuietView:
         return lines
 
     def ended(self, host: str, place: Place, values: Any) -> list[Line]:
-        """Take what a task returned on a host; return what is to be told at once."""
+        """Record what a task returned on a host; return the lines to be shown at once."""
         name = _stage_of(place)
         if name not in _UNSTAGED and place.action.startswith(_OWN):
             lines = self.started(host, place)
@@ -142,7 +142,7 @@ class QuietView:
         return []
 
     def play_ended(self) -> list[Line]:
-        """Return what is to be told of the stages that were going on when a play ended."""
+        """Return the lines on the stages that were still open when a play ended."""
         return [line for host in list(self._stages) for line in self._close(host)]
 
     def _learn(self, facts: Mapping[str, Any]) -> list[Line]:
@@ -166,7 +166,7 @@ class QuietView:
         return [Line(f"{text}, {took(self._clock() - stage.began)}", bool(stage.failures))]
 
     def _failed(self, stage: _Stage) -> list[str]:
-        """Return how much failed in a stage, and how much is missing since something failed before."""
+        """Return phrases with the number of failures of a stage, and of items missing because of an earlier failure."""
         known = self._known.setdefault(stage.host, [])
         known += stage.failures
         causes = {id(cause) for cause, _ in by_cause(known)}
@@ -181,14 +181,14 @@ def _stage_of(place: Place) -> str:
 
 
 def _told(stage: str, message: Any) -> list[Line]:
-    """Given what a debug task says, return that if it is meant for a person: tarballs, a line each, or a notice."""
+    """Return a debug task's message if it is meant for a person: listed tarballs, a line each, or a notice."""
     if stage in ("list", "purge", "contents", "nodes", "trust") and isinstance(message, (list, tuple)):
         return [Line(visible(str(line))) for line in message]
     return [Line(visible(message), bad=True)] if stage == "altbackup" and isinstance(message, str) and message else []
 
 
 def took(seconds: float) -> str:
-    """Given seconds, return them as a person reads them: 3.1 s, 0:12:40."""
+    """Return seconds as text: 3.1 s, 0:12:40."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -200,7 +200,7 @@ def _number(count: int, thing: str) -> str:
 
 
 def _others(stage: _Stage, key: str) -> str:
-    """Return the nodes at which a stage found something, but for its own host alone."""
+    """Return the nodes at which a stage found something, "" if that is its own host alone."""
     places = list(stage.found_at.get(key, ()))
     return ", ".join(places) if places != [stage.host] else ""
 
@@ -244,7 +244,7 @@ def _sent(stage: _Stage) -> str:
 
 
 def _purged(stage: _Stage) -> str:
-    """A purge of targets checks their copies first."""
+    """A purge of targets checks their copies first, so its line tells both."""
     checked = _checked(stage) if stage.counts.get("match") else ""
     count = stage.counts.get("removed", 0)
     if not count:
@@ -273,7 +273,7 @@ def _done(stage: _Stage) -> str:
 
 
 def _restored(stage: _Stage) -> str:
-    """A node that only looked at what others have is told of where it failed."""
+    """Say "done" only on a node that did more than read what others have."""
     return "done" if stage.acted and not stage.failures else ""
 
 
@@ -294,9 +294,9 @@ _TEXTS: dict[str, Callable[[_Stage], str]] = {
 
 
 def closing(outcome: Mapping[str, Any], fields: Mapping[str, Any], title: str) -> list[Line]:
-    """Given the outcome of a run's report, the fields of the report on its tasks, and the playbook, return the last lines.
+    """Return the last lines of a run: notes, table, unfinished hosts, failures.
 
-    Failures of tasks that are not this collection's were shown when they came.
+    `fields` are those of the collector; `title` is the playbook. Failures of tasks outside this collection were shown when they happened.
     """
     lines = [*_notes(outcome.get("told")), *_table(outcome.get("table"))]
     own = [
@@ -315,7 +315,7 @@ def closing(outcome: Mapping[str, Any], fields: Mapping[str, Any], title: str) -
 
 
 def failure_lines(failures: Sequence[Failure]) -> list[Line]:
-    """Given failures, return them as the terminal tells them, each once, with all its lines; what is the same of several hosts is one."""
+    """Return failures as numbered lines for the terminal, equal ones of several hosts as one."""
     groups = together(failures)
     lines = [Line(f"{_number(len(groups), 'failure')}:", bad=True)]
     for number, group in enumerate(groups, 1):
@@ -336,7 +336,7 @@ def _notes(told: Any) -> list[Line]:
 
 
 def _table(rows: Any) -> list[Line]:
-    """Given rows of item, size, seconds and where, return them as aligned lines with a heading."""
+    """Return rows of item, size, seconds and where as aligned lines with a heading."""
     if not isinstance(rows, (list, tuple)) or not rows:
         return []
     cells = [COLUMNS, *([one_line(str(cell)) for cell in row] for row in rows)]

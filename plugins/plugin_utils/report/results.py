@@ -1,4 +1,4 @@
-"""What a module's result may hold: data with bounds, whatever the node says. What is no result is dropped, and a failure of that node."""
+"""Types and bounds of a module's results, whatever the node returns. Values outside them are dropped and become a failure of that node."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAMED = 3
 """Most entries of one list that a failure names"""
 
 Read = Callable[[Any], Any]
-"""Given a value, return it; raise Refused, and as far as the rest is good with that as `kept`"""
+"""Returns the checked value; raises Refused, with the acceptable part of the value, if there is one, as `kept`"""
 _NOTHING = object()
 
 
@@ -45,7 +45,7 @@ def _text(longest: int = _LONGEST_NAME) -> Read:
 
 
 def _lines(value: Any) -> str:
-    """Return a text that Ansible prints as it is, such as a diff, with all that would steer a terminal shown."""
+    """Return a text that Ansible prints as it is, such as a diff, with control characters made visible."""
     return visible(_text(2 * LONGEST)(value))
 
 
@@ -155,9 +155,9 @@ def _mapping(read: Read) -> Read:
 
 
 def _entry(fields: Mapping[str, Read], required: Sequence[str] = (), *, whole: bool = True) -> Read:
-    """Return what reads a mapping of known keys: of others nothing is left, and what is None counts as not there.
+    """Return a reader of mappings that keeps known keys only and treats None, except as exit code, as absent.
 
-    If it is `whole` one key that is wrong leaves nothing of it.
+    With `whole`, one wrong value refuses the mapping; without, only that key.
     """
 
     def read_entry(value: Any) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _entry(fields: Mapping[str, Read], required: Sequence[str] = (), *, whole: b
 
 
 def _tarball(read: Read) -> Read:
-    """Return what reads a tarball, which is what its path says."""
+    """Return a reader of tarballs that refuses one whose category, name or stamp differ from its path."""
 
     def read_tarball(value: Any) -> Any:
         entry = read(value)
@@ -219,7 +219,7 @@ def _either(*reads: Read) -> Read:
 
 
 def _each(read: Read, entries: Any, title: str = "") -> tuple[list[tuple[Any, Any]], list[str]]:
-    """Given what reads an entry, and (name, entry)s, return (name, what was read) of the good ones, and what is wrong with others."""
+    """Return (name, read value) of the good entries, and messages on the others; `entries` are (name, value) pairs."""
     kept, problems = [], []
     for name, entry in entries:
         try:
@@ -233,13 +233,13 @@ def _each(read: Read, entries: Any, title: str = "") -> tuple[list[tuple[Any, An
 
 
 def shortened(value: Any, most: int = 160) -> str:
-    """Given a value, return it as one line of so many characters at most."""
+    """Return the value as one line of at most `most` characters."""
     text = one_line(str(value)[: most + 1])
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 class Refused(ValueError):
-    """What is no result: why, and what of it can be kept."""
+    """Raised for a value that is outside its type or bounds: why, and what part of it can be kept."""
 
     def __init__(self, reason: str, kept: Any = _NOTHING) -> None:
         super().__init__(reason)
@@ -409,7 +409,7 @@ SCHEMA: dict[str, Read] = {
     "chosen": _list(_entry(_CHOSEN, ("relpath", "tarballs"))),
     "proved": _list(_tarball(_entry(_PROVED, ("relpath",)))),
 }
-"""Every key of a module's result, with what reads it: what is not here does not come from a node"""
+"""{key of a module's result: its reader}; other keys are not accepted from a node"""
 
 _ANSIBLES_TEXTS = (
     "msg",
@@ -420,13 +420,13 @@ _ANSIBLES_TEXTS = (
     "exception",
 )
 _ANSIBLES = ("failed", "rc", "invocation", "warnings", "deprecations", "timedout", "_ansible_parsed")
-"""Keys that Ansible itself reads in what a module returns; any other one, such as facts or a skip, is not a module's here"""
+"""Keys of a module's result that Ansible itself reads; any other one, such as facts or a skip, is dropped"""
 
 
 def read_result(result: Mapping[str, Any], stage: str = "") -> dict[str, Any]:
-    """Given the result of a call, return it with all keys of SCHEMA as these are; of what is none, one failure more tells.
+    """Return a call's result with all keys of SCHEMA read, and one more failure if any value was refused.
 
-    What is wrong is left out of its list, or its key. Keys that are not in SCHEMA are as they were.
+    A refused value is left out of its list, or its key. Keys outside SCHEMA stay as they were.
     """
     problems: dict[str, str] = {}
     read: dict[str, Any] = {}
@@ -448,12 +448,12 @@ def read_result(result: Mapping[str, Any], stage: str = "") -> dict[str, Any]:
 
 
 def read_value(key: str, value: Any) -> Any:
-    """Given a key of SCHEMA and a value, return what of it can be kept, an empty list for nothing."""
+    """Return the acceptable part of a value for a key of SCHEMA, [] if there is none."""
     return read_result({key: value}).get(key, [])
 
 
 def of_module(result: Mapping[str, Any], stage: str = "") -> dict[str, Any]:
-    """Given what a module returned, return what of it is one of its keys or concerns how it ended, each within its bounds."""
+    """Return a module's result reduced to keys of SCHEMA and to Ansible's own on how it ended, each within its bounds."""
     known = {key: value for key, value in result.items() if key in SCHEMA}
     ended = {key: result[key] for key in _ANSIBLES if key in result}
     for key in _ANSIBLES_TEXTS:

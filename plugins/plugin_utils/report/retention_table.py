@@ -1,4 +1,4 @@
-"""Why each tarball stays or goes, as a purge in check mode tells it."""
+"""The reasons for which each tarball stays or goes, as a purge in check mode shows them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _WHY = {
 }
 _UNVERIFIED = "not verified, so it does not count"
 _DIGITS = 12
-"""Of a digest"""
+"""Characters of a digest that are shown"""
 
 
 def judged(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
-    """Given what tarball_purge registered in check mode, return each tarball with KEYS, the trees in order, and in them items, newest first."""
+    """Return the tarballs that tarball_purge judged in check mode, each with KEYS: by tree, then item, then newest first."""
     found = []
     for call in calls_of(registered, node):
         place = dict(zip(("node", "source", "role"), call.place, strict=True))
@@ -60,7 +60,7 @@ def _fate(reasons: Sequence[str], removed: bool) -> dict[str, Any]:
 
 
 def table(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Given judged tarballs, return lines for a person: for each item of a tree how many there are, then one for each, why it stays or goes."""
+    """Return lines on judged tarballs: a heading for each item of a tree, then a line a tarball with its reasons."""
     items: dict[str, list[Mapping[str, Any]]] = {}
     for entry in entries:
         items.setdefault(f"{place_of(entry)}: {item_of(entry['relpath'])}", []).append(entry)

@@ -11,7 +11,7 @@ from .secrecy import mask
 
 CENSORED = "(hidden, because of no_log)"
 _HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
-"""What Ansible writes in place of a parameter that a module declared as no_log."""
+"""What Ansible writes in place of a parameter that a module declares as no_log."""
 _NOT_SHOWN = (
     "invocation",
     "exception",
@@ -27,7 +27,7 @@ _WIDTH = 79
 
 
 class RunLog:
-    """Lines, each of one host or of the whole run; of what is over the limit the middle is left out."""
+    """Lines of hosts or of the whole run; beyond `limit` characters the middle is left out."""
 
     def __init__(self, limit: int) -> None:
         self._half = self._room = max(limit, 2) // 2
@@ -37,7 +37,7 @@ class RunLog:
         self._left_out = 0
 
     def add(self, text: str, host: str = "") -> None:
-        """Add lines of a host, or of the whole run."""
+        """Add lines of a host, or of the whole run if `host` is ""."""
         text = clean(text, self._half)
         if not self._tail and len(text) <= self._room:
             self._room -= len(text)
@@ -50,24 +50,24 @@ class RunLog:
             self._left_out += 1
 
     def entries(self) -> tuple[tuple[str, str], ...]:
-        """Return all of it, (host, lines)."""
+        """Return all (host, lines), with a note where entries are left out."""
         gap = [("", f"[... {self._left_out} entries left out ...]")] if self._left_out else []
         return (*self._head, *gap, *self._tail)
 
 
 def log_text(entries: Iterable[tuple[str, str]], hosts: Container[str] | None = None) -> str:
-    """Given a log's entries, return it as a text, or what of it concerns some hosts."""
+    """Return a log's entries as text; with `hosts`, only theirs and those of the whole run."""
     return "".join(f"{text}\n" for host, text in entries if not host or hosts is None or host in hosts)
 
 
 def banner(kind: str, name: str, clock: str = "") -> str:
-    """Given what begins and its name, return its line, as the terminal shows it."""
+    """Return the heading line of a play or task, as the terminal shows it."""
     title = f"{kind} [{name}] " if name else f"{kind} "
     return f"\n{title:*<{_WIDTH}} {clock}".rstrip()
 
 
 def entry(status: str, host: str, result: Any, *, label: str = "", more: str = "", full: bool = False) -> str:
-    """Given how a task ended on a host and its result, return its lines; a full one shows what the result holds."""
+    """Return the lines of a task's result on a host; with `full`, the values of the result, too."""
     line = f"{status}: [{host}]{f' => (item={label})' if label else ''}{f': {more}' if more else ''}"
     if is_censored(result):
         return f"{line} => {CENSORED}"
@@ -77,7 +77,7 @@ def entry(status: str, host: str, result: Any, *, label: str = "", more: str = "
 
 
 def dump(result: Mapping[str, Any]) -> list[str]:
-    """Given a result, return its lines, one or more a key."""
+    """Return the lines of a result's values, without Ansible's internal keys and with secrets masked."""
     lines = []
     for key, value in result.items():
         name = str(key)
@@ -89,12 +89,12 @@ def dump(result: Mapping[str, Any]) -> list[str]:
 
 
 def is_censored(result: Any) -> bool:
-    """Return whether Ansible has hidden a result."""
+    """Return whether Ansible has hidden the result because of no_log."""
     return isinstance(result, Mapping) and ("censored" in result or result.get("_ansible_no_log") is True)
 
 
 def item_label(result: Mapping[str, Any]) -> str:
-    """Given the result of an item of a loop, return how it is called; empty if a parameter of it is a secret."""
+    """Return the label of a loop item's result; "" if one of its parameters is a secret."""
     if is_censored(result) or _HIDDEN in str(result.get("invocation", "")):
         return ""
     label = result.get("_ansible_item_label", result.get(str(result.get("ansible_loop_var") or "item")))

@@ -1,4 +1,4 @@
-"""What looks like a secret: the names of variables, and places in texts."""
+"""What looks like a secret: names of variables, and passages of texts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SECRET_NAME = re.compile(
     r"|(?:ping|push)_url$|altbackup_channels$",
     re.IGNORECASE,
 )
-"""What the name of a variable that holds a secret looks like."""
+"""Matches names of variables that hold secrets."""
 SSH_OPTIONS = re.compile(r"(?:^|_)(?:ssh_(?:\w+_)?args|(?:scp|sftp)_extra_args)$", re.IGNORECASE)
-"""What the name of a variable with options of ssh looks like, of which some may hold secrets"""
+"""Matches names of variables that hold options of ssh, some of which may be secrets"""
 UNQUOTED = re.compile(rf"{SECRET_NAME.pattern}|{SSH_OPTIONS.pattern}|(?:^|_)ssh_key$", re.IGNORECASE)
-"""What the name of a variable looks like of which a wrong value is not shown: it may be a secret in a wrong place"""
+"""Matches names of variables whose wrong value no message shows: it may be a secret in the wrong place"""
 _QUOTED = 160
 """Most characters of a value that a message shows"""
 _SECRET_TEXT = re.compile(
@@ -33,13 +33,13 @@ _SECRET_TEXT = re.compile(
 
 
 def quoted(value: Any) -> str:
-    """Given a value that is refused, return it as a message quotes it: without secrets, and of so many characters at most."""
+    """Return a refused value as a message quotes it: secrets masked, at most _QUOTED characters."""
     text = repr(mask(value))
     return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
 
 
 def mask(value: Any) -> Any:
-    """Given a plain value, return it with what looks like a secret replaced; paths of keys are none."""
+    """Return a plain value with all that looks like a secret replaced, at any depth; paths of keys are not secrets."""
     if isinstance(value, Mapping):
         return {key: _mask_entry(str(key), entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -54,19 +54,19 @@ def _mask_entry(key: str, value: Any) -> Any:
 
 
 def mask_text(text: str) -> str:
-    """Given a text, return it with what looks like a secret in it replaced."""
+    """Return the text with all that looks like a secret replaced; all of it if it holds a key block."""
     if "-----BEGIN" in text:
         return MASK
     return _SECRET_TEXT.sub(lambda match: f"{match['word'] or match['scheme'] or match['command']}{MASK}", text)
 
 
 def mask_words(words: Sequence[str]) -> list[str]:
-    """Given options of ssh, return them with commands and environments, which may hold secrets, replaced."""
+    """Return options of ssh with commands and environments, which may hold secrets, replaced."""
     return ssh.shown(words)
 
 
 def mask_options(value: Any) -> Any:
-    """Given options of ssh, as a list or as they are written for a shell, return the same with what may be a secret masked."""
+    """Return options of ssh, a list or one string quoted for a shell, in the same form with possible secrets masked."""
     if isinstance(value, (list, tuple)):
         return mask_words([str(word) for word in value])
     if not isinstance(value, str) or "{{" in value:

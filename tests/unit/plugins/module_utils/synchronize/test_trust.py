@@ -121,6 +121,14 @@ def test_who_logs_in_has_to_own_the_base(base: Path) -> None:
         admit(base, [KEY], user="nobody-of-that-name")
 
 
+def test_on_a_node_that_is_yet_to_be_made_it_is_predicted_that_a_pair_is_let_in(tmp_path: Path) -> None:
+    base = str(tmp_path / "backup")
+    found = trust.admit(base, "incoming", "dayabay", [KEY], sources="192.0.2.1", user="made-before-it", write=False)
+    assert (found["changed"], found["sources"]) == (True, "192.0.2.1")
+    with pytest.raises(InvalidInput, match="does not exist on this node"):
+        trust.admit(base, "incoming", "dayabay", [KEY], user="made-before-it")
+
+
 def test_what_a_forced_command_answers_is_compared_with_what_was_meant() -> None:
     answer = {"folder": "/a", "rsync": True}
     assert trust.told(answer, "/a") == []

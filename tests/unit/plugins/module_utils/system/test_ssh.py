@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.system.ssh import MASK, scrub, seal, shown, unseal
+from ansible_collections.altbackup.core.plugins.module_utils.system.ssh import (
+    MASK,
+    effective_settings,
+    scrub,
+    seal,
+    shown,
+    unseal,
+)
 
 SECRETS = [
     "-o ProxyCommand='sshpass -p hunter2 ssh -W %h:%p gate'",
@@ -116,3 +124,26 @@ def test_what_is_not_sealed_is_refused_and_not_shown(sealed: str) -> None:
     with pytest.raises(InvalidInput, match="no sealed list of words") as refused:
         unseal(sealed)
     assert sealed not in str(refused.value)
+
+
+def test_what_files_and_options_of_ssh_come_to_is_asked_of_ssh(tmp_path: Path) -> None:
+    configuration = tmp_path / "config"
+    configuration.write_text(
+        "Host svn\n  HostName svn.example.org\n  Port 2222\n  IdentityFile /keys/a\n  IdentityFile /keys/b\n"
+    )
+    found = effective_settings(
+        ["ssh", "-F", str(configuration), "-o", "ServerAliveInterval=7"], "scm@svn", {"PATH": "/usr/bin:/bin"}
+    )
+    wanted = {
+        "hostname": "svn.example.org",
+        "port": "2222",
+        "user": "scm",
+        "identityfile": "/keys/a",
+        "serveraliveinterval": "7",
+    }
+    assert wanted.items() <= found.items()
+
+
+@pytest.mark.parametrize("command", [["ssh", "-F", "/no/such/file"], ["/no/such/program"]])
+def test_without_an_answer_of_ssh_nothing_is_known(command: list[str]) -> None:
+    assert effective_settings(command, "svn") == {}

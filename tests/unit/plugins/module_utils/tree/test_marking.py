@@ -14,6 +14,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.marking import
 def test_a_base_is_made_once_private_and_its_room_told(tmp_path: Path) -> None:
     base = tmp_path / "data" / "backup"
     assert mark_base(str(base), allow_root=True, write=False)["changed"]
+    assert mark_base(str(base), allow_root=True, owner="made-before-it", write=False)["changed"]
     assert not base.parent.exists()
     made = mark_base(str(base), allow_root=True, tools=["sh", "no-such-program"])
     assert (made["changed"], made["missing"]) == (True, ["no-such-program"])

@@ -67,15 +67,16 @@ def test_several_machines_have_files_of_their_own() -> None:
         "altbackup_items": [],
     }
     assert "did not answer" in written["host_vars/dayabay.yml"]
-    assert yaml.safe_load(written["group_vars/sources/storage.yml"])["altbackup_ssh_key"] == "~/.ssh/altbackup"
+    setup = yaml.safe_load(written["group_vars/all/setup.yml"])
+    assert setup == {"altbackup_schedule": "cron", "altbackup_allow_root_filesystem": False}
     assert "group_vars/all/connection.yml" not in written
 
 
 def test_one_machine_needs_no_ssh() -> None:
-    written = files(answers(mail="none"))
+    written = files(answers(mail="none", allow_root=True))
+    assert yaml.safe_load(written["group_vars/all/setup.yml"])["altbackup_allow_root_filesystem"] is True
     assert yaml.safe_load(written["group_vars/all/connection.yml"])["ansible_connection"] == "local"
     assert yaml.safe_load(written["group_vars/all/mail.yml"]) is None
-    assert "altbackup_ssh_key" not in written["group_vars/sources/storage.yml"]
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,16 @@ def test_jobs_name_the_inventory_have_an_explicit_environment_and_no_password() 
     assert (found["check"]["weekday"], found["check"]["calendar"]) == ("0", "Sun *-*-* 07:30:00")
 
 
+def test_who_gets_mail_is_taken_from_the_inventory_where_the_environment_names_nobody() -> None:
+    plan = plan_of()
+    for number, node in enumerate(sorted(plan["nodes"])):
+        plan["nodes"][node] = {**plan["nodes"][node], "mail_to": ["ops@example.org", "", "ops@example.org"][number % 3]}
+    (backup, *_) = jobs(plan, ["/inv/mine"], "/opt", {})
+    assert "ALTBACKUP_MAIL_TO=ops@example.org" in backup["argv"]
+    (backup, *_) = jobs(plan, ["/inv/mine"], "/opt", {"MAILTO": "me@example.org"})
+    assert not any("ops@" in word for word in backup["argv"])
+
+
 def test_a_delay_is_an_entrys_own_stays_the_same_and_may_go_past_midnight() -> None:
     plan = plan_of({"check": "sat 23:59"}, delay=86400)
     first, second = (jobs(plan, ["/inv/mine"], "/opt", {}) for _ in range(2))
