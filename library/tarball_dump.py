@@ -29,9 +29,10 @@ options:
     required: true
   items:
     description:
-      - What to dump, each a mapping of C(kind) (V(svn), V(trac), V(git), V(hg), V(folder), V(sqlite), V(postgresql), V(mysql), V(ldap) or
-        V(command)), C(name) (without slash, newline or leading dot) and absolute C(path).
+      - What to dump, each a mapping of C(kind) (V(svn), V(trac), V(git), V(hg), V(folder), V(sqlite), V(postgresql), V(mysql), V(ldap),
+        V(command) or V(set)), C(name) (without slash, newline or leading dot) and absolute C(path).
       - Commands and servers have no path, but a C(user) and keys of their own, as O(altbackup.core.altbackup#role:source#altbackup_items) has them.
+      - A set has C(members), a list of items, or of the names (category/name) of some beside it. These are dumped one after another, then the list of them.
       - A folder may have C(exclude), a list of patterns as in a C(.gitignore), whose root is the folder. One that cannot be meant is an error of its item,
         one that is new and matches nothing a note.
       - A folder may have C(exclude_caches) (V(true) leaves out what is in folders that a C(CACHEDIR.TAG) marks) and C(exclude_if_present), a list of
@@ -108,9 +109,24 @@ options:
         can hardly be compressed, or the path of the item leads elsewhere. A dump of which it is more is suspect. An item may have a C(churn) of its own.
     type: float
     default: 0.5
+  hooks:
+    description:
+      - Programs that run before and after all items, as lists C(before), C(after) and C(on_failure), each of programs. A program is a list of words,
+        or a mapping of these as C(argv), with a C(user) and a C(time_limit). Any item may have the same of its own.
+      - C(after) runs whenever C(before) was started, also when this call is killed. See docs/hooks.md.
+    type: dict
+    default: {}
+  max_age:
+    description:
+      - Seconds from which on the newest copy of an item is too old. An item whose C(before) ends with exit code 75, which says that this is no time for
+        it, is skipped, and a failure if its newest copy is older.
+    type: float
+    default: 129600
 attributes:
   check_mode:
-    description: Predicts the tarballs; digests and sizes are then empty. Folders are walked, and all patterns that match nothing are noted.
+    description:
+      - Predicts the tarballs; digests and sizes are then empty. Folders are walked, and all patterns that match nothing are noted.
+      - No hook is run, but each is told.
     support: full
 """
 
@@ -141,6 +157,12 @@ tarballs:
       alg: sha256
       seconds: 41.2
       bytes: 1531229474
+not_now:
+  description: The items (category/name) of which a hook said that this is no time for them, and of which there is a copy that is recent enough.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 failures:
   description:
     - What went wrong, one entry an item.
@@ -174,8 +196,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.archive.write import ArchiveFormat
+from ..module_utils.kinds.hooks import parse_hooks
 from ..module_utils.kinds.items import parse_full_every
 from ..module_utils.stages.dump import dump
+from ..module_utils.stages.dump_order import MAX_AGE
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.system.values import parse_part
 from ..module_utils.tree.doubt import CHURN, SHRINK, Limits
@@ -185,7 +209,7 @@ from ..module_utils.tree.marks import MARKS, try_keep
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
-EMPTY: dict = {"tarballs": [], "marks_kept": False, "held": [], "notes": []}
+EMPTY: dict = {"tarballs": [], "not_now": [], "marks_kept": False, "held": [], "notes": []}
 
 
 def run(options: dict, hold: Hold | None) -> dict:
@@ -205,6 +229,8 @@ def run(options: dict, hold: Hold | None) -> dict:
         received=options["received"],
         controller=options["controller"],
         limits=Limits(parse_part(options["shrink"]), parse_part(options["churn"])),
+        hooks=parse_hooks(options["hooks"]),
+        max_age=options["max_age"],
         check_mode=hold is None,
     )
     return {**EMPTY, **kept, **dumped}
@@ -227,6 +253,8 @@ def main() -> None:
             "verify_every": {"type": "int", "default": 7},
             "shrink": {"type": "float", "default": SHRINK},
             "churn": {"type": "float", "default": CHURN},
+            "hooks": {"type": "dict", "default": {}},
+            "max_age": {"type": "float", "default": MAX_AGE},
             **MARKS,
             **WRITING,
         },

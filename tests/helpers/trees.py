@@ -78,10 +78,11 @@ class Base:
         seconds: float = 120,
         check_mode: bool = False,
         full_every: int = 1,
+        **more: Any,
     ) -> dict[str, Any]:
         """Dump items and return the module's result."""
         options = {"deadline": Deadline(seconds, "dump"), "verify_every": 7, "full_every": full_every}
-        return dump(str(self.path), items, stamp, form, options, check_mode=check_mode)
+        return dump(str(self.path), items, stamp, form, options, check_mode=check_mode, **more)
 
     def dump_one(self, item: Mapping[str, Any], **options: Any) -> dict[str, Any]:
         """Dump one item, which must succeed, and return its tarball."""
@@ -111,7 +112,8 @@ class Base:
                 found[os.path.relpath(path, self.path)] = (
                     os.readlink(path) if os.path.islink(path) else file_digest(path)
                 )
-        found.pop(os.path.join(".altbackup", "lock"), None)
+        for lock in ("lock", os.path.join("hooks", "lock")):
+            found.pop(os.path.join(".altbackup", lock), None)
         return found
 
 

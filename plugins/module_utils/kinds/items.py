@@ -14,9 +14,12 @@ from ..system.errors import InvalidInput
 from ..system.paths import is_within
 from ..system.values import nearest, parse_count, parse_keep, parse_part, quoted
 from ..tree.rulings import parse_rules
+from .hooks import KEYS as _HOOKS
+from .hooks import NO_HOOKS, Hooks, parse_hooks
 from .keys import PARSERS
 from .patterns import find_faults
 from .registry import CATEGORIES, KINDS
+from .sets import flattened, problems_of_sets
 
 _PATTERNS = ("exclude", "changing")
 MOST_NIGHTS = 100
@@ -26,7 +29,7 @@ _OWN_KEYS = tuple(dict.fromkeys(key for entry in KINDS.values() for key in entry
 _PARTS = ("shrink", "churn")
 _KEEP = "keep"
 _FULL_EVERY = "full_every"
-_KEYS = ("kind", "name", "path", _KEEP, "former_names", *_PARTS, _FULL_EVERY, *_OWN_KEYS)
+_KEYS = ("kind", "name", "path", _KEEP, "former_names", *_PARTS, _FULL_EVERY, *_HOOKS, *_OWN_KEYS)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Item:
     """(rule, number) of the rules of retention that it has of its own, beside `keep`"""
     options: tuple[tuple[str, Any], ...] = ()
     """(key, value) of what its kind alone takes, in the forms of keys.py; only what is given"""
+    hooks: Hooks = NO_HOOKS
+    """Programs that run before and after its dump"""
 
     @property
     def category(self) -> str:
@@ -168,6 +173,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
         exclude_if_present=marks,
         former_names=former,
         options=options,
+        hooks=_parse_hooks(values, title),
         **patterns,
         **globs,
     )
@@ -194,6 +200,14 @@ def _parse_options(values: Mapping[str, Any], kind: str, title: str) -> tuple[tu
             raise InvalidInput(f"{title}: key {quoted(key)} is missing")
     try:
         return tuple((key, parse(values[key], key)) for key, parse in PARSERS.items() if key in values)
+    except InvalidInput as error:
+        raise InvalidInput(f"{title}: {error}") from error
+
+
+def _parse_hooks(values: Mapping[str, Any], title: str) -> Hooks:
+    """Given an item as written, return its hooks. Raise InvalidInput, naming the key."""
+    try:
+        return parse_hooks(values)
     except InvalidInput as error:
         raise InvalidInput(f"{title}: {error}") from error
 
@@ -300,7 +314,7 @@ def find_problems(
     written: list[tuple[Mapping[str, Any], Item]] = []
     good: list[Item] = []
     bad: list[tuple[Mapping[str, Any], str]] = []
-    for value in values:
+    for value in flattened(values):
         try:
             written.append((value, parse_item(value)))
         except InvalidInput as error:
@@ -323,7 +337,9 @@ def find_problems(
             good.append(item)
         except InvalidInput as error:
             bad.append((value, f"item {item.kind} {item.name!r}: {error}"))
-    return good, bad
+    problems = problems_of_sets(good)
+    bad += [(value, problems[item.key]) for value, item in written if item in good and item.key in problems]
+    return [item for item in good if item.key not in problems], bad
 
 
 def check_outside(item: Item, base: tuple[str, str], *received: tuple[str, str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..system.errors import InvalidInput
 from ..system.values import quoted, seconds_of
+from .sets import parse_members
 
 OUTPUT, FOLDER = "output", "folder"
 """What a command produces: its standard output, or the files that it leaves in a folder"""
@@ -114,5 +115,6 @@ PARSERS: Mapping[str, Callable[[object, str], Any]] = {
     "password_file": _path,
     "databases": _databases,
     "lock": _flag,
+    "members": parse_members,
 }
 """{key: what takes a value and the key, and returns the value in a form of which equal ones are equal. Raises InvalidInput}"""

@@ -99,6 +99,12 @@ def _ldap() -> Kind:
     return KIND
 
 
+def _set() -> Kind:
+    from .set import KIND
+
+    return KIND
+
+
 _DATABASE_KEYS = ("may_empty",)
 _SERVER_KEYS = ("host", "port", "user", "login", "password_file", "databases", *_DATABASE_KEYS)
 _COMMAND_KEYS = ("argv", "user", "produces", "verify", "time_limit", "size_limit")
@@ -118,6 +124,7 @@ KINDS = {
         _mysql, "databases", keys=(*_SERVER_KEYS, "lock"), required=("user",), placed=False, mark="users.sql"
     ),
     "ldap": Entry(_ldap, "databases", keys=("user",), mark="config.ldif"),
+    "set": Entry(_set, "sets", keys=("members",), required=("members",), placed=False),
 }
 CATEGORIES = {kind: entry.category for kind, entry in KINDS.items()}
 DISCOVERABLE = tuple(kind for kind, entry in KINDS.items() if entry.discoverable)

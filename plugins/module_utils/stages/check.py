@@ -173,7 +173,8 @@ def check(
             tree = open_tree(base)
             whole = scan(tree, tolerate_unreadable=True) if whole is None else whole
             known = rot.begin(tree, whole, moment_of(options), options["reverify_days"])
-        result, found = _verify_base(base, day, options["predicted"], timezone=timezone, whole=whole, known=known)
+        none_needed = options["predicted"] or options["not_now"]
+        result, found = _verify_base(base, day, none_needed, timezone=timezone, whole=whole, known=known)
         outcomes.update(found)
         return result
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..kinds.registry import CATEGORIES
+from ..kinds.sets import SET
 from ..system.errors import AltbackupError, InvalidInput
+from ..system.units import first_of
 from ..system.values import nearest
 from ..tree.failures import failure
 from ..tree.incomplete import incomplete_ones
 from ..tree.layout import Scan, Tarball, Tree, open_tree, parse_filename, scan, split_relpath
 from ..tree.proof_files import unproved
+from ..tree.publish import read_record
 from ..tree.remembered import with_remembered
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment, day_of, interpret_day, moment_of, today_in
@@ -27,6 +32,7 @@ COUNTING: dict[str, Any] = {
     "source": {"type": "str", "default": ""},
     "remembered": {"type": "bool", "default": False},
     "predicted": {"type": "list", "elements": "str", "default": []},
+    "not_now": {"type": "list", "elements": "str", "default": []},
     "proof_age": {"type": "float", "default": 0},
     "node": {"type": "str", "default": ""},
     "memory": {"type": "dict"},
@@ -44,6 +50,8 @@ EMPTY: dict[str, Any] = {
 """What is returned where nothing could be counted"""
 _STAGE = "check"
 _HINTS = 10
+SETS = CATEGORIES[SET]
+"""The category of the lists of sets"""
 
 
 def count(
@@ -57,11 +65,13 @@ def count(
     moment: Moment,
     timezone: str = "UTC",
     given: Given | None = None,
+    not_now: Collection[str] = (),
 ) -> dict[str, Any]:
     """Given a base, a day and {name or category/name: expected number}, count verified tarballs, reading none.
 
     A name's count is the number of its items that have one that day. `items` (category/name) are those that may be
-    there; without it, whatever the names expected. Those that nothing honest can have made do not count; `dnas` is what the
+    there; without it, whatever the names expected. Of what is `not_now` (category/name) none need be there.
+    Those that nothing honest can have made do not count; `dnas` is what the
     others' sidecars say, {relpath: algorithm:digest:size}, `incomplete` those that their dumps recorded not to be whole. What the tree held, and
     is no item any more, is compared with what is `given`. Raise BaseUnusable or InvalidInput.
     """
@@ -71,7 +81,9 @@ def count(
     found = scan(tree, of_day, tolerate_unreadable=True)
     title = source or os.path.basename(tree.base)
     memory, given, damaged = _memory(tree, items, given)
-    tally = take_tally(found, expected, items, newest_of_each_item(found, predicted, of_day, moment), memory.told)
+    newest = newest_of_each_item(found, predicted, of_day, moment)
+    expected = _without(expected, {*not_now} - {seen.key for seen in newest})
+    tally = take_tally(found, expected, items, newest, memory.told)
     memory = memory.without({"/".join(relpath.split("/")[:2]) for relpath, _ in tally.unexpected})
     failures = [
         *_misses(tally, expected, title, of_day),
@@ -82,6 +94,7 @@ def count(
         *unreadable(found),
         *ahead(tree, moment),
         *damaged,
+        *failures_of_sets(tree, found),
         *(failures_of_memory(tree, memory, given, moment) if given else ()),
     ]
     if not expected:
@@ -184,11 +197,31 @@ def count_demanded(options: Mapping[str, Any]) -> dict[str, Any]:
         moment=moment,
         timezone=options["timezone"],
         given=parse_given(options["memory"]) if items is not None else None,
+        not_now=options["not_now"],
     )
     result["failures"] += unproved(
         options["base"], items, options["proof_age"], options["source"], options["node"], moment
     )
     return result
+
+
+def failures_of_sets(tree: Tree, found: Scan) -> list[dict[str, Any]]:
+    """Given what a tree holds of a day, return a failure for each set of which a member is not there, or not verified."""
+    there = {tarball.relpath for tarball in found.verified()}
+    failures = []
+    for tarball in found.verified() if SETS in {tarball.category for tarball in found.tarballs} else ():
+        members = read_record(tree, tarball.key, tarball.stamp).get("members") if tarball.category == SETS else None
+        lacking = [str(path) for path in members if path not in there] if isinstance(members, list) else []
+        if lacking:
+            reason = f"{tarball.relpath} is the list of a set of which {first_of(lacking, _HINTS)} is not there, or not verified: it is not whole"
+            failures.append(failure(_STAGE, reason, relpath=tarball.relpath))
+    return failures
+
+
+def _without(expected: Mapping[str, int], skipped: Collection[str]) -> dict[str, int]:
+    """Given {name or category/name: expected number}, return it without items of which none need be there."""
+    less = Counter(name for key in skipped for name in (key, key.partition("/")[2]))
+    return {name: max(0, number - less[name]) for name, number in expected.items()}
 
 
 def _number(key: object, value: object) -> int:

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..archive.write import ArchiveFormat, compressor
 from ..kinds.base import Context, listed
-from ..kinds.items import Item, find_problems
+from ..kinds.hooks import NO_HOOKS, Hooks
+from ..kinds.items import Item, check_outside, find_problems
 from ..kinds.patterns import Patterns
 from ..kinds.registry import CATEGORIES, kind_of
-from ..system import mounts, progress
-from ..system.digest import cores, in_parallel
-from ..system.errors import AltbackupError
-from ..system.names import Directory
-from ..system.readers import Readers
+from ..system import mounts
+from ..system.errors import AltbackupError, InvalidInput
 from ..system.twins import set_mode
 from ..tree import doubt
 from ..tree.failures import failure
-from ..tree.layout import Tree, require_there, scan
+from ..tree.layout import Tree, require_there
 from ..tree.marks import Marks, marks_of
 from ..tree.publish import require_writable
 from ..tree.stamps import parse_stamp
 from .bases import nights_of
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
-from .dump_item import dump_item, predict_item
-from .dump_state import STAGE, Dump, Outcome
+from .dump_order import MAX_AGE, Order, skipped_of
+from .dump_state import STAGE
+from .hooks import Said
 
 
 def dump(
@@ -40,14 +39,17 @@ def dump(
     received: Sequence[str] = (),
     controller: str = "",
     limits: doubt.Limits | None = None,
+    hooks: Hooks = NO_HOOKS,
+    max_age: float = MAX_AGE,
     check_mode: bool = False,
 ) -> dict[str, Any]:
-    """Given a base, items as written and a stamp, make the tarballs; return `tarballs`, `failures`, `notes` and `changed`.
+    """Given a base, items as written and a stamp, make the tarballs; return `tarballs`, `failures`, `notes`, `not_now` and `changed`.
 
     One that is not what an item should hold, within `limits` and those of the item, is suspect: kept, and a failure until it is accepted.
 
     `received` are folders where the node keeps copies that it receives: no item may hold them. What a `controller` packed
-    is one more item.
+    is one more item. `hooks` are those of the source, around all items. An item of which they, or its own, say that this is no time for it is
+    in `not_now` (category/name), and a failure where its newest copy is older than `max_age` seconds.
     In check mode nothing is written and the tarballs are those that would be made; what cannot be known yet is empty.
     Raise AltbackupError where nothing can be done at all.
     """
@@ -71,27 +73,21 @@ def dump(
     if not items:
         failures.append(failure(STAGE, f"there are no items to dump to {base}: nothing was backed up"))
     notes: list[str] = []
-    groups: dict[str, list[Item]] = {}
-    kinds = {item.kind: kind_of(item.kind) for item in good}  # read now: readers, in their views, can import nothing
-    for item in sorted(good, key=lambda item: (item.name, not kinds[item.kind].is_first)):
-        groups.setdefault(item.name, []).append(item)
-    predict_or_make = predict_item if check_mode else dump_item
-
-    with _modes_kept(tree), Readers() as readers:
-        directory = Directory()
-
-        def work(group: list[Item]) -> list[Outcome]:
-            return [
-                _guarded(
-                    predict_or_make, Dump(item, context, form, readers, directory, _limits_of(item, limits), marks)
-                )
-                for item in group
-            ]
-
-        outcomes = [outcome for done in in_parallel(work, list(groups.values()), max(2, cores())) for outcome in done]
-    for outcome in outcomes:
-        failures += outcome.failures
-        notes += outcome.notes
+    order = Order(
+        good,
+        context,
+        form,
+        limits,
+        marks,
+        hooks,
+        max_age,
+        lambda item: _require_fit(item, base, received, limit),
+        Said(failures, notes),
+        check_mode,
+    )
+    with _modes_kept(tree):
+        order.work()
+    outcomes = order.outcomes
     notes += sorted({outcome.refused for outcome in outcomes if outcome.refused})
     full = [item.key for item in good if (item.full_every or 1) > 1 and nights_of(item, context, form) == 1]
     if full:
@@ -99,15 +95,18 @@ def dump(
             f"{listed(full)}: full every night, though full_every asks for more: differentials do not pay for what they are"
         )
     if check_mode:
-        unforeseen = {name: kind.unforeseen for name, kind in kinds.items() if kind.unforeseen}
+        unforeseen = {name: kind_of(name).unforeseen for name in dict.fromkeys(item.kind for item in good)}
         notes += [
-            f"{listed([item.key for item in good if item.kind == name])}: {text}" for name, text in unforeseen.items()
+            f"{listed([item.key for item in good if item.kind == name])}: {text}"
+            for name, text in unforeseen.items()
+            if text
         ]
     return {
         "changed": any(outcome.changed for outcome in outcomes),
         "tarballs": [outcome.tarball for outcome in outcomes if outcome.tarball],
         "failures": failures,
         "notes": notes,
+        "not_now": skipped_of(outcomes),
     }
 
 
@@ -118,12 +117,6 @@ def _marks(tree: Tree, failures: list[dict[str, Any]]) -> Marks:
     except (AltbackupError, OSError) as error:
         failures.append(failure(STAGE, error))
         return Marks()
-
-
-def _limits_of(item: Item, limits: doubt.Limits | None) -> doubt.Limits:
-    """Return how far a dump of an item may be from earlier ones: what it says itself goes before what holds for all."""
-    common = limits or doubt.Limits()
-    return doubt.Limits(item.shrink or common.shrink, item.churn or common.churn)
 
 
 @contextlib.contextmanager
@@ -163,6 +156,17 @@ def _controller_items(
         return []
 
 
+def _require_fit(item: Item, base: str, received: Sequence[str], limit: float) -> None:
+    """Raise InvalidInput for an item that cannot be dumped by what lies at its path, perhaps only since a hook mounted it there."""
+    silent = _silent_items([item], limit)
+    if item in silent:
+        raise InvalidInput(silent[item])
+    folders = [
+        (folder, os.path.realpath(folder)) for folder in (base, *received) if not mounts.find_hung([folder], limit)
+    ]
+    check_outside(item, *folders)
+
+
 def _silent_items(items: Sequence[Item], limit: float) -> dict[Item, str]:
     """Given items, return why those do not answer whose path, or a mount in it that is not excluded, does not within a limit."""
     silent = mounts.find_hung_within({item: item.path for item in items if item.path}, limit, _enters)
@@ -182,25 +186,3 @@ def _bad_input(value: Mapping[str, Any], reason: str) -> dict[str, Any]:
         entry["category"] = CATEGORIES.get(str(value.get("kind")), "")
         entry["name"] = str(value.get("name") or "")
     return entry
-
-
-def _guarded(function: Callable[[Dump], None], work: Dump) -> Outcome:
-    """Work on one item so that nothing that goes wrong with it reaches the others; return what became of it."""
-    item, failures = work.item, work.outcome.failures
-    try:
-        with progress.at_work(item.key, lambda: _last_size(work)):
-            function(work)
-    except (AltbackupError, OSError) as error:
-        failures.append(failure(STAGE, error, key=item.key))
-    except Exception as error:  # noqa: BLE001 (a bug that one item meets does not stop the others)
-        reason = f"item {item.kind} {item.name!r}: unexpected {type(error).__name__}: {error}"
-        failures.append(failure(STAGE, reason, key=item.key))
-    return work.outcome
-
-
-def _last_size(work: Dump) -> int:
-    """Return the bytes of the item's newest tarball, 0 without one."""
-    with contextlib.suppress(AltbackupError, OSError):
-        found = scan(work.context.tree, keys={work.item.key}).verified()
-        return max(found, key=lambda tarball: tarball.stamp).dna.size if found else 0  # type: ignore[union-attr]
-    return 0

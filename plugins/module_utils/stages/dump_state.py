@@ -22,12 +22,15 @@ STAGE = "dump"
 class Outcome:
     """What became of one item."""
 
+    key: str = ""
     tarball: dict[str, Any] | None = None
     changed: bool = False
     failures: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     refused: str = ""
     """Why the item was not read in a view of its own"""
+    skipped: bool = False
+    """Whether a hook said that this is no time for it, and its newest copy is recent enough"""
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 
-from .errors import InvalidInput
+from .errors import AltbackupError, InvalidInput
 from .processes import Deadline, find_tool, run
 
+_before: list[int] = []
+"""The niceness of this process before it was lowered"""
 _CLASSES = {"best-effort": "2", "idle": "3"}
 
 
@@ -30,11 +33,22 @@ def lower_priority(nice: int, ionice: str) -> None:
     """
     if not 0 <= nice <= 19:
         raise InvalidInput(f"nice {nice} is not a whole number from 0 to 19")
+    _before[:] = [os.getpriority(os.PRIO_PROCESS, 0)]
     if nice:
         os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
     if ionice:
         words = [find_tool("ionice"), *ionice_words(ionice), "-p", str(os.getpid())]
         run(words, what=f"setting ionice {ionice}", deadline=Deadline(60, "setting of ionice"))
+
+
+def restore_priority() -> None:
+    """Give this process back what lower_priority took, as far as its user may: programs that it starts may be services that stay."""
+    with contextlib.suppress(PermissionError):
+        if _before:
+            os.setpriority(os.PRIO_PROCESS, 0, _before[0])
+    with contextlib.suppress(AltbackupError):
+        words = [find_tool("ionice"), "-c", "none", "-p", str(os.getpid())]
+        run(words, what="taking back ionice", deadline=Deadline(10, "taking back of ionice"))
 
 
 def priority_words(nice: int, ionice: str) -> list[str]:

@@ -64,6 +64,8 @@ _watching: list[int] = []
 """The pipe through which signals wake the watching thread"""
 _inherited: list[int] = []
 """Open files that every child inherits: the lock on them lasts as long as one child lives"""
+_lifelines: list[int] = []
+"""Open files that all processes of this call have, also those that close all else: who has the other ends sees when all of them have ended."""
 _left: list[subprocess.Popen[bytes]] = []
 """Children that survived SIGKILL: they wait in the kernel for a disk or a server, and do nothing more when that answers"""
 _guard: list[int] = []
@@ -77,6 +79,11 @@ def search_path() -> str:
     """Return PATH followed by the system's folders, because cron's PATH is short."""
     folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if os.path.isabs(folder)]
     return os.pathsep.join(dict.fromkeys([*folders, *_SYSTEM_FOLDERS]))
+
+
+def system_path() -> str:
+    """Return the PATH of the system's folders alone."""
+    return os.pathsep.join(_SYSTEM_FOLDERS)
 
 
 def find_tool(name: str) -> str:
@@ -185,7 +192,7 @@ class Child:
                     stderr=self._stderr,
                     cwd=cwd,
                     env=dict(clean_environment() if environment is None else environment),
-                    pass_fds=[*pass_fds, *(_inherited if locking else ())],
+                    pass_fds=[*pass_fds, *_lifelines, *(_inherited if locking else ())],
                     start_new_session=True,
                 )
                 _running[self.process.pid] = self.process
@@ -405,6 +412,27 @@ def inherited(descriptor: int) -> Iterator[None]:
         _inherited.remove(descriptor)
         if any(child.poll() is None for child in _left):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def with_lifeline(descriptor: int) -> Iterator[None]:
+    """Let all processes of this call have an open file while they live, those that are started while the block lasts."""
+    _lifelines.append(descriptor)
+    try:
+        yield
+    finally:
+        _lifelines.remove(descriptor)
+
+
+def lifelines() -> list[int]:
+    """Return what with_lifeline was given."""
+    return list(_lifelines)
+
+
+def require_go_on() -> None:
+    """Raise DeadlineExceeded if a signal told this process to end: nothing new is to be begun then."""
+    if _told_to_end:
+        raise DeadlineExceeded(f"signal {_told_to_end[0]} told this process to end: nothing more was begun")
 
 
 def end_with_children() -> None:

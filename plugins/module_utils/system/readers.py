@@ -363,7 +363,7 @@ class _Start:
                 view.enter(self.places)
             except OSError as error:
                 self.refused = _refusal(error, *_FORBIDDEN)
-        _close_all_but(conversation.connection.fileno(), stream.fileno(), alive)
+        _close_all_but(conversation.connection.fileno(), stream.fileno(), alive, *processes.lifelines())
         if self.refused:
             processes.end_with_children()
             tempfile.tempdir = next((place.path for place in self.places if place.inside == TEMPORARY_FOLDER), None)

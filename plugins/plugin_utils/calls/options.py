@@ -154,7 +154,8 @@ def _dump(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
     taken = ("base", "ext", "compress_level", "algorithm", "full_every", "verify_every", "shrink", "churn")
     received = list(dict.fromkeys(filter(None, copies)))
     options = {name: source[name] for name in taken}
-    return {**options, "items": source["item_list"], "received": received, "marks": marks(run, run.host)}
+    told = {"hooks": source["hooks"], "max_age": source["max_age"], "marks": marks(run, run.host)}
+    return {**options, "items": source["item_list"], "received": received, **told}
 
 
 def marks(run: Run, source: str) -> dict[str, Any]:
@@ -186,8 +187,17 @@ def _checking(run: Run, tree: Mapping[str, Any]) -> Options:
         "remembered": tree["discover"],
         "proof_age": tree["proof_age"],
         "node": tree["node"],
+        "not_now": not_now(run, str(tree["source"])),
         "memory": {**tree["memory"], "undiscovered": undiscovered(run, str(tree["source"]))},
     }
+
+
+def not_now(run: Run, source: str) -> list[str]:
+    """Return the items that a source says were skipped, as far as they have a hook that can have said so."""
+    entry = run.whole_plan["sources"][source]
+    able = [f"{CATEGORIES[item['kind']]}/{item['name']}" for item in entry["item_list"] if item.get("before")]
+    able = entry["item_keys"] if entry["hooks"].get("before") else able
+    return [key for key in run.known_of(source).get("not_now") or () if key in able]
 
 
 def undiscovered(run: Run, source: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...module_utils.kinds.items import check_name
 from ...module_utils.kinds.registry import CATEGORIES
+from ...module_utils.kinds.sets import flattened
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.units import first_of
 from ...module_utils.system.values import nearest
@@ -71,7 +72,7 @@ def _items_of(values: Mapping[str, Any]) -> tuple[dict[str, str], bool]:
     found: dict[str, str] = {}
     declared = values.get("altbackup_items") or []
     whole = isinstance(declared, list) and not values.get("altbackup_discover")
-    for item in declared if isinstance(declared, list) else ():
+    for item in flattened(declared) if isinstance(declared, list) else ():
         kind, name = (item.get("kind"), item.get("name")) if isinstance(item, Mapping) else (None, None)
         if kind not in CATEGORIES or not isinstance(name, str) or _is_template(name):
             whole = False

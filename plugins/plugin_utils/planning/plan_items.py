@@ -10,6 +10,7 @@ from typing import Any
 
 from ...module_utils.kinds.items import Item, check_name, parse_item
 from ...module_utils.kinds.registry import CATEGORIES
+from ...module_utils.kinds.sets import flattened, problems_of_sets
 from ...module_utils.stages.controller import CONTROLLER, CONTROLLER_KEY
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.values import nearest
@@ -88,7 +89,7 @@ def sort_items(values: Iterable[Any]) -> tuple[list[Item], list[dict[str, str]]]
     """Given items as written, return the good ones and an item error for each other; of items with one identity none is good."""
     good: list[tuple[Any, Item]] = []
     bad: list[dict[str, str]] = []
-    for value in values:
+    for value in flattened(values):
         try:
             good.append((value, parse_item(value)))
         except InvalidInput as error:
@@ -106,7 +107,10 @@ def sort_items(values: Iterable[Any]) -> tuple[list[Item], list[dict[str, str]]]
             paths = ", ".join(other.path for _, other in good if other.key == item.key)
             reason = f"item {item.kind} {item.name!r}: {item.key} stands {counts[item.key]} times ({paths}): give each a name of its own"
             bad.append(_item_error(value, reason))
-    return [item for _, item in good if counts[item.key] == 1], bad
+    single = [(value, item) for value, item in good if counts[item.key] == 1]
+    problems = problems_of_sets([item for _, item in single])
+    bad += [_item_error(value, mask_text(problems[item.key])) for value, item in single if item.key in problems]
+    return [item for _, item in single if item.key not in problems], bad
 
 
 def _item_error(value: Any, reason: str) -> dict[str, str]:
@@ -148,6 +152,7 @@ def plain_item(item: Item) -> dict[str, Any]:
         "path": item.path,
         **{key: value for key, value in optional.items() if value},
         **item.plain_options(),
+        **item.hooks.plain(),
     }
 
 

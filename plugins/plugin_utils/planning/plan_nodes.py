@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...module_utils.kinds.hooks import KEYS as HOOKS
 from ...module_utils.system.ssh import shown
 from ..report.secrecy import quoted
 from .inventory_errors import Errors
@@ -138,6 +139,7 @@ def source_entry(
         "local_targets": [name for name in chosen if _is_local(host, name, connection, targets[name])],
         "transport": {name: modes.get(name, "push") for name in chosen},
         "algorithm": values["altbackup_dna_algorithm"],
+        "hooks": {when: values[PREFIX + when] for when in HOOKS if values[PREFIX + when]},
     }
 
 

@@ -12,8 +12,9 @@ from ...module_utils.system.values import nearest
 from ...module_utils.tree.stamps import Moment
 from ..report import outcomes
 from ..report.results import read_result
-from .restore_entry import parse_entry, path_of
+from .restore_entry import path_of
 from .restore_order import chosen_order
+from .restore_sets import LIST, MEMBER, at_one_time, is_of, orders_of, stamps_in, together
 from .restore_source import (
     STAGE,
     base_of,
@@ -40,15 +41,16 @@ def plan_restores(plan: Mapping[str, Any], hosts: Sequence[str]) -> dict[str, An
     orders, failures = [], []
     for number, value in enumerate(plan["restore"], 1):
         try:
-            orders.append(parse_entry(value, plan, hosts))
+            orders += orders_of(value, number, plan, hosts)
         except InvalidInput as error:
             host = value.get("to_host") or value.get("source") if isinstance(value, Mapping) else ""
             failures.append(
                 order_failure(str(host or "localhost"), f"altbackup_restore, entry {number}: {error}", _key(value))
             )
-    orders, twice = _without_twins(orders)
+    single, twice = _without_twins(orders)
+    orders, broken = together(orders, single)
     adoptions, unknown = _adoptions(plan)
-    failures += twice + unknown
+    failures += twice + broken + unknown
     if not plan["restore"] and not plan["adopt"]:
         reason = (
             "there is nothing to restore: say what with "
@@ -71,8 +73,19 @@ def _without_twins(orders: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any
     good, failures = [], []
     for order in orders:
         host, path = order["to_host"], order["destination"]
-        others = [other["destination"] for other in orders if other is not order and other["to_host"] == host]
-        nested = next((other for other in others if is_within(path, other) or is_within(other, path)), "")
+        others = [
+            other["destination"]
+            for other in orders
+            if other is not order and other["to_host"] == host and LIST not in other
+        ]
+        nested = (
+            ""
+            if LIST in order
+            else next((other for other in others if is_within(path, other) or is_within(other, path)), "")
+        )
+        if LIST in order:
+            good.append(order)
+            continue
         if path in others:
             reason = f"{path} is the destination of {1 + others.count(path)} entries: give each a path of its own"
         elif nested:
@@ -169,29 +182,52 @@ def choose(
     """
     moment = Moment(plan["stamp"], plan["clock"])
     found = {node: read_result(registered, STAGE) for node, registered in found.items()}
-    chosen: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = [*failures_of_lies(found), *failures_of_stamps(orders, found, moment)]
     notes: dict[str, list[str]] = {}
+    chosen: list[tuple[Mapping[str, Any], dict[str, Any]]] = []
+    stamps: dict[int, dict[str, str]] = {}
+    lost: set[int] = set()
     for order in orders:
-        offers, passed = offers_for(plan, order, found, moment)
-        if not offers:
-            reason = f"no node holds what {title_of(order)} needs: {'; '.join(passed)}"
-            failures.append(failed_order(order, reason))
-            continue
-        best = max(offers, key=lambda offer: (offer["stamp"], -offer["rank"]))
-        held = held_at(order, found, best["stamp"])
-        if len(set(held.values())) > 1:
-            reason = f"{title_of(order)} is refused: {outcomes.disagreement(best['stamp'], held)}; or name the node whose copy is to be taken, as from"
-            failures.append(failed_order(order, reason))
-            continue
-        problems = (
-            [] if is_same(best["node"], order["to_host"], peers) else problems_of(best["node"], order["to_host"], peers)
-        )
-        if problems:
-            failures.append(failed_order(order, f"nothing can be brought from {best['node']}: {'; '.join(problems)}"))
+        try:
+            if MEMBER in order and order[MEMBER] not in stamps:
+                continue
+            wanted = at_one_time(order, stamps[order[MEMBER]]) if MEMBER in order else order
+            best, passed = _best(plan, wanted, found, peers, moment)
+            if LIST in order:
+                stamps[order[LIST]] = stamps_in(order, best)
+                continue
+        except InvalidInput as error:
+            failures.append(failed_order(order, str(error)))
+            lost.update({order[MEMBER]} if MEMBER in order else ())
             continue
         notes.setdefault(order["to_host"], []).extend(f"passed over {each}" for each in passed)
-        notes[order["to_host"]] += notes_of_missing(order, best, found, moment)
-        notes[order["to_host"]] += notes_of_suspects(plan, order, best["stamp"], found, moment)
-        chosen.append(chosen_order(plan, order, best, peers, speeds, run))
-    return {"chosen": chosen, "failures": failures, "notes": notes}
+        notes[order["to_host"]] += notes_of_missing(wanted, best, found, moment)
+        notes[order["to_host"]] += notes_of_suspects(plan, wanted, best["stamp"], found, moment)
+        chosen.append((order, chosen_order(plan, wanted, best, peers, speeds, run)))
+    failures += together(orders, [order for order in orders if not is_of(order, lost)])[1]
+    return {"chosen": [each for order, each in chosen if not is_of(order, lost)], "failures": failures, "notes": notes}
+
+
+def _best(
+    plan: Mapping[str, Any],
+    order: Mapping[str, Any],
+    found: Mapping[str, Mapping[str, Any]],
+    peers: Mapping[str, Mapping[str, Any]],
+    moment: Moment,
+) -> tuple[dict[str, Any], list[str]]:
+    """Return what an order is done from, and why other nodes were passed over. Raise InvalidInput where it cannot be done."""
+    offers, passed = offers_for(plan, order, found, moment)
+    if not offers:
+        raise InvalidInput(f"no node holds what {title_of(order)} needs: {'; '.join(passed)}")
+    best = max(offers, key=lambda offer: (offer["stamp"], -offer["rank"]))
+    held = held_at(order, found, best["stamp"])
+    if len(set(held.values())) > 1:
+        raise InvalidInput(
+            f"{title_of(order)} is refused: {outcomes.disagreement(best['stamp'], held)}; or name the node whose copy is to be taken, as from"
+        )
+    problems = (
+        [] if is_same(best["node"], order["to_host"], peers) else problems_of(best["node"], order["to_host"], peers)
+    )
+    if problems:
+        raise InvalidInput(f"nothing can be brought from {best['node']}: {'; '.join(problems)}")
+    return best, passed

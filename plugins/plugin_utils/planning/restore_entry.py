@@ -8,6 +8,7 @@ from typing import Any
 
 from ...module_utils.kinds.items import check_name, decode_name
 from ...module_utils.kinds.registry import CATEGORIES
+from ...module_utils.kinds.sets import SET
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.paths import is_within
 from ...module_utils.system.values import nearest
@@ -137,6 +138,8 @@ def _candidates(order: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
 
 def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """Return the path at which the thing is to stand. Raise InvalidInput."""
+    if order["kind"] == SET:  # nothing of it is restored but its members
+        return ""
     path = order["to"] or ("" if order["member"] else path_of(order["source"], order["kind"], order["key"], plan))
     if order["member"] and not order["to"]:
         raise InvalidInput(f"member {quoted(order['member'])} needs a path to put it, as to")

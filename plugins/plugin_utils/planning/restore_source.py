@@ -26,7 +26,8 @@ def order_failure(node: str, reason: str, key: str = "") -> dict[str, Any]:
 
 def failed_order(order: Mapping[str, Any], reason: str) -> dict[str, Any]:
     """Return the failure of an order, which tells it from others of the same item."""
-    return order_failure(order["to_host"], f"to {one_line(order['destination'])}: {reason}", order["key"])
+    where = f"to {one_line(order['destination'])}: " if order["destination"] else ""
+    return order_failure(order["to_host"], f"{where}{reason}", order["key"])
 
 
 def base_of(plan: Mapping[str, Any], node: str, source: str) -> str:

@@ -16,6 +16,8 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
+from ...module_utils.kinds.hooks import KEYS as HOOKS
+from ...module_utils.kinds.hooks import parse_list
 from ...module_utils.kinds.items import MOST_NIGHTS, check_name
 from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
 from ...module_utils.system.errors import InvalidInput
@@ -315,6 +317,10 @@ def _discover(value: Mapping[str, Any]) -> dict[str, str]:
     return {kind: os.path.normpath(folder) for kind, folder in value.items()}
 
 
+def _hooks(value: Sequence[Any]) -> list[dict[str, Any]]:
+    return [hook.plain() for hook in parse_list(value)]
+
+
 def _retired(value: Mapping[str, Any]) -> dict[str, str]:
     return {_item_key(key): _day(str(key), day) for key, day in value.items()}
 
@@ -449,6 +455,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_keep_within": _within,
     "altbackup_discover": _discover,
     "altbackup_retired": _retired,
+    **dict.fromkeys((f"altbackup_{when}" for when in HOOKS), _hooks),
     "altbackup_targets": _texts,
     "altbackup_former_names": _former_names,
     "altbackup_only_targets": _texts,

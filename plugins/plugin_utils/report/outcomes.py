@@ -26,6 +26,7 @@ EMPTY: dict[str, Any] = {
     "closed": [],
     "notes": [],
     "predicted": [],
+    "not_now": [],
     "passed": {},
     "checked": {},
     "looked": {},
@@ -278,6 +279,7 @@ def _dumped(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     return {
         "tarballs": {entry["relpath"]: dict(entry) for entry in made},
         "predicted": [entry["relpath"] for entry in made if not entry.get("dig")],
+        "not_now": call.entries("not_now"),
         "incomplete": _partial_ones(state, call.host, partial),
     }
 

@@ -373,6 +373,7 @@ SCHEMA: dict[str, Read] = {
             "left",
             "adopted",
             "held",
+            "not_now",
             "unreachable_peers",
             "unusable",
         ),

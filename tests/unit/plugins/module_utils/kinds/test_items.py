@@ -23,6 +23,7 @@ CATEGORY = {
     "hg": "hg",
     "folder": "folders",
     "command": "commands",
+    "set": "sets",
     **dict.fromkeys(("sqlite", "postgresql", "mysql", "ldap"), "databases"),
 }
 PLACED = sorted(kind for kind, entry in KINDS.items() if entry.placed)
@@ -30,7 +31,7 @@ PLACED = sorted(kind for kind, entry in KINDS.items() if entry.placed)
 
 def smallest(kind: str, path: str = "/etc/apache2/svnsetup") -> dict[str, Any]:
     """Return an item of a kind with only the required keys."""
-    more = {"argv": {"argv": ["/bin/true"]}, "user": {"user": "nobody"}}
+    more = {"argv": {"argv": ["/bin/true"]}, "user": {"user": "nobody"}, "members": {"members": ["folders/other"]}}
     required = {key: value for word in KINDS[kind].required for key, value in more[word].items()}
     return {"kind": kind, "name": "svnsetup", **({"path": path} if KINDS[kind].placed else {}), **required}
 
@@ -44,8 +45,9 @@ def test_kind_gives_the_category(kind: str) -> None:
 
 def test_an_item_that_is_nothing_at_a_path_holds_no_folder() -> None:
     for kind in sorted(KINDS.keys() - set(PLACED)):
-        good, bad = items.find_problems([smallest(kind)], os.getcwd(), ["/data/received"])
-        assert (len(good), bad) == (1, [])
+        more = [{"kind": "folder", "name": "other", "path": "/etc/apache2"}] if kind == "set" else []
+        good, bad = items.find_problems([smallest(kind), *more], os.getcwd(), ["/data/received"])
+        assert (sorted(one.kind for one in good), bad) == (sorted([kind, *(each["kind"] for each in more)]), [])
 
 
 def test_optional_keys_are_read_and_null_means_absent() -> None:

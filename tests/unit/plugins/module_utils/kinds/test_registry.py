@@ -35,6 +35,7 @@ def test_what_is_known_of_kinds() -> None:
         "postgresql": "databases",
         "mysql": "databases",
         "ldap": "databases",
+        "set": "sets",
     }
     assert DISCOVERABLE == ("svn", "trac", "git")
     assert {name: entry.scratch for name, entry in KINDS.items()} == {
@@ -48,6 +49,7 @@ def test_what_is_known_of_kinds() -> None:
         "postgresql": "made",
         "mysql": "made",
         "ldap": "made",
+        "set": "made",
     }
 
 
@@ -87,7 +89,7 @@ def imported(module: str, collections: Path, code: str = "") -> set[str]:
 def test_the_plan_reads_no_kind_s_file() -> None:
     modules = imported("plugin_utils.planning.plan", ROOT / ".collections")
     kinds = {name.removeprefix(KINDS_PACKAGE) for name in modules if name.startswith(KINDS_PACKAGE)}
-    assert kinds == {"items", "keys", "patterns", "registry"}
+    assert kinds == {"hooks", "items", "keys", "patterns", "registry", "sets"}
     assert "sqlite3" not in modules
 
 

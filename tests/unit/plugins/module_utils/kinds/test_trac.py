@@ -28,8 +28,8 @@ from helpers.trees import (
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import store_archive
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import trac
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.trac import attachment_paths
-from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_item
+from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_order as dump_module
 
 ATTACHED = ("ticket", "2", "odd name é 日本.tar.gz")
 

@@ -78,3 +78,14 @@ def test_tally_tells_what_counts(
     assert {key: len(relpaths) for key, relpaths in tally.relpaths.items()} == counts
     assert [tarball.key for tarball in tally.unverified] == unverified
     assert ["/".join(relpath.split("/")[:2]) for relpath, _ in tally.unexpected] == unexpected
+
+
+def test_what_a_hook_kept_from_being_dumped_need_not_be_there_and_may(tmp_path: Path) -> None:
+    base = marked(tmp_path / "base")
+    put(base, f"tracs/dybsvn/{STAMP}/dybsvn.tar.gz")
+    options = {"moment": NOW, "items": ["svn/dybsvn", "tracs/dybsvn"]}
+    assert count.count(str(base), DAY, {"dybsvn": 2}, **options)["failures"]  # type: ignore[arg-type]
+    for not_now in (["svn/dybsvn"], ["svn/dybsvn", "tracs/dybsvn"]):
+        counted = count.count(str(base), DAY, {"dybsvn": 2}, not_now=not_now, **options)  # type: ignore[arg-type]
+        assert counted["failures"] == []
+    assert count.count(str(base), DAY, {"dybsvn": 2}, not_now=["tracs/dybsvn"], **options)["failures"]  # type: ignore[arg-type]

@@ -410,3 +410,23 @@ def test_tarballs_are_looked_into_where_they_were_found() -> None:
     assert told.run.state["readings"] == [{"source": "dayabay", "node": "cms01", **result}]
     assert replace(told.run, host="sdu").choice["chosen"][0]["node"] == "cms01"
     assert calls("readings", replace(told.run, host="sdu")) == []
+
+
+def test_a_source_is_believed_that_it_is_not_now_only_of_what_has_a_hook() -> None:
+    items = [
+        {"kind": "svn", "name": "dybsvn", "path": "/svn/dybsvn", "before": [["/bin/true"]]},
+        {"kind": "svn", "name": "other", "path": "/svn/other"},
+    ]
+    told = Told(altbackup_items=items)
+    options = told.call("tarball_dump", "dump", of_module({"tarballs": [], "not_now": ["svn/dybsvn", "svn/other"]}))
+    assert (options["hooks"], options["max_age"]) == ({}, 129600.0)
+    assert [entry["before"] for entry in options["items"] if "before" in entry] == [
+        [{"argv": ["/bin/true"], "time_limit": 600.0}]
+    ]
+    for entry in told.over("check"):
+        assert told.call("tarball_check", "check", {}, entry)["not_now"] == ["svn/dybsvn"]
+    all_of_them = Told(altbackup_items=items, altbackup_before=[["/bin/true"]])
+    options = all_of_them.call("tarball_dump", "dump", {"tarballs": [], "not_now": ["svn/dybsvn", "svn/other"]})
+    assert options["hooks"] == {"before": [{"argv": ["/bin/true"], "time_limit": 600.0}]}
+    for entry in all_of_them.over("check"):
+        assert len(all_of_them.call("tarball_check", "check", {}, entry)["not_now"]) == 2

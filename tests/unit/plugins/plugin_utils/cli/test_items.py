@@ -26,6 +26,15 @@ KNOWN = [
 ]
 
 
+def test_members_of_a_set_are_items_too() -> None:
+    member = {"kind": "git", "name": "forge", "path": "/srv/git"}
+    wanted = {"kind": "set", "name": "forge", "members": [member, "folders/data"]}
+    hosts = {"dayabay": {"altbackup_items": [wanted]}}
+    site = read_site({"_meta": {"hostvars": hosts}, "sources": {"hosts": ["dayabay"]}})
+    assert site.items == {"dayabay/git/forge": "/srv/git", "dayabay/sets/forge": ""}
+    assert split_item(find_item("sets/forge", site.items)) == ("dayabay", "set", "forge")
+
+
 @pytest.mark.parametrize(
     ("text", "item"),
     [

@@ -42,6 +42,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "verify_every": 7,
         "shrink": 0.3,
         "churn": 0.5,
+        "hooks": {},
         "former_names": [],
         "keep": 4,
         "trash_days": None,
@@ -184,3 +185,37 @@ def test_a_pause_is_entered_at_its_node_and_one_that_is_too_long_is_an_error() -
     assert [plan["nodes"][host]["pause_until"] for host in ("dayabay", "cms01")] == [1368259200.0, 0.0]
     (error,) = plan_of({"cms01": {"altbackup_pause_until": "2014/05/11"}})["errors"]
     assert error.startswith("cms01: altbackup_pause_until is more than 90 days ahead")
+
+
+def test_hooks_stand_in_the_plan_in_one_form() -> None:
+    stop = ["/usr/bin/systemctl", "stop", "wiki"]
+    item = {**SVN, "before": [stop], "after": [{"argv": stop, "user": "www", "time_limit": "1m"}]}
+    source = {"altbackup_items": [item], "altbackup_before": [stop], "altbackup_on_failure": [{"argv": stop}]}
+    plan = plan_of({"dayabay": source})
+    assert plan["errors"] == []
+    plain = {"argv": stop, "time_limit": 600.0}
+    assert plan["sources"]["dayabay"]["hooks"] == {"before": [plain], "on_failure": [plain]}
+    (kept,) = plan["sources"]["dayabay"]["item_list"]
+    assert (kept["before"], kept["after"]) == ([plain], [{"argv": stop, "user": "www", "time_limit": 60.0}])
+    assert parse_item(kept) == parse_item(item)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("/usr/bin/systemctl stop wiki", "is not a list"),
+        (["/usr/bin/systemctl", "stop"], "list of words, not of programs"),
+        ([["systemctl"]], "absolute path"),
+        ([{"argv": ["/bin/true"], "shell": True}], "unknown key 'shell'"),
+    ],
+)
+def test_a_bad_hook_of_a_source_is_an_error_of_its_variable(value: Any, said: str) -> None:
+    (error,) = plan_of({"dayabay": {"altbackup_before": value}})["errors"]
+    assert "dayabay" in error and "altbackup_before" in error and said in error
+
+
+def test_a_bad_hook_of_an_item_is_an_error_of_the_item_alone() -> None:
+    plan = plan_of({"dayabay": {"altbackup_items": [{**SVN, "after": "/bin/true"}, TRAC]}})
+    entry = plan["sources"]["dayabay"]
+    assert plan["errors"] == [] and [item["kind"] for item in entry["item_list"]] == ["trac"]
+    assert "after" in entry["item_errors"][0]["reason"]

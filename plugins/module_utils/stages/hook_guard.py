@@ -1,0 +1,334 @@
+"""The guard of a dump's hooks: the process that runs them, and runs what is owed when the call that asked for them is gone.
+
+It has a session of its own and no file of the call but the end of a socket. Whatever ends the call - an error, its limit,
+SIGKILL - closes the other end; without the word that all is done the guard then ends the `before` that runs, waits until the call's
+readers have let go of the item, runs each `after` that is owed, and writes down what became of it. Each program has a limit, so it ends, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import select
+import signal
+import socket
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import IO, Any
+
+from ..kinds.hooks import AFTER, BEFORE, ON_FAILURE
+from ..system import processes
+from ..system.errors import AltbackupError, DeadlineExceeded, ToolFailed
+from ..system.priority import restore_priority
+from ..system.processes import Child, Deadline, clean_environment, system_path
+from ..system.readers import Conversation, Identity
+from ..system.units import readable
+from ..tree.failures import explain
+from ..tree.layout import Tree
+from .hook_ledger import Ledger
+
+CUT = "cut"
+"""The state of a dump whose call was ended"""
+_PATIENCE = 15.0
+"""Seconds to wait for what a call that is gone had started"""
+_SETTLING = 0.1
+_TICK = 0.05
+_MOST_SAID = 64 << 20
+_TAIL = 4096
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+class GuardGone(AltbackupError):
+    """A guard that answers no more."""
+
+    def __init__(self, message: str, *, killed: bool) -> None:
+        """It was `killed`, or else it goes on without the call."""
+        super().__init__(message)
+        self.killed = killed
+
+
+@dataclass(frozen=True)
+class Program:
+    """A hook as it is run."""
+
+    argv: list[str]
+    uid: int
+    seconds: float
+    """After so many it is ended"""
+
+
+@dataclass
+class _Order:
+    """A dump whose `after` is owed."""
+
+    title: str
+    stamp: str
+    programs: Mapping[str, list[Program]]
+    """{AFTER and ON_FAILURE: those that run then}"""
+    done: set[tuple[str, int]] = field(default_factory=set)
+    """(when, which) of those that ran"""
+
+
+class Keeper:
+    """Runs hooks, and keeps the ledger of what is owed."""
+
+    def __init__(self, tree: Tree, is_over: Callable[[], bool] = lambda: False) -> None:
+        """`is_over` says whether the call for which hooks are run is gone."""
+        self.ledger = Ledger(tree)
+        self._is_over = is_over
+        self._orders: dict[str, _Order] = {}
+
+    def open(self, wait: float) -> dict[str, Any]:
+        """Take the ledger; return what an earlier call left in it. Raise Locked or OSError."""
+        self.ledger.open(wait, self._is_over)
+        told, owed = list(map(asdict, self.ledger.told)), list(map(asdict, self.ledger.owed))
+        return {"told": told, "owed": owed, "damaged": self.ledger.damaged}
+
+    def owe(self, item: str, title: str, stamp: str, programs: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Take over that after this dump its `after` is run. Raise OSError, and then it is not."""
+        self.ledger.owe(item, stamp)
+        known = {when: [Program(**program) for program in several] for when, several in programs.items()}
+        self._orders[item] = _Order(title, stamp, known)
+
+    def run(
+        self, item: str, stamp: str, title: str, when: str, which: int, program: Mapping[str, Any], state: str
+    ) -> None:
+        """Run a program to its end. Raise ToolFailed, DeadlineExceeded, AltbackupError or OSError."""
+        order = self._orders.get(item)
+        if order:
+            order.done.add((when, which))
+        told = Program(**program)
+        environment = {"ALTBACKUP_ITEM": item, "ALTBACKUP_STAMP": stamp, "ALTBACKUP_STATE": state}
+        try:
+            run_program(told, environment, f"{title}: {when}", self._is_over if when == BEFORE else lambda: False)
+        except (AltbackupError, OSError) as error:
+            if when != BEFORE and self._is_over():
+                self.ledger.tell(item, explain(error), bad=True)
+            raise
+        if when != BEFORE and self._is_over():
+            self.ledger.tell(
+                item,
+                f"{title}: {when}: {told.argv[0]}, for which the call of {stamp} did not wait, ended well",
+                bad=False,
+            )
+
+    def pay(self, item: str) -> None:
+        """Take that all that was owed is done. Raise OSError."""
+        self._orders.pop(item, None)
+        self.ledger.pay(item)
+
+    def end(self) -> None:
+        """Take that all is done, and what was left is told. Raise OSError."""
+        self.ledger.close(told=True)
+
+    def take_over(self) -> None:
+        """Run all that is owed, the last first, and write down what became of it."""
+        for item, order in reversed(list(self._orders.items())):
+            said: list[tuple[str, bool]] = []
+            for when in (AFTER, ON_FAILURE):
+                for which, program in enumerate(order.programs[when]):
+                    if (when, which) not in order.done:
+                        said.append(self._run_alone(item, order, when, program))
+            with contextlib.suppress(OSError):  # a full disk: the next call runs them once more
+                for text, bad in said:
+                    self.ledger.tell(item, text, bad=bad)
+                self.pay(item)
+        self.ledger.drop()
+
+    def _run_alone(self, item: str, order: _Order, when: str, program: Program) -> tuple[str, bool]:
+        """Run a program that nobody asks for any more; return what is told of it, and whether that is bad."""
+        environment = {"ALTBACKUP_ITEM": item, "ALTBACKUP_STAMP": order.stamp, "ALTBACKUP_STATE": CUT}
+        began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        about = f"{order.title}: {when}, after the dump of {order.stamp} had been cut, at {began}"
+        try:
+            run_program(program, environment, about, lambda: False)
+        except (AltbackupError, OSError) as error:
+            return explain(error), True
+        return f"{about}: {program.argv[0]} was run, and ended well", False
+
+
+def run_program(program: Program, told: Mapping[str, str], what: str, is_over: Callable[[], bool]) -> None:
+    """Run a program with variables that it is told, to its end, at its limit, or when `is_over`.
+
+    What it leaves at work after its end is left alone: it may be the service that it was to start. Raise ToolFailed with its own
+    words, DeadlineExceeded, AltbackupError or OSError.
+    """
+    argv = Identity(program.uid, viewed=False).argv(program.argv)
+    end = time.monotonic() + program.seconds
+    with tempfile.TemporaryFile() as out:
+        name = program.argv[0]
+        with Child(argv, stdout=out, environment=_environment(program.uid, told), name=name, locking=False) as child:
+            while (code := _waited(child)) is None:
+                late, large = time.monotonic() > end, max(child.said(), os.fstat(out.fileno()).st_size) > _MOST_SAID
+                if not (late or large or is_over()):
+                    continue
+                child.end()
+                if large:
+                    raise AltbackupError(f"{what}: {name} said more than {readable(_MOST_SAID)}, and was ended")
+                if late:
+                    raise DeadlineExceeded(
+                        f"{what}: {name} took longer than its limit of {program.seconds:g} s and was ended"
+                    )
+                raise DeadlineExceeded(f"{what}: {name} was ended, as the dump was")
+            if code:
+                stderr = child.stderr() or _tail_of(out)
+                ending = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+                raise ToolFailed(f"{what}: {name} {ending}: {stderr or 'it said nothing'}", code, stderr)
+
+
+def _waited(child: Child) -> int | None:
+    """Return the exit code of a program that has ended within a moment, else None."""
+    end = time.monotonic() + _TICK
+    while (code := child.process.poll()) is None and time.monotonic() < end:
+        time.sleep(0.005)
+    return code
+
+
+def _tail_of(stream: IO[bytes]) -> str:
+    stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL))
+    return stream.read().decode("utf-8", "backslashreplace").strip()
+
+
+def _environment(uid: int, told: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a hook: nothing of this process's own."""
+    names = {"PATH": system_path()}
+    with contextlib.suppress(KeyError):
+        entry = pwd.getpwuid(uid)
+        names.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
+    return clean_environment(**names, **told)
+
+
+class Guard:
+    """The guard as a call has it; a context manager, to be entered before any thread is started."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._ended = False
+
+    def __enter__(self) -> Guard:
+        mine, other = socket.socketpair()
+        watched, lifeline = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # threads that only wait hold no lock of this process
+            self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                _serve(self._tree, *_begun(other.fileno(), watched))
+            finally:
+                os._exit(0)
+        other.close()
+        os.close(watched)
+        self._connection = mine
+        self._conversation = Conversation(mine)
+        self._stack = contextlib.ExitStack()
+        self._stack.callback(os.close, lifeline)
+        self._stack.enter_context(processes.with_lifeline(lifeline))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+        self._stack.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0 if self._ended else os.WNOHANG)
+
+    def ask(self, what: str, seconds: float, **values: Any) -> dict[str, Any]:
+        """Have one of a Keeper's methods called; return its value, or an empty mapping.
+
+        Raise what it raises, and GuardGone where no answer comes: after so many seconds, or because somebody killed it.
+        What is owed is then the guard's, or nobody's.
+        """
+        try:
+            self._conversation.send({"ask": what, "values": values})
+            answer = self._conversation.receive(Deadline(seconds, "wait for the guard of hooks"))
+        except DeadlineExceeded as error:
+            self._connection.shutdown(socket.SHUT_RDWR)
+            raise GuardGone(
+                f"a hook took longer than this call could wait: process {self.pid} sees to its end, and the next call tells of it",
+                killed=False,
+            ) from error
+        except (AltbackupError, OSError) as error:
+            raise GuardGone(f"the guard of hooks, process {self.pid}, was killed", killed=True) from error
+        if "failed" in answer:
+            raise _error_of(answer)
+        self._ended = what == "end"
+        return dict(answer["value"] or {})
+
+
+def _error_of(answer: Mapping[str, Any]) -> AltbackupError:
+    """Return the error of which a guard tells."""
+    if answer["kind"] == "ToolFailed":
+        return ToolFailed(str(answer["failed"]), answer["rc"], str(answer["stderr"]))
+    return AltbackupError(str(answer["failed"]))
+
+
+def _begun(connection: int, watched: int) -> tuple[int, int]:
+    """Make this fork a process of its own; return the numbers that its two open files have now."""
+    signal.set_wakeup_fd(-1)
+    for number in _SIGNALS:
+        signal.signal(
+            number, signal.SIG_DFL if number == signal.SIGCHLD else _stay
+        )  # which programs that it starts do not inherit
+    os.setsid()
+    os.chdir("/")
+    processes.forget_all()
+    kept = os.dup(connection), os.dup(watched)
+    with open(os.devnull, "r+b", buffering=0) as null:
+        for descriptor in range(3):
+            os.dup2(null.fileno(), descriptor)
+    first = 3
+    for descriptor in (*sorted(kept), 1 << 16):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    restore_priority()
+    return kept
+
+
+def _stay(*_: object) -> None:
+    """Do not end: who ends the call ends the guard by closing its socket."""
+
+
+def _serve(tree: Tree, connection: int, watched: int) -> None:
+    """Answer until the call is gone, or says that all is done."""
+    peer = socket.socket(fileno=connection)
+    conversation = Conversation(peer)
+    poll = select.poll()
+    poll.register(peer, select.POLLRDHUP)
+    keeper = Keeper(tree, lambda: bool(poll.poll(0)))
+    asked: dict[str, Callable[..., Any]] = {
+        "open": keeper.open,
+        "owe": keeper.owe,
+        "run": keeper.run,
+        "pay": keeper.pay,
+        "end": keeper.end,
+    }
+    while True:
+        try:
+            message = conversation.receive()
+        except AltbackupError:
+            break
+        answer = _answered(lambda: asked[message["ask"]](**message["values"]))  # noqa: B023 (it is called at once)
+        with contextlib.suppress(OSError):
+            conversation.send(answer)
+        if message["ask"] == "end":
+            return
+    gone = select.poll()
+    gone.register(watched, 0)
+    gone.poll(_PATIENCE * 1000)
+    time.sleep(_SETTLING)
+    keeper.take_over()
+
+
+def _answered(function: Callable[[], Any]) -> dict[str, Any]:
+    try:
+        return {"value": function()}
+    except (AltbackupError, OSError) as error:
+        known = {"rc": error.rc, "stderr": error.stderr} if isinstance(error, ToolFailed) else {}
+        return {"failed": explain(error), "kind": type(error).__name__, **known}
+    except Exception as error:  # noqa: BLE001 (a bug is told to who asked; what is owed stays the guard's)
+        return {"failed": f"unexpected {type(error).__name__}: {error}", "kind": "AltbackupError"}

@@ -1,0 +1,187 @@
+"""Which hooks are owed: a small private record on the node, written before a dump's first hook, and data alone.
+
+It names items and stamps. Programs are never taken from it, but from the plan of whoever reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..system.errors import BaseUnusable, Locked
+from ..system.proc import boot_id
+from ..system.visible import one_line
+from ..tree.layout import TEMPORARY, Tree
+from ..tree.private import opened_private, read_private
+from ..tree.publish import make_folders, remove_if_there, write_text
+from ..tree.stamps import is_stamp
+
+_PAUSE = 0.1
+_LONGEST = 1 << 20
+_MOST = 1000
+_LONGEST_TEXT = 8000
+_LONGEST_NAME = 512
+
+
+@dataclass(frozen=True)
+class Owed:
+    """A dump whose `before` was started, and whose `after` is not done."""
+
+    item: str
+    """category/name, empty for the source itself"""
+    stamp: str
+    boot: str = ""
+    """When the node had been started"""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was done by nobody's order, for the next call to tell."""
+
+    item: str
+    text: str
+    bad: bool = False
+    """Whether it is a failure"""
+
+
+@dataclass
+class Ledger:
+    """The record, which one process has for itself."""
+
+    tree: Tree
+    owed: list[Owed] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    damaged: str = ""
+    """Why what was written there is not known"""
+    _descriptor: int = -1
+
+    @property
+    def _folder(self) -> str:
+        return folder_of(self.tree)
+
+    @property
+    def path(self) -> str:
+        """Where it is written."""
+        return os.path.join(self._folder, "owed.json")
+
+    def open(self, wait: float, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Take it, once nobody else has it, and read it. Raise Locked where somebody has it for so many seconds, or OSError."""
+        make_folders(self._folder, self.tree.private)
+        path = os.path.join(self._folder, "lock")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            self._await(descriptor, wait, is_over)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        self._read()
+
+    def _await(self, descriptor: int, wait: float, is_over: Callable[[], bool]) -> None:
+        end = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= end or is_over():
+                    pid = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+                    raise Locked(
+                        f"hooks of an earlier call are still at work (process {one_line(pid)}): waited {wait:g} s, and nothing was begun before their end"
+                    ) from None
+            time.sleep(_PAUSE)
+
+    def _read(self) -> None:
+        with opened_private(self.tree, self._folder) as folder:
+            for name in os.listdir(folder) if folder is not None else ():
+                if name.startswith(TEMPORARY):
+                    os.unlink(name, dir_fd=folder)
+        try:
+            found = json.loads(read_private(self.tree, self.path, _LONGEST).decode("utf-8"))
+            self.owed = [_owed(entry) for entry in found["owed"][:_MOST]]
+            self.told = [_told(entry) for entry in found["told"][:_MOST]]
+        except FileNotFoundError:
+            return
+        except (BaseUnusable, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            self.owed, self.told = [], []
+            self.damaged = f"{self.path}, the record of hooks, cannot be read ({one_line(str(error))})"
+
+    def owe(self, item: str, stamp: str) -> None:
+        """Write down that the `after` of an item (category/name, empty for the source) is owed. Raise OSError."""
+        self.owed = [*self._without(item), Owed(item, stamp, boot_id())]
+        self._write()
+
+    def pay(self, item: str) -> None:
+        """Write down that it is owed no longer. Raise OSError."""
+        self.owed = self._without(item)
+        self._write()
+
+    def tell(self, item: str, text: str, *, bad: bool) -> None:
+        """Write down, for the next call, what became of a hook. Raise OSError."""
+        self.told = [*self.told, Told(item, text[:_LONGEST_TEXT], bad)][-_MOST:]
+        self._write()
+
+    def close(self, *, told: bool) -> None:
+        """Give it up; whether what it tells was told. Raise OSError."""
+        if told:
+            self.told = []
+            self._write()
+        self.drop()
+
+    def drop(self) -> None:
+        """Give it up as it is."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _without(self, item: str) -> list[Owed]:
+        return [entry for entry in self.owed if entry.item != item]
+
+    def _write(self) -> None:
+        if not (self.owed or self.told):
+            remove_if_there(self.path)
+            return
+        entries = {"owed": list(map(asdict, self.owed)), "told": list(map(asdict, self.told))}
+        write_text(self.path, json.dumps(entries, sort_keys=True) + "\n")
+
+
+def folder_of(tree: Tree) -> str:
+    """Return where a tree keeps what is owed."""
+    return tree.private_path("hooks")
+
+
+def is_anything_left(tree: Tree) -> bool:
+    """Return whether an earlier call left something to do, or to tell; also where that cannot be known."""
+    with contextlib.suppress(FileNotFoundError):
+        os.lstat(Ledger(tree).path)
+        return True
+    return False
+
+
+def _owed(entry: Mapping[str, Any]) -> Owed:
+    """Return what is owed by what was written. Raise ValueError, KeyError or TypeError."""
+    item, stamp, boot = _name(entry["item"]), _name(entry["stamp"]), _name(entry["boot"])
+    if not is_stamp(stamp):
+        raise ValueError("it has what is no stamp")
+    return Owed(item, stamp, boot)
+
+
+def _told(entry: Mapping[str, Any]) -> Told:
+    text = entry["text"]
+    if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
+        raise ValueError("it has what is no text")
+    return Told(_name(entry["item"]), text, entry["bad"] is True)
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or len(value) > _LONGEST_NAME:
+        raise ValueError("it has what is no name")
+    return value

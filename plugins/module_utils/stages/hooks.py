@@ -1,0 +1,277 @@
+"""Hooks around a dump: what runs when, what it means, and what an earlier call still owes."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from ..kinds.base import Context
+from ..kinds.hooks import AFTER, BEFORE, KEYS, ON_FAILURE, Hook, Hooks
+from ..kinds.items import Item
+from ..system.errors import AltbackupError, InvalidInput, ToolFailed
+from ..system.proc import boot_id
+from ..system.processes import require_go_on
+from ..system.visible import one_line
+from ..tree.failures import failure
+from ..tree.stamps import parse_stamp
+from .dump_state import STAGE
+from .dump_store import tarballs_before
+from .hook_guard import CUT, Guard, GuardGone, Keeper
+
+NOT_NOW = 75
+"""The exit code of a `before` that says that this is no time for a dump: EX_TEMPFAIL, see sysexits.h(3head)"""
+BEGUN, DONE, FAILED, SKIPPED = "begun", "done", "failed", "skipped"
+"""How a dump stands, as hooks are told it"""
+_WAIT = 900.0
+"""Seconds to wait at most for the guard of an earlier call"""
+_ANSWER = 15.0
+"""Seconds in which a guard answers, beside those that a program takes"""
+_LAST = 10.0
+"""Seconds for which a call whose limit is over waits for a program that is owed"""
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """What has hooks: an item, or the source itself."""
+
+    hooks: Hooks
+    key: str = ""
+    """category/name, empty for the source"""
+    title: str = "the source"
+
+
+def bearer_of(item: Item) -> Bearer:
+    """Return an item as what has hooks."""
+    return Bearer(item.hooks, item.key, f"item {item.kind} {item.name!r}")
+
+
+@dataclass
+class Said:
+    """What is to be told of what was done."""
+
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def fail(self, reason: str | BaseException, key: str = "") -> None:
+        """Tell of a failure."""
+        self.failures.append(failure(STAGE, reason, key=key))
+
+
+class Runner:
+    """Has hooks run by a guard, for one dump of a source."""
+
+    def __init__(self, guard: Guard, context: Context) -> None:
+        self._guard = guard
+        self._context = context
+        self._problem = "the ledger of hooks was not opened"
+        """Why nothing may be begun"""
+        self._left: Keeper | None = None
+        """What runs what is owed, where the guard was killed"""
+        self._is_handed_over = False
+        """Whether the guard does the rest, for which this call cannot wait"""
+
+    def settle(self, bearers: Mapping[str, Bearer], said: Said) -> None:
+        """Wait until no guard of an earlier call is at work, tell what one did, and run what is still owed, with the programs of today."""
+        try:
+            wait = self._context.deadline.at_most(_WAIT)
+            left = self._guard.ask("open", wait + _ANSWER, wait=wait)
+        except (AltbackupError, OSError) as error:
+            self._problem = str(error)
+            if not bearers:
+                said.fail(error)
+            return
+        self._problem = ""
+        if left["damaged"]:
+            said.fail(
+                f"{left['damaged']}: whether an `after` is owed is not known; see whether something still stands still for a backup"
+            )
+        for entry in left["told"]:
+            if entry["bad"]:
+                said.fail(entry["text"], entry["item"])
+            else:
+                said.notes.append(entry["text"])
+        for entry in left["owed"]:
+            self._pay_late(entry, bearers, said)
+
+    def _pay_late(self, entry: Mapping[str, str], bearers: Mapping[str, Bearer], said: Said) -> None:
+        """Run what is owed since a call that neither itself nor its guard could end."""
+        key, stamp = entry["item"], entry["stamp"]
+        bearer = bearers.get(key, Bearer(Hooks(), key, one_line(key) or "the source"))
+        why = "its guard was killed" if entry["boot"] == boot_id() else "the node was restarted"
+        about = f"{bearer.title}: its before was started for {stamp}, and then {why}"
+        if not bearer.hooks.after:
+            said.fail(
+                f"{about}: no after is declared for it any more, so none was run; see whether something still stands still for a backup",
+                key,
+            )
+            self._pay(key, said)
+            return
+        said.notes.append(f"{about}: its after, as it is declared now, was run by this call")
+        for which, hook in enumerate(bearer.hooks.after):
+            try:
+                self._run(bearer, stamp, AFTER, which, _program(bearer, AFTER, hook), CUT)
+            except (AltbackupError, OSError) as error:
+                said.fail(error, key)
+        self._pay(key, said)
+
+    def around(self, bearer: Bearer, said: Said, make: Callable[[], None], skip: Callable[[str], None]) -> None:
+        """Run the hooks of an item, or of the source, around what makes its dump and tells what failed in `said`.
+
+        Where a `before` says that this is no time for it, `skip` is told so, instead. What this call cannot do, since it is ended, its
+        guard does.
+        """
+        failed = len(said.failures) if bearer.key else 0  # the source has failed with any item
+        state, owed, programs = FAILED, False, {}
+        try:
+            programs = self._begin(bearer)
+            owed = True
+            self._before(bearer, programs[BEFORE])
+        except (AltbackupError, OSError) as error:
+            if owed and isinstance(error, ToolFailed) and error.rc == NOT_NOW:
+                state = SKIPPED
+                skip(str(error))
+            else:
+                said.fail(error, bearer.key)
+        else:
+            make()
+            state = DONE
+        if len(said.failures) > failed:
+            state = FAILED
+        if owed:
+            self._all(bearer, AFTER, programs[AFTER], state, said)
+        if len(said.failures) > failed and programs:
+            self._all(bearer, ON_FAILURE, programs[ON_FAILURE], FAILED, said)
+        if owed:
+            self._pay(bearer.key, said)
+
+    def end(self, said: Said) -> None:
+        """Say that all is done, and that what the ledger had to tell is told."""
+        try:
+            if self._left is not None:
+                self._left.end()
+            elif not self._problem:
+                self._guard.ask("end", _ANSWER)
+        except (AltbackupError, OSError) as error:
+            said.fail(error)
+
+    def _begin(self, bearer: Bearer) -> dict[str, list[dict[str, Any]]]:
+        """Have the guard owe what comes after; return the programs. Raise AltbackupError or OSError, and then nothing was begun."""
+        programs = programs_of(bearer)
+        if self._problem:
+            raise AltbackupError(f"{bearer.title}: {self._problem}")
+        later = {when: programs[when] for when in (AFTER, ON_FAILURE)}
+        self._guard.ask("owe", _ANSWER, item=bearer.key, title=bearer.title, stamp=self._context.stamp, programs=later)
+        return programs
+
+    def _before(self, bearer: Bearer, programs: Sequence[Mapping[str, Any]]) -> None:
+        for which, program in enumerate(programs):
+            require_go_on()
+            seconds = self._context.deadline.at_most(program["seconds"])
+            self._run(bearer, self._context.stamp, BEFORE, which, {**program, "seconds": seconds}, BEGUN)
+
+    def _all(self, bearer: Bearer, when: str, programs: Sequence[Mapping[str, Any]], state: str, said: Said) -> None:
+        for which, program in enumerate(programs):
+            try:
+                self._run(bearer, self._context.stamp, when, which, program, state)
+            except (AltbackupError, OSError) as error:
+                said.fail(error, bearer.key)
+
+    def _run(self, bearer: Bearer, stamp: str, when: str, which: int, program: Mapping[str, Any], state: str) -> None:
+        """Run a program. Raise what it fails with; of what comes after none is left out because the guard was killed."""
+        if self._is_handed_over:
+            return
+        told: dict[str, Any] = {
+            "item": bearer.key,
+            "title": bearer.title,
+            "stamp": stamp,
+            "when": when,
+            "which": which,
+            "program": program,
+            "state": state,
+        }
+        if self._left is None:
+            try:
+                self._guard.ask("run", self._patience(program["seconds"], when), **told)
+                return
+            except GuardGone as error:
+                self._problem, self._is_handed_over = str(error), not error.killed
+                if self._is_handed_over or when == BEFORE:
+                    raise
+            self._left = Keeper(self._context.tree)
+            self._left.open(_ANSWER)
+        self._left.run(**told)
+
+    def _patience(self, seconds: float, when: str) -> float:
+        """Return for how long to wait for a program: one that is owed gets a little time though there is none left."""
+        deadline = self._context.deadline
+        if when == BEFORE or deadline.seconds is None:
+            return seconds + _ANSWER
+        return _LAST if deadline.is_over() else max(_LAST, deadline.at_most(seconds + _ANSWER))
+
+    def _pay(self, key: str, said: Said) -> None:
+        try:
+            if self._left is not None:
+                self._left.pay(key)
+            elif not self._problem:
+                self._guard.ask("pay", _ANSWER, item=key)
+        except (AltbackupError, OSError) as error:
+            said.fail(error, key)
+
+
+def programs_of(bearer: Bearer) -> dict[str, list[dict[str, Any]]]:
+    """Given what has hooks, return {when: programs as a guard takes them}. Raise InvalidInput for one that cannot be run here."""
+    return {when: [_program(bearer, when, hook) for hook in bearer.hooks.of(when)] for when in KEYS}
+
+
+def _program(bearer: Bearer, when: str, hook: Hook) -> dict[str, Any]:
+    path, uid = hook.argv[0], os.geteuid()
+    about = f"{bearer.title}: {when}"
+    if hook.user:
+        try:
+            uid = pwd.getpwnam(hook.user).pw_uid
+        except KeyError:
+            raise InvalidInput(f"{about}: user {hook.user!r} does not exist on this node") from None
+    if os.geteuid() not in (0, uid):
+        raise InvalidInput(f"{about}: only root can run programs as user {hook.user!r}, but this is uid {os.geteuid()}")
+    if not os.path.isfile(path):
+        raise InvalidInput(f"{about}: {path} is not there, or no file")
+    if not os.access(path, os.X_OK):
+        raise InvalidInput(f"{about}: {path} cannot be run by uid {os.geteuid()}")
+    return {"argv": list(hook.argv), "uid": uid, "seconds": hook.time_limit}
+
+
+def foretold(bearers: Iterable[Bearer], said: Said) -> None:
+    """Tell, for check mode, what would be run, and what of it cannot be."""
+    for bearer in bearers:
+        for when in KEYS:
+            for hook in bearer.hooks.of(when):
+                whom = f" as {hook.user}" if hook.user else ""
+                said.notes.append(
+                    f"{bearer.key or bearer.title}: {when} would run {shlex.join(hook.argv)}{whom}, for {hook.time_limit:g} s at most; check mode runs none"
+                )
+        try:
+            programs_of(bearer)
+        except InvalidInput as error:
+            said.fail(error, bearer.key)
+
+
+def skipped(item: Item, context: Context, why: str, max_age: float, said: Said) -> bool:
+    """Given why an item is not dumped now, note it, or fail where its newest copy is older than so many seconds; return whether that is no failure."""
+    title = f"item {item.kind} {item.name!r}"
+    stamps = [tarball.stamp for tarball in tarballs_before(context, item)]
+    newest = max(stamps, default="")
+    if newest and parse_stamp(context.stamp) - parse_stamp(newest) <= timedelta(seconds=max_age):
+        said.notes.append(f"{item.key}: not now, said exit code {NOT_NOW}; its newest copy is of {newest}: {why}")
+        return True
+    how = (
+        f"its newest copy, of {newest}, is older than {max_age / 3600:g} h (altbackup_max_age)"
+        if newest
+        else "it has no copy yet"
+    )
+    said.fail(f"{title}: not now, said exit code {NOT_NOW}, but {how}: {why}", item.key)
+    return False

@@ -1,0 +1,171 @@
+"""Restores of sets: the members of one list, all of one point in time, all or none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore import choose, plan_restores
+
+NOW = 1368182821.0
+OLD, NEW, LAST = "2013/05/08/104701", "2013/05/09/104701", "2013/05/10/104701"
+HOSTS = ["dayabay", "cms01"]
+PEERS: dict[str, dict[str, Any]] = {host: {"host": host, "port": None, "user": "", "problem": ""} for host in HOSTS}
+GIT = {"kind": "git", "name": "forge", "path": "/srv/forge/git"}
+FOLDER = {"kind": "folder", "name": "data", "path": "/srv/forge/data"}
+SET = {"kind": "set", "name": "forge", "members": [GIT, FOLDER], "before": [["/bin/true"]]}
+ENTRY = {"source": "dayabay", "kind": "set", "name": "forge"}
+
+
+def plan_of(*entries: Any, items: Any = (SET,)) -> dict[str, Any]:
+    """Return a plan of one source and one target, with these restores."""
+    variables: dict[str, dict[str, Any]] = {
+        "dayabay": {"altbackup_base": "/backup", "altbackup_items": list(items), "altbackup_targets": ["cms01"]},
+        "cms01": {"altbackup_target_base": "/copies"},
+    }
+    for values in variables.values():
+        values["altbackup_restore"] = list(entries)
+    groups = {"all": HOSTS, "sources": ["dayabay"], "targets": ["cms01"]}
+    plan = build_plan(variables, groups, {}, NOW)
+    assert plan["errors"] == []
+    return plan
+
+
+def tarball(key: str, stamp: str, record: Any = None, state: str = "verified") -> dict[str, Any]:
+    """Return what a node tells of a tarball."""
+    filename = f"{key.partition('/')[2]}.tar.zst"
+    return {
+        "relpath": f"{key}/{stamp}/{filename}",
+        "stamp": stamp,
+        "size": 9,
+        "dig": "a" * 64,
+        "alg": "sha256",
+        "base": "",
+        "base_dig": "",
+        "state": state,
+        "problem": "is damaged" if state != "verified" else "",
+        "record": record or {},
+    }
+
+
+def listed(stamp: str, **stamps: str) -> dict[str, Any]:
+    """Return the list of the set of a stamp; its members are of that, but for those that are given."""
+    members = [f"{key}/{stamps.get(word, stamp)}/{key.partition('/')[2]}.tar.zst" for word, key in KEYS.items()]
+    return tarball("sets/forge", stamp, {"kind": "set", "members": members})
+
+
+KEYS = {"git": "git/forge", "folder": "folders/data"}
+
+
+def chosen(*tarballs: dict[str, Any], **entry: Any) -> dict[str, Any]:
+    """Return what is chosen for the set where the source has these."""
+    plan = plan_of({**ENTRY, **entry})
+    planned = plan_restores(plan, HOSTS)
+    assert planned["failures"] == []
+    tree = {"source": "dayabay", "base": "/backup", "problem": "", "tarballs": list(tarballs), "keys": []}
+    nodes = {"dayabay": {"trees": [tree]}, "cms01": {"trees": [{**tree, "base": "/copies/dayabay", "tarballs": []}]}}
+    return choose(plan, planned["orders"], nodes, PEERS, {}, {"when": "", "by": ""})
+
+
+def paths(choice: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return (relpath, destination) of what is restored, in order."""
+    return [(each["restore"]["tarballs"][-1]["relpath"], each["restore"]["destination"]) for each in choice["chosen"]]
+
+
+def every(stamp: str) -> list[dict[str, Any]]:
+    return [tarball(key, stamp) for key in KEYS.values()]
+
+
+def test_members_of_the_newest_list_are_restored_in_their_order() -> None:
+    newer = tarball("git/forge", LAST)  # which no list names: the folder failed that night
+    choice = chosen(*every(OLD), listed(OLD), *every(NEW), listed(NEW), newer)
+    assert choice["failures"] == []
+    assert paths(choice) == [
+        (f"git/forge/{NEW}/forge.tar.zst", "/srv/forge/git"),
+        (f"folders/data/{NEW}/data.tar.zst", "/srv/forge/data"),
+    ]
+
+
+def test_another_time_and_another_place_may_be_given() -> None:
+    choice = chosen(*every(OLD), listed(OLD), *every(NEW), listed(NEW), at=OLD, to="/srv/looked/at")
+    assert paths(choice) == [
+        (f"git/forge/{OLD}/forge.tar.zst", "/srv/looked/at/git/forge"),
+        (f"folders/data/{OLD}/data.tar.zst", "/srv/looked/at/folders/data"),
+    ]
+
+
+def test_a_member_that_did_not_change_on_the_day_is_the_one_that_is_listed() -> None:
+    morning = "2013/05/10/080000"
+    choice = chosen(tarball("git/forge", LAST), tarball("folders/data", morning), listed(LAST, folder=morning))
+    assert [path for path, _ in paths(choice)] == [
+        f"git/forge/{LAST}/forge.tar.zst",
+        f"folders/data/{morning}/data.tar.zst",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tarballs", "said"),
+    [
+        ([*every(NEW)], ["has no tarball of sets/forge"]),
+        ([tarball("git/forge", NEW), listed(NEW)], ["has no tarball of folders/data", "nothing of sets/forge"]),
+        (
+            [tarball("git/forge", NEW), tarball("folders/data", NEW, state="mismatch"), listed(NEW)],
+            ["has no verified one", "nothing of sets/forge"],
+        ),
+        ([*every(NEW), tarball("sets/forge", NEW)], ["no record"]),
+        ([*every(NEW), tarball("sets/forge", NEW, {"members": ["../../etc/passwd"]})], ["no record"]),
+        (
+            [*every(NEW), tarball("sets/forge", NEW, {"members": [f"git/forge/{NEW}/forge.tar.zst"]})],
+            ["folders/data is not in the list", "nothing of sets/forge"],
+        ),
+    ],
+)
+def test_where_one_member_cannot_be_restored_none_is(tarballs: Any, said: list[str]) -> None:
+    choice = chosen(*tarballs)
+    assert choice["chosen"] == []
+    assert len(choice["failures"]) == len(said), choice["failures"]
+    for entry, text in zip(choice["failures"], said, strict=True):
+        assert text in entry["reason"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "items", "said"),
+    [
+        ({"member": "x", "to": "/x"}, (SET,), "not its set"),
+        ({"name": "other"}, (SET,), "is no set of dayabay"),
+        ({}, (GIT,), "is no set of dayabay"),
+        ({"to": "relative"}, (SET,), "member git/forge: to 'relative/git/forge' is not an absolute path"),
+        (
+            {},
+            (
+                {
+                    "kind": "set",
+                    "name": "forge",
+                    "members": [{"kind": "command", "name": "x", "argv": ["/bin/x"], "user": "x"}],
+                },
+            ),
+            "member commands/x:",
+        ),
+    ],
+)
+def test_a_set_that_cannot_be_restored_is_one_failure(entry: Any, items: Any, said: str) -> None:
+    planned = plan_restores(plan_of({**ENTRY, **entry}, items=items), HOSTS)
+    (failure,) = planned["failures"]
+    assert said in failure["reason"] and planned["orders"] == []
+
+
+def test_a_member_whose_place_another_entry_has_takes_its_whole_set_along() -> None:
+    other = {"source": "dayabay", "kind": "folder", "name": "data"}
+    planned = plan_restores(plan_of(ENTRY, other), HOSTS)
+    assert planned["orders"] == []
+    assert "nothing of sets/forge" in planned["failures"][-1]["reason"]
+
+
+def test_the_plan_has_the_members_beside_their_set() -> None:
+    source = plan_of(ENTRY)["sources"]["dayabay"]
+    assert source["item_keys"] == ["folders/data", "git/forge", "sets/forge"]
+    assert source["expect"] == {"data": 1, "forge": 2}
+    assert [item["kind"] for item in source["item_list"]] == ["git", "folder", "set"]
+    assert source["item_list"][2]["members"] == ["git/forge", "folders/data"]
