@@ -62,6 +62,7 @@ _OF_SOURCES = (
     "compress_level",
     "shrink",
     "churn",
+    "encrypt_to",
 )
 _OF_TARGETS = (
     "target_base",

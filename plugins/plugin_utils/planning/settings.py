@@ -21,6 +21,7 @@ from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.pings import problem_of
 from ...module_utils.system.priority import ionice_words
+from ...module_utils.system.recipients import parse_recipients
 from ...module_utils.system.values import nearest, parse_keep, parse_part, parse_span
 from ...module_utils.tree.rulings import RULES
 from ...module_utils.tree.stamps import interpret_day, is_day, is_stamp
@@ -432,6 +433,10 @@ def _texts(value: Sequence[Any]) -> list[str]:
     return [str(entry).strip() for entry in value if str(entry).strip()]
 
 
+def _recipients(value: Sequence[Any]) -> list[str]:
+    return list(parse_recipients(_texts(value)))
+
+
 def _holds(value: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(tarball).strip(): why for tarball, why in value.items()}
 
@@ -457,6 +462,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_release": _texts,
     "altbackup_hold": _holds,
     "altbackup_restore_mode": parse_mode,
+    "altbackup_encrypt_to": _recipients,
     "altbackup_full_every": _whole(1, MOST_NIGHTS, 7),
     "altbackup_verify_every": _whole(1, 10000, 7),
     "altbackup_compress_level": _whole(1, 19, 1),

@@ -129,6 +129,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "compress_level": 1,
         "algorithm": "sha256",
         "full_every": 1,
+        "encrypt_to": [],
         "verify_every": 7,
         "shrink": 0.3,
         "churn": 0.5,
