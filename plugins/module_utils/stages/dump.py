@@ -19,13 +19,14 @@ from ..system.names import Directory
 from ..system.readers import Readers
 from ..system.twins import set_mode
 from ..tree import doubt
-from ..tree.failures import failure
+from ..tree.failures import explain, failure
 from ..tree.layout import Tree, require_there, scan
 from ..tree.marks import Marks, marks_of
 from ..tree.publish import require_writable
 from ..tree.stamps import parse_stamp
 from .bases import nights_of
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
+from .dump_encrypted import form_of, prepare
 from .dump_item import dump_item, predict_item
 from .dump_state import STAGE, Dump, Outcome
 
@@ -39,6 +40,7 @@ def dump(
     *,
     received: Sequence[str] = (),
     controller: str = "",
+    signing_key: str = "",
     limits: doubt.Limits | None = None,
     check_mode: bool = False,
 ) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def dump(
     One that is not what an item should hold, within `limits` and those of the item, is suspect: kept, and a failure until it is accepted.
 
     `received` are folders where the node keeps copies that it receives: no item may hold them. What a `controller` packed
-    is one more item.
+    is one more item. A `signing_key` is the public one by which others know what this source has signed.
     In check mode nothing is written and the tarballs are those that would be made; what cannot be known yet is empty.
     Raise AltbackupError where nothing can be done at all.
     """
@@ -72,6 +74,7 @@ def dump(
         failures.append(failure(STAGE, f"there are no items to dump to {base}: nothing was backed up"))
     notes: list[str] = []
     groups: dict[str, list[Item]] = {}
+    good, secret = _ready_to_encrypt(tree, good, form, signing_key, context, failures, check_mode)
     kinds = {item.kind: kind_of(item.kind) for item in good}  # read now: readers, in their views, can import nothing
     for item in sorted(good, key=lambda item: (item.name, not kinds[item.kind].is_first)):
         groups.setdefault(item.name, []).append(item)
@@ -83,7 +86,17 @@ def dump(
         def work(group: list[Item]) -> list[Outcome]:
             return [
                 _guarded(
-                    predict_or_make, Dump(item, context, form, readers, directory, _limits_of(item, limits), marks)
+                    predict_or_make,
+                    Dump(
+                        item,
+                        context,
+                        form_of(item, form),
+                        readers,
+                        directory,
+                        _limits_of(item, limits),
+                        marks,
+                        secret=secret,
+                    ),
                 )
                 for item in group
             ]
@@ -109,6 +122,27 @@ def dump(
         "failures": failures,
         "notes": notes,
     }
+
+
+def _ready_to_encrypt(
+    tree: Tree,
+    items: list[Item],
+    form: ArchiveFormat,
+    signing_key: str,
+    context: Context,
+    failures: list[dict[str, Any]],
+    check_mode: bool,
+) -> tuple[list[Item], bytes]:
+    """Return the items that can be dumped, and the secret of the source if one of them is encrypted; what keeps it from that is one failure."""
+    encrypted = [item for item in items if form_of(item, form).recipients]
+    if not encrypted:
+        return items, b""
+    try:
+        return items, prepare(tree, signing_key, context.deadline, check_mode=check_mode)
+    except (AltbackupError, OSError) as error:
+        keys = listed([item.key for item in encrypted])
+        failures.append(failure(STAGE, f"{keys}: not dumped, as nothing can be encrypted here: {explain(error)}"))
+        return [item for item in items if item not in encrypted], b""
 
 
 def _marks(tree: Tree, failures: list[dict[str, Any]]) -> Marks:

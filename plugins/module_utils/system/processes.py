@@ -40,6 +40,7 @@ PACKAGES = {
     "ssh-keygen": "openssh-client",
     "tar": "tar",
     "zstd": "zstd",
+    "age": "age",
     "gzip": "gzip",
     "pigz": "pigz",
     "setpriv": "util-linux",

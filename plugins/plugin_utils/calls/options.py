@@ -151,7 +151,18 @@ def _lock(_run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
 def _dump(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
     source, targets = run.source, run.plan["targets"]
     copies = [targets[name]["target_base"] for name in targets if name in (run.host, *source["local_targets"])]
-    taken = ("base", "ext", "compress_level", "algorithm", "full_every", "verify_every", "shrink", "churn")
+    taken = (
+        "base",
+        "ext",
+        "compress_level",
+        "algorithm",
+        "full_every",
+        "verify_every",
+        "shrink",
+        "churn",
+        "encrypt_to",
+        "signing_key",
+    )
     received = list(dict.fromkeys(filter(None, copies)))
     options = {name: source[name] for name in taken}
     return {**options, "items": source["item_list"], "received": received, "marks": marks(run, run.host)}

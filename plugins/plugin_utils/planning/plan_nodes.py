@@ -63,6 +63,7 @@ _OF_SOURCES = (
     "shrink",
     "churn",
     "encrypt_to",
+    "signing_key",
 )
 _OF_TARGETS = (
     "target_base",

@@ -130,6 +130,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "algorithm": "sha256",
         "full_every": 1,
         "encrypt_to": [],
+        "signing_key": "",
         "verify_every": 7,
         "shrink": 0.3,
         "churn": 0.5,

@@ -77,3 +77,11 @@ def test_bad_recipients_are_errors(value: Any, expected: str) -> None:
     (error,) = _errors(altbackup_encrypt_to=value)
     assert error.startswith(f"dayabay: {expected}")
     assert "QQQ" not in error
+
+
+def test_the_key_of_signatures_is_judged() -> None:
+    plan = plan_of({"dayabay": {"altbackup_signing_key": f"{ED25519} altbackup"}})
+    assert (plan["errors"], plan["sources"]["dayabay"]["signing_key"]) == ([], ED25519)
+    for wrong in (AGE, "ssh-ed25519 AAAA"):
+        (error,) = _errors(altbackup_signing_key=wrong)
+        assert error.startswith("dayabay: altbackup_signing_key ")

@@ -1,0 +1,130 @@
+"""age: what encrypts to recipients, and decrypts with an identity, which no command line, environment or file has."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO
+
+from .errors import AltbackupError, InvalidInput, ToolFailed
+from .processes import Child, Deadline, ended_at, find_tool
+
+SUFFIX = ".age"
+"""How files end that are encrypted"""
+MOST_IDENTITIES = 32 << 10
+"""Bytes of identities at most: all of them fit into a pipe"""
+_OTHER_KEY = ("no identity matched any of the recipients",)
+_PASSPHRASE = ("passphrase",)
+
+
+class NoKey(AltbackupError):
+    """Something encrypted that no identity at hand opens."""
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Private keys of age or ssh, as a file has them."""
+
+    text: str = field(default="", repr=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.text.strip())
+
+    @contextlib.contextmanager
+    def handed(self) -> Iterator[int]:
+        """Yield a descriptor from which a child can read them, once. Raise InvalidInput for what can be none."""
+        content = self.text.encode("utf-8", "surrogateescape")
+        if len(content) > MOST_IDENTITIES:
+            raise InvalidInput(
+                f"the identity has {len(content)} bytes, more than any file of keys: is it the one that was meant?"
+            )
+        reader, writer = os.pipe()
+        try:
+            with os.fdopen(writer, "wb") as stream:
+                stream.write(content)
+            yield reader
+        finally:
+            os.close(reader)
+
+
+def is_encrypted(path: str) -> bool:
+    """Return whether a file is encrypted, by its name."""
+    return path.endswith(SUFFIX)
+
+
+def encrypting(recipients: Sequence[str]) -> list[str]:
+    """Given recipients, return the argv that encrypts stdin to stdout. Raise ToolMissing."""
+    command = [find_tool("age"), "--encrypt"]
+    for recipient in recipients:
+        command += ["--recipient", recipient]
+    return command
+
+
+def encrypt(content: bytes, recipients: Sequence[str], deadline: Deadline) -> bytes:
+    """Return a small content encrypted to recipients. Raise ToolFailed, ToolMissing or DeadlineExceeded."""
+    return _through(encrypting(recipients), content, (), deadline, "encrypting what was recorded")
+
+
+@contextlib.contextmanager
+def decrypting(identities: Identities, source: IO[bytes], title: str) -> Iterator[Child]:
+    """Given an encrypted stream and what it is, yield the child that writes what is in it. Raise NoKey, InvalidInput or ToolMissing.
+
+    It runs as this process does, in no sandbox: users who read what is hostile could look into it there, and see the identity.
+    """
+    if not identities:
+        raise NoKey(f"{title} is encrypted, and there is no identity to open it (altbackup_identity_file)")
+    with identities.handed() as descriptor:
+        argv = [find_tool("age"), "--decrypt", "--identity", f"/dev/fd/{descriptor}"]
+        with Child(argv, stdin=source, stdout=subprocess.PIPE, pass_fds=[descriptor]) as child:
+            yield child
+
+
+def explained(error: ToolFailed, title: str) -> AltbackupError:
+    """Given how age failed to decrypt something, return what that means."""
+    if any(text in error.stderr for text in _OTHER_KEY):
+        return NoKey(
+            f"{title} is encrypted to other recipients than those of the identity at hand (altbackup_identity_file)"
+        )
+    if any(text in error.stderr for text in _PASSPHRASE):
+        return NoKey(
+            f"{title}: the identity has a passphrase, which can only be asked for on a terminal: hand over one without, or use restore.sh there"
+        )
+    return error
+
+
+def decrypt(content: bytes, identities: Identities, deadline: Deadline, title: str) -> bytes:
+    """Return what is in a small encrypted content. Raise NoKey, ToolFailed, ToolMissing or DeadlineExceeded."""
+    if not identities:
+        raise NoKey(f"{title} is encrypted, and there is no identity to open it (altbackup_identity_file)")
+    with identities.handed() as descriptor:
+        argv = [find_tool("age"), "--decrypt", "--identity", f"/dev/fd/{descriptor}"]
+        try:
+            return _through(argv, content, [descriptor], deadline, f"decrypting {title}")
+        except ToolFailed as error:
+            raise explained(error, title) from error
+
+
+def _through(argv: Sequence[str], content: bytes, descriptors: Sequence[int], deadline: Deadline, what: str) -> bytes:
+    """Run a program over a content that is in memory, and on no disk; return what it writes."""
+    with Child(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=descriptors) as child:
+        feeder = threading.Thread(target=_feed, args=(child.stdin, content), daemon=True)
+        feeder.start()
+        try:
+            with ended_at(deadline, [child]):
+                found = child.stdout.read()
+            child.check(deadline, what)
+        finally:
+            child.end()
+            feeder.join()
+    return found
+
+
+def _feed(stream: IO[bytes], content: bytes) -> None:
+    with contextlib.suppress(OSError):  # who does not read to the end tells why
+        stream.write(content)
+    with contextlib.suppress(OSError):
+        stream.close()
