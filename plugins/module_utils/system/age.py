@@ -19,6 +19,7 @@ MOST_IDENTITIES = 32 << 10
 """Bytes of identities at most: all of them fit into a pipe"""
 _OTHER_KEY = ("no identity matched any of the recipients",)
 _PASSPHRASE = ("passphrase",)
+_NO_KEYS = ('reading "/dev/fd/',)
 
 
 class NoKey(AltbackupError):
@@ -49,6 +50,10 @@ class Identities:
             yield reader
         finally:
             os.close(reader)
+
+
+NOBODY = Identities()
+"""Where there is no key"""
 
 
 def is_encrypted(path: str) -> bool:
@@ -92,6 +97,10 @@ def explained(error: ToolFailed, title: str) -> AltbackupError:
     if any(text in error.stderr for text in _PASSPHRASE):
         return NoKey(
             f"{title}: the identity has a passphrase, which can only be asked for on a terminal: hand over one without, or use restore.sh there"
+        )
+    if any(text in error.stderr for text in _NO_KEYS):
+        return InvalidInput(
+            f"{title}: what altbackup_identity_file has is neither an identity of age nor a private key of ssh: see whether it is the file that was meant"
         )
     return error
 

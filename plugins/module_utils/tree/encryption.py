@@ -53,7 +53,7 @@ _HIDDEN = {
 }
 _LONGEST_KEY = 4096
 _SECRET = re.compile("[0-9a-f]{64}")
-_VERSION = "altbackup signature 1"
+VERSION = "altbackup signature 1"
 _OWN = (SEALED, SIGNED, SIGNATURE)
 _LARGEST = 64 << 20
 """Most bytes of what a sealed record may hold"""
@@ -115,7 +115,7 @@ def public_key_of(tree: Tree, deadline: Deadline) -> str:
 def statement(source: str, key: str, stamp: str, record: Mapping[str, Any]) -> str:
     """Return what a source signs of a tarball: whose it is, its stamp and that under which its bytes were first stored, and digests."""
     lines = [
-        _VERSION,
+        VERSION,
         f"source {source}",
         f"item {key}",
         f"stamp {stamp}",

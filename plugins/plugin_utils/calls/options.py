@@ -24,6 +24,7 @@ from ..planning.reaching import reached_by, reached_with, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
 from . import watch_program
 from .handed import SHORT
+from .identities import handed_identity
 from .loops import deliveries, errand_of, heal_errand_of, order_of, reading_of
 from .run import Run
 
@@ -469,11 +470,19 @@ def _restore(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Op
     """Where no step is given, what arrived is restored, and else what was prepared removed."""
     order = order_of(run, about)
     options = {**order["restore"], "step_timeout": order["seconds"]}
+    if given.get("step") != "look":  # that is where the tarball lies
+        options |= _identity_for(run, order)
     if given.get("step") == "prepare":
         return {**options, "step_timeout": min(SHORT, order["seconds"])}
     if given.get("step") == "look":
         return {**options, "base": order["held_in"]}
     return options if "step" in given else {**options, "step": "restore" if order["arrived"] else "abandon"}
+
+
+def _identity_for(run: Run, order: Mapping[str, Any]) -> Options:
+    """Return what opens the tarballs of an order, where it is to be restored."""
+    relpaths = [entry["relpath"] for entry in order["restore"]["tarballs"]]
+    return dict(handed_identity(run.plan, order["host"], relpaths, order["restore"]["origin"]["source"]))
 
 
 def _adopt(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:

@@ -49,6 +49,7 @@ _OF_RUNS = (
     "list_file",
     "purge_plan",
     "restore",
+    "identity_file",
     "purge_confirm",
     "undo",
     "contents",

@@ -494,6 +494,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_watch_ping_url": _address,
     "altbackup_watch_push_url": _address,
     "altbackup_purge_plan": _own_file,
+    "altbackup_identity_file": _own_file,
     "altbackup_transport": _transport,
     "altbackup_nice": _whole(0, 19, 10),
     "altbackup_ionice": _ionice,

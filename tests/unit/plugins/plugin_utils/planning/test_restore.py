@@ -292,10 +292,12 @@ UNREACHABLE = {"unreachable": True, "msg": "ssh: connect to host\n timed out"}
 PEERS: dict[str, dict[str, Any]] = {host: {"node": host, "host": f"{host}.example.org"} for host in HOSTS}
 
 
-def choose_one(order: dict[str, Any], nodes: dict[str, Any], speeds: Any = None, peers: Any = None) -> dict[str, Any]:
+def choose_one(
+    order: dict[str, Any], nodes: dict[str, Any], speeds: Any = None, peers: Any = None, **every: Any
+) -> dict[str, Any]:
     """Choose for one order."""
     run = {"when": "2013-05-10 10:47:01 UTC", "by": "scm on controller"}
-    return choose(plan_of(), [order], nodes, peers or PEERS, speeds or {}, run)
+    return choose(plan_of(**every), [order], nodes, peers or PEERS, speeds or {}, run)
 
 
 AHEAD = "2013/05/10/104702"
@@ -767,3 +769,25 @@ def test_where_there_are_suspects_alone_the_stamp_has_to_be_given() -> None:
         f"dayabay: has suspects alone: svn/dybsvn/{NEW}/dybsvn-3.tar.zst: {WHY}. To have it all the same, give its stamp, as at: {NEW}"
         in reason
     )
+
+
+AGE = "age1g4g5qfujfqphvnxk2esljtk7hwvczk9hj7lnmng2h5qjhtadvgyskyeuaw"
+
+
+def test_of_what_is_encrypted_nothing_readable_is_taken_unasked() -> None:
+    settings = {"encrypt_to": [AGE], "single_recipient": True}
+    sealed = {**tarball(OLD), "relpath": f"svn/dybsvn/{OLD}/dybsvn-3.tar.zst.age", "record": {"sealed": "x", "rows": 5}}
+
+    def stamps(*entries: dict[str, Any], **more: Any) -> Any:
+        planned = plan_entry({**ENTRY, **more}, **settings)
+        choice = choose_one(
+            planned["orders"][0], {"dayabay": UNREACHABLE, "cms01": found(*entries), "sdu": found()}, **settings
+        )
+        return [order["restore"]["tarballs"] for order in choice["chosen"]] or choice["failures"][0]["reason"]
+
+    ((newest,),) = stamps(sealed, tarball(NEW))
+    assert newest["relpath"] == sealed["relpath"], "the newer one may be anybody's"
+    assert newest["record"] == {"sealed": "x"}
+    assert "has none that is encrypted, as svn/dybsvn is to be" in stamps(tarball(NEW))
+    ((named,),) = stamps(sealed, tarball(NEW), at=NEW)
+    assert "record" not in named
