@@ -134,7 +134,7 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
         live_items=tuple(
             {"kind": str(item["kind"]), "path": str(item["path"])} for item in values.get("live_items") or ()
         ),
-        identities=_identities(values),
+        identities=identities_of(values),
         signing_key=str(values.get("signing_key") or ""),
         sources=tuple(map(str, values.get("sources") or ())),
         live_discover={str(kind): str(folder) for kind, folder in (values.get("live_discover") or {}).items()},
@@ -143,7 +143,7 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
     )
 
 
-def _identities(values: Mapping[str, Any]) -> Identities:
+def identities_of(values: Mapping[str, Any]) -> Identities:
     """Return the identities that the controller handed over, or those in a file of this host. Raise InvalidInput."""
     path = str(values.get("identity_file") or "")
     if values.get("identity") or not path:

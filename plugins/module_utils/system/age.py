@@ -137,3 +137,36 @@ def _feed(stream: IO[bytes], content: bytes) -> None:
         stream.write(content)
     with contextlib.suppress(OSError):
         stream.close()
+
+
+def split(identities: Identities) -> list[Identities]:
+    """Given a file of identities, return each by itself."""
+    found: list[list[str]] = []
+    inside = False
+    for line in identities.text.splitlines():
+        if line.startswith("-----BEGIN "):
+            found.append([])
+            inside = True
+        elif line.startswith("AGE-SECRET-KEY-"):
+            found.append([])
+        if found and (inside or line.startswith("AGE-SECRET-KEY-")):
+            found[-1].append(line)
+        inside = inside and not line.startswith("-----END ")
+    return [Identities("\n".join(lines) + "\n") for lines in found]
+
+
+def recipients_in(identity: Identities, deadline: Deadline) -> list[str]:
+    """Given one identity, return its recipient. Raise InvalidInput for what is none, or has a passphrase, ToolMissing or DeadlineExceeded."""
+    if identity.text.startswith("-----BEGIN "):
+        argv = [find_tool("ssh-keygen"), "-y", "-P", "", "-f"]
+    else:
+        argv = [find_tool("age-keygen"), "-y"]
+    with identity.handed() as descriptor:
+        try:
+            said = _through([*argv, f"/dev/fd/{descriptor}"], b"", [descriptor], deadline, "reading an identity")
+        except ToolFailed as error:
+            raise InvalidInput(
+                "one of the identities is damaged, or has a passphrase: hand over one without"
+            ) from error
+    lines = said.decode("ascii", "replace").splitlines()
+    return [" ".join(line.split()[:2]) for line in lines if line.strip()]

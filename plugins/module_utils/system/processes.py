@@ -41,6 +41,7 @@ PACKAGES = {
     "tar": "tar",
     "zstd": "zstd",
     "age": "age",
+    "age-keygen": "age",
     "gzip": "gzip",
     "pigz": "pigz",
     "setpriv": "util-linux",

@@ -175,6 +175,11 @@ def shared(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: record[name] for name in _SEEN if name in record}, **hidden}
 
 
+def shared_proof(proof: Mapping[str, Any], relpath: str) -> dict[str, Any]:
+    """Given a proof of a tarball, return what of it may lie beside that on a target: of an encrypted one not what was found in it."""
+    return {**proof, "facts": {}, "notes": []} if is_encrypted(relpath) else dict(proof)
+
+
 def recipients_of(record: Mapping[str, Any]) -> list[str]:
     """Given the record of a dump, return to whom its tarball is encrypted, as far as that is recorded."""
     said = record.get(TO)
@@ -188,7 +193,7 @@ def opened(record: Mapping[str, Any], identities: Identities, deadline: Deadline
     """
     text = record.get(SEALED)
     if not isinstance(text, str) or not text:
-        return dict(record)
+        return {name: value for name, value in record.items() if name != CONTENT or TO not in record}
     title = f"the record of {record.get('relpath') or 'a tarball'}"
     try:
         squeezed = decrypt(base64.b64decode(text, validate=True), identities, deadline, title)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
-from ...module_utils.system.age import MOST_IDENTITIES, is_encrypted
+from ...module_utils.system.age import MOST_IDENTITIES, SUFFIX, is_encrypted
 
 _ADVICE = (
     "the identity that opens it is not handed over, as Ansible would write it to a file there: turn pipelining on (ANSIBLE_PIPELINING=true, or "
@@ -43,6 +43,13 @@ def handed_identity(plan: Mapping[str, Any], host: str, relpaths: Iterable[str],
         raise KeyRefused(
             f"altbackup_identity_file {path} cannot be read on the controller: {error.strerror}"
         ) from error
+
+
+def drilling_identity(plan: Mapping[str, Any], host: str, source: str) -> dict[str, str]:
+    """Given the plan, a host that drills and whose tarballs, return the options by which it opens what is encrypted: none for a target. Raise KeyRefused."""
+    if host in plan["targets"] and host != source:
+        return {}
+    return handed_identity(plan, host, [SUFFIX], source)
 
 
 def require_no_file(options: Mapping[str, Any], pipelined: bool) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.synchronize.send import CARRIED
+from ...module_utils.tree.encryption import shared_proof
 from ...module_utils.tree.stamps import is_day
 from ..planning import contents, copies, heal, purge_plan, restore, transfers, watch
 from ..planning.connections import incoming_folder, peers, source_peers
@@ -24,7 +25,7 @@ from ..planning.reaching import reached_by, reached_with, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
 from . import watch_program
 from .handed import SHORT
-from .identities import handed_identity
+from .identities import drilling_identity, handed_identity
 from .loops import deliveries, errand_of, heal_errand_of, order_of, reading_of
 from .run import Run
 
@@ -354,9 +355,14 @@ def _undo(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opti
     }
 
 
-def _drill(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
+def _drill(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
+    """Drill a tree, or try the keys on that of a source."""
     tree = run.tree(about)
+    if run.plan["key_drill"] and tree["role"] != "source":
+        return None
     return {
+        **({"keys": True} if run.plan["key_drill"] else {}),
+        **drilling_identity(run.plan, str(tree["node"]), str(tree["source"])),
         "base": tree["base"],
         "names": tree["item_keys"],
         "remembered": tree["discover"],
@@ -381,12 +387,14 @@ def _drill_away(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) ->
     if step == "make":
         return {"base": errand["away"], "size": errand["size"], "step_timeout": SHORT}
     if step == "keep":
-        return {"base": errand["base"], "proofs": errand["proofs"], **_priority(errand), "step_timeout": SHORT}
+        proofs = [shared_proof(proof, str(proof["relpath"])) for proof in errand["proofs"]]
+        return {"base": errand["base"], "proofs": proofs, **_priority(errand), "step_timeout": SHORT}
     proved = {
         "chosen": errand["chosen"],
         "limit": errand["drill_limit"],
         "user": errand["drill_user"],
         "verify": errand["verify"],
+        **drilling_identity(run.plan, str(errand["host"]), str(errand["source"])),
     }
     return {"step": "drill" if errand["arrived"] else "abandon", "base": errand["away"], **proved, **_priority(errand)}
 

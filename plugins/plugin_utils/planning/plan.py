@@ -50,6 +50,7 @@ _OF_RUNS = (
     "purge_plan",
     "restore",
     "identity_file",
+    "key_drill",
     "purge_confirm",
     "undo",
     "contents",
