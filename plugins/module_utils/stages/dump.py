@@ -74,7 +74,7 @@ def dump(
         failures.append(failure(STAGE, f"there are no items to dump to {base}: nothing was backed up"))
     notes: list[str] = []
     groups: dict[str, list[Item]] = {}
-    good, secret = _ready_to_encrypt(tree, good, form, signing_key, context, failures, check_mode)
+    good, secret = _ready_to_encrypt(tree, good, form, signing_key, context, failures, notes, check_mode)
     kinds = {item.kind: kind_of(item.kind) for item in good}  # read now: readers, in their views, can import nothing
     for item in sorted(good, key=lambda item: (item.name, not kinds[item.kind].is_first)):
         groups.setdefault(item.name, []).append(item)
@@ -131,6 +131,7 @@ def _ready_to_encrypt(
     signing_key: str,
     context: Context,
     failures: list[dict[str, Any]],
+    notes: list[str],
     check_mode: bool,
 ) -> tuple[list[Item], bytes]:
     """Return the items that can be dumped, and the secret of the source if one of them is encrypted; what keeps it from that is one failure."""
@@ -138,7 +139,12 @@ def _ready_to_encrypt(
     if not encrypted:
         return items, b""
     try:
-        return items, prepare(tree, signing_key, context.deadline, check_mode=check_mode)
+        secret, public = prepare(tree, signing_key, context.deadline, check_mode=check_mode)
+        if public and not signing_key:
+            notes.append(
+                f"this source signs what it encrypts with {public}: enter that as altbackup_signing_key, and on the recovery sheet"
+            )
+        return items, secret
     except (AltbackupError, OSError) as error:
         keys = listed([item.key for item in encrypted])
         failures.append(failure(STAGE, f"{keys}: not dumped, as nothing can be encrypted here: {explain(error)}"))

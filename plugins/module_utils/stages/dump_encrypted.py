@@ -27,22 +27,22 @@ def form_of(item: Item, form: ArchiveFormat) -> ArchiveFormat:
     return form if item.encrypt_to is None else replace(form, recipients=tuple(item.encrypt_to))
 
 
-def prepare(tree: Tree, signing_key: str, deadline: Deadline, *, check_mode: bool) -> bytes:
-    """Given a source's tree and the public key of its signatures, empty where nobody says it, see that it can encrypt and sign; return its secret.
+def prepare(tree: Tree, signing_key: str, deadline: Deadline, *, check_mode: bool) -> tuple[bytes, str]:
+    """Given a source's tree and the public key of its signatures, empty where nobody says it, see that it can encrypt and sign; return its secret and that key.
 
     What is not there yet is made, unless in check mode. Raise AltbackupError or OSError.
     """
     for tool in ("age", "ssh-keygen"):
         find_tool(tool)
     if check_mode:
-        return b""
+        return b"", ""
     public = public_key_of(tree, deadline)
     if signing_key and signing_key.split()[:2] != public.split():
         raise AltbackupError(
             f"this source signs with {public}, but altbackup_signing_key is {signing_key}: nobody could tell its copies from forged ones. If its state "
             "was lost or its base is new, enter the new key there, and on the recovery sheet; else find out who changed it"
         )
-    return secret_of(tree)
+    return secret_of(tree), public
 
 
 def require_still_encrypted(work: Dump, before: Sequence[Tarball]) -> None:

@@ -112,6 +112,14 @@ def public_key_of(tree: Tree, deadline: Deadline) -> str:
     return " ".join(said[:2])
 
 
+def known_public_key(tree: Tree) -> str:
+    """Given a source's own tree, return the public key of its signatures as its file has it, empty where there is none. Raise BaseUnusable or OSError."""
+    try:
+        return read_private(tree, f"{_path(tree, 'signing_key')}.pub", _LONGEST_KEY).decode("ascii", "replace").strip()
+    except (FileNotFoundError, ValueError):
+        return ""
+
+
 def statement(source: str, key: str, stamp: str, record: Mapping[str, Any]) -> str:
     """Return what a source signs of a tarball: whose it is, its stamp and that under which its bytes were first stored, and digests."""
     lines = [

@@ -52,7 +52,7 @@ def _examine(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> 
     fetched = [peer for name in plan["sources"] for peer in _fetched_by(_sound(plan), name, host)]
     return {
         "owners": [one for one in base_owners(plan, host) if one["base"]],
-        "tools": ["tar", "rsync"],
+        "tools": ["tar", "rsync", *_sealing(source)],
         "kinds": sorted({*(item["kind"] for item in source.get("item_list", ())), *(source.get("discover") or ())}),
         "ext": source.get("ext") or "",
         "items": source.get("item_list", []),
@@ -69,6 +69,12 @@ def _examine(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> 
         "now": time.time(),
         "step_timeout": SHORT,
     }
+
+
+def _sealing(source: Mapping[str, Any]) -> list[str]:
+    """Return the programs that a source needs to encrypt, none where it does not."""
+    asked = [source.get("encrypt_to"), *(item.get("encrypt_to") for item in source.get("item_list", ()))]
+    return ["age", "ssh-keygen"] if any(asked) else []
 
 
 def _sound(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -489,6 +495,8 @@ def _restore(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Op
 
 def _identity_for(run: Run, order: Mapping[str, Any]) -> Options:
     """Return what opens the tarballs of an order, where it is to be restored."""
+    if not run.plan.get("identity_file"):
+        return {}
     relpaths = [entry["relpath"] for entry in order["restore"]["tarballs"]]
     return dict(handed_identity(run.plan, order["host"], relpaths, order["restore"]["origin"]["source"]))
 
