@@ -466,7 +466,8 @@ def _heal(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opti
 
 def _contents(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
     reading = reading_of(run, about)
-    return {**reading["options"], "user": run.plan["nodes"][run.host]["drill_user"]}
+    opened = drilling_identity(run.plan, str(reading["node"]), str(reading["source"]))
+    return {**reading["options"], "user": run.plan["nodes"][run.host]["drill_user"], **opened}
 
 
 def _find(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:

@@ -50,7 +50,7 @@ def chosen_order(
         "tarballs": [_tarball(entry) for entry in offer["tarballs"]],
         "signing_key": plan["sources"][order["source"]]["signing_key"],
         "sources": [order["source"], *plan["sources"][order["source"]]["former_names"]],
-        "record": newest["record"],
+        "record": shared(newest["record"] or {}),
         "origin": origin,
     }
     return {

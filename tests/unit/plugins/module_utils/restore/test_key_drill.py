@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 from helpers.age_keys import Key, age_key, ssh_key
-from helpers.trees import SECOND, Base, item
+from helpers.trees import FIRST, SECOND, Base, item
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
+from ansible_collections.altbackup.core.plugins.module_utils.restore.contents import look_into, parse_wanted
 from ansible_collections.altbackup.core.plugins.module_utils.restore.drill import drill
 from ansible_collections.altbackup.core.plugins.module_utils.restore.key_drill import drill_keys
 from ansible_collections.altbackup.core.plugins.module_utils.system.age import Identities, recipients_in, split
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment("2013/05/31/235959", "2013/05/31/235959")
@@ -120,3 +122,13 @@ def test_identities_are_told_apart(tmp_path: Path) -> None:
     assert "SECRET" not in repr(parts)
     with pytest.raises(InvalidInput, match="has a passphrase"):
         recipients_in(Identities(ssh_key(tmp_path, "locked", "secret").text), Deadline(60))
+
+
+def test_contents_are_seen_with_a_key_alone(site: Site) -> None:
+    relpath = f"folders/notes/{FIRST}/notes.tar.zst.age"
+    options = {"step": "list", "tarballs": [{"relpath": relpath}], "path": "", "name": "", "recursive": True, "most": 9}
+    tree, wanted = open_tree(str(site.base.path)), parse_wanted(options)
+    (failure,) = look_into(tree, wanted, Deadline(60))["failures"]
+    assert "is encrypted, and there is no identity to open it" in failure["reason"]
+    found = look_into(tree, wanted, Deadline(60), identities=Identities(site.keys[0].text))
+    assert ([entry["path"] for entry in found["contents"]], found["failures"]) == (["file"], [])
