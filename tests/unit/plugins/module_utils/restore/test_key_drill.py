@@ -14,7 +14,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
 from ansible_collections.altbackup.core.plugins.module_utils.restore.contents import look_into, parse_wanted
 from ansible_collections.altbackup.core.plugins.module_utils.restore.drill import drill
 from ansible_collections.altbackup.core.plugins.module_utils.restore.key_drill import drill_keys
-from ansible_collections.altbackup.core.plugins.module_utils.system.age import Identities, recipients_in, split
+from ansible_collections.altbackup.core.plugins.module_utils.system.age import Identities
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
@@ -112,16 +112,6 @@ def test_a_key_of_before_is_not_asked_for(site: Site, tmp_path: Path) -> None:
     form = replace(site.form, recipients=tuple(sorted([site.keys[0].recipient, new.recipient])))
     site.base.dump_one(site.notes, stamp=SECOND, form=form)
     assert site.keys_with(site.keys[0], new)["failures"] == []
-
-
-def test_identities_are_told_apart(tmp_path: Path) -> None:
-    keys = [age_key(tmp_path, "one"), ssh_key(tmp_path), age_key(tmp_path, "two")]
-    parts = split(Identities("# comment\n" + "\n".join(key.text for key in keys)))
-    found = [recipients_in(part, Deadline(60)) for part in parts]
-    assert found == [[key.recipient] for key in keys]
-    assert "SECRET" not in repr(parts)
-    with pytest.raises(InvalidInput, match="has a passphrase"):
-        recipients_in(Identities(ssh_key(tmp_path, "locked", "secret").text), Deadline(60))
 
 
 def test_contents_are_seen_with_a_key_alone(site: Site) -> None:
