@@ -129,3 +129,24 @@ def test_all_comes_back_from_a_target_that_can_read_nothing(site: Encrypted, tmp
     )
     assert run.rc != 0
     assert "cms01 is a target, on which nothing is decrypted" in run.stdout
+
+
+@pytest.mark.full
+def test_keys_are_drilled_where_plaintext_is_at_home(site: Encrypted, tmp_path: Path) -> None:
+    site.hosts["dayabay"]["altbackup_items"] = site.hosts["dayabay"]["altbackup_items"][:1]
+    run = site.run("backup", stamp=stamp(1))
+    assert run.rc == 0, run.message
+    assert "this source signs what it encrypts with ssh-ed25519" in run.stdout
+    both = tmp_path / "both"
+    both.write_text("".join(key.text for key in site.keys))
+    run = site.run("drill", stamp=stamp(2), identity_file=str(both), key_drill=True)
+    assert run.rc == 0, run.message
+    assert run.stdout.count("opens it") >= 2
+    run = site.run("drill", stamp=stamp(2), identity_file=str(site.keys[0].path), key_drill=True)
+    assert run.rc != 0
+    assert "was not among the keys" in run.message
+    run = site.run("drill", stamp=stamp(3), identity_file=str(both))
+    assert run.rc == 0, run.message
+    assert "the ciphertext alone was proved" in run.stdout
+    proofs = sorted(path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*.proof"))
+    assert proofs == ["dayabay"], "the target proved nothing"

@@ -82,10 +82,18 @@ def decrypting(identities: Identities, source: IO[bytes], title: str) -> Iterato
     """
     if not identities:
         raise NoKey(f"{title} is encrypted, and there is no identity to open it (altbackup_identity_file)")
-    with identities.handed() as descriptor:
-        argv = [find_tool("age"), "--decrypt", "--identity", f"/dev/fd/{descriptor}"]
-        with Child(argv, stdin=source, stdout=subprocess.PIPE, pass_fds=[descriptor]) as child:
+    with _handed(identities) as (argv, descriptors):
+        with Child(argv, stdin=source, stdout=subprocess.PIPE, pass_fds=descriptors) as child:
             yield child
+
+
+@contextlib.contextmanager
+def _handed(identities: Identities) -> Iterator[tuple[list[str], list[int]]]:
+    """Yield the argv that decrypts, and the descriptors that it reads: age takes no file that has keys of several forms. Raise InvalidInput or ToolMissing."""
+    with contextlib.ExitStack() as stack:
+        descriptors = [stack.enter_context(one.handed()) for one in split(identities) or [identities]]
+        words = [word for descriptor in descriptors for word in ("--identity", f"/dev/fd/{descriptor}")]
+        yield [find_tool("age"), "--decrypt", *words], descriptors
 
 
 def explained(error: ToolFailed, title: str) -> AltbackupError:
@@ -109,10 +117,9 @@ def decrypt(content: bytes, identities: Identities, deadline: Deadline, title: s
     """Return what is in a small encrypted content. Raise NoKey, ToolFailed, ToolMissing or DeadlineExceeded."""
     if not identities:
         raise NoKey(f"{title} is encrypted, and there is no identity to open it (altbackup_identity_file)")
-    with identities.handed() as descriptor:
-        argv = [find_tool("age"), "--decrypt", "--identity", f"/dev/fd/{descriptor}"]
+    with _handed(identities) as (argv, descriptors):
         try:
-            return _through(argv, content, [descriptor], deadline, f"decrypting {title}")
+            return _through(argv, content, descriptors, deadline, f"decrypting {title}")
         except ToolFailed as error:
             raise explained(error, title) from error
 

@@ -27,6 +27,8 @@ def test_what_goes_in_comes_out_with_each_key_alone(tmp_path: Path, size: int) -
     assert closed.startswith(b"age-encryption.org/v1\n")
     for key in keys:
         assert decrypt(closed, Identities(key.text), Deadline(60), "it") == content
+        both = Identities(age_key(tmp_path, f"not {key.path.name}").text + key.text)
+        assert decrypt(closed, both, Deadline(60), "it") == content, "a file has keys of several forms"
     with pytest.raises(NoKey, match="it is encrypted to other recipients"):
         decrypt(closed, Identities(age_key(tmp_path, "other").text), Deadline(60), "it")
     with pytest.raises(NoKey, match="there is no identity"):
