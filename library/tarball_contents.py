@@ -55,6 +55,14 @@ options:
     description: As whom the programs that read a tarball run, where the module runs as root; else they run as its own user.
     type: str
     default: nobody
+  identity:
+    description: What opens encrypted tarballs, the text of a file of identities of age or ssh.
+    type: str
+    default: ''
+  identity_file:
+    description: The file of this node that has it, where O(identity) is empty.
+    type: path
+    default: ''
 """
 
 EXAMPLES = r"""
@@ -111,6 +119,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.contents import MOST, STAGE, STEPS, look_into, parse_wanted
+from ..module_utils.restore.order import identities_of
 from ..module_utils.system.mounts import require_answer
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.tree.layout import open_tree
@@ -125,7 +134,11 @@ def run(options: dict) -> dict:
     deadline = Deadline(options["step_timeout"], STAGE)
     wanted = parse_wanted(options)
     require_answer(options["base"], deadline)
-    return run_unlocked(options, lambda: look_into(open_tree(options["base"]), wanted, deadline, user=options["user"]))
+    identities = identities_of(options)
+    return run_unlocked(
+        options,
+        lambda: look_into(open_tree(options["base"]), wanted, deadline, user=options["user"], identities=identities),
+    )
 
 
 def main() -> None:
@@ -140,6 +153,8 @@ def main() -> None:
             "recursive": {"type": "bool", "default": False},
             "most": {"type": "int", "default": MOST},
             "user": {"type": "str", "default": "nobody"},
+            "identity": {"type": "str", "default": "", "no_log": True},
+            "identity_file": {"type": "path", "default": "", "no_log": False},
             **READING,
         },
         supports_check_mode=True,

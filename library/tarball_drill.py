@@ -24,6 +24,12 @@ options:
     description: A base folder; it or its parent holds the marker C(.altbackup/).
     type: path
     required: true
+  keys:
+    description:
+      - Whether, instead of restoring anything, the newest encrypted tarball of each item is opened to its end with the identity of each of its recipients. One
+        whose identity is not there is a failure.
+    type: bool
+    default: false
   folder:
     description: Absolute path of the folder on this node to unpack in; the private folder of the tree by default.
     type: str
@@ -82,6 +88,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.drill import PROVING, STAGE, drill, names_of
+from ..module_utils.restore.key_drill import drill_keys
+from ..module_utils.restore.order import identities_of
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.system.sandbox import Sandbox
 from ..module_utils.tree.leftovers import remove_leftovers
@@ -93,7 +101,13 @@ EMPTY: dict = {"proved": [], "left": [], "notes": []}
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Drill; return the result."""
+    """Drill, or try keys; return the result."""
+    if options["keys"]:
+        deadline = Deadline(options["step_timeout"], "drill")
+        identities = identities_of(options)
+        return drill_keys(
+            options["base"], names_of(options), identities=identities, moment=moment_of(options), deadline=deadline
+        )
     return drill(
         options["base"],
         names_of(options),
@@ -104,6 +118,7 @@ def run(options: dict, check_mode: bool) -> dict:
         limit=options["limit"],
         folder=options["folder"],
         verify=options["verify"],
+        identities=identities_of(options),
         check_mode=check_mode,
     )
 
@@ -114,6 +129,7 @@ def main() -> None:
         argument_spec={
             "base": {"type": "path", "required": True},
             "folder": {"type": "str", "default": ""},
+            "keys": {"type": "bool", "default": False, "no_log": False},
             **PROVING,
             **MOMENT,
             **WRITING,

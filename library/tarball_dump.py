@@ -86,6 +86,17 @@ options:
     type: str
     choices: [sha256, sha512, md5]
     default: sha256
+  encrypt_to:
+    description:
+      - Recipients to whom C(age) encrypts the tarballs, such as C(age1...), C(ssh-ed25519 AAAA...) or C(ssh-rsa AAAA...). Their names end in C(.age)
+        then, and their dna is that of what is encrypted. An item may have an C(encrypt_to) of its own.
+    type: list
+    elements: str
+    default: []
+  signing_key:
+    description: The public key of the signatures of this source, by which its encrypted tarballs are known. With another one nothing is encrypted.
+    type: str
+    default: ''
   full_every:
     description:
       - Nights from one full tarball of an item to the next, up to 100. Above V(1), the tarballs between hold what changed since the full one (kinds V(svn),
@@ -201,6 +212,7 @@ from ..module_utils.kinds.items import parse_full_every
 from ..module_utils.stages.dump import dump
 from ..module_utils.stages.dump_order import MAX_AGE
 from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.system.recipients import parse_recipients
 from ..module_utils.system.values import parse_part
 from ..module_utils.tree.doubt import CHURN, SHRINK, Limits
 from ..module_utils.tree.leftovers import remove_leftovers
@@ -219,7 +231,12 @@ def run(options: dict, hold: Hold | None) -> dict:
         options["base"],
         options["items"],
         options["stamp"],
-        ArchiveFormat(options["ext"], options["compress_level"], options["algorithm"]),
+        ArchiveFormat(
+            options["ext"],
+            options["compress_level"],
+            options["algorithm"],
+            parse_recipients(options["encrypt_to"], "encrypt_to"),
+        ),
         {
             "deadline": Deadline(options["step_timeout"], "dump"),
             "verify_every": options["verify_every"],
@@ -228,6 +245,7 @@ def run(options: dict, hold: Hold | None) -> dict:
         },
         received=options["received"],
         controller=options["controller"],
+        signing_key=options["signing_key"],
         limits=Limits(parse_part(options["shrink"]), parse_part(options["churn"])),
         hooks=parse_hooks(options["hooks"]),
         max_age=options["max_age"],
@@ -249,6 +267,8 @@ def main() -> None:
             "ext": {"type": "str", "choices": [".tar.zst", ".tar.gz", ".tar"], "default": ".tar.zst"},
             "compress_level": {"type": "int", "default": 1},
             "algorithm": {"type": "str", "choices": ["sha256", "sha512", "md5"], "default": "sha256"},
+            "encrypt_to": {"type": "list", "elements": "str", "default": []},
+            "signing_key": {"type": "str", "default": "", "no_log": False},
             "full_every": {"type": "int", "default": 1},
             "verify_every": {"type": "int", "default": 7},
             "shrink": {"type": "float", "default": SHRINK},

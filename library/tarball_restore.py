@@ -40,7 +40,7 @@ options:
     type: str
     required: true
   tarballs:
-    description: The tarball, or the full one and the differential, each a mapping of relpath, size, dig and alg.
+    description: The tarball, or the full one and the differential, each a mapping of relpath, size, dig and alg, and of an encrypted one its record.
     type: list
     elements: dict
     required: true
@@ -116,6 +116,25 @@ options:
     description: As whom the programs of the proof read what was unpacked, where the module runs as root. Never root.
     type: str
     default: nobody
+  identity:
+    description:
+      - What opens encrypted tarballs, the text of a file of age or of a private key of ssh without a passphrase. It is handed to C(age) by a pipe. Only
+        over connections with pipelining, as else Ansible writes it to a file of the host.
+    type: str
+    default: ''
+  identity_file:
+    description: The file of this host that has it, where O(identity) is empty.
+    type: path
+    default: ''
+  signing_key:
+    description: The public key with which the source signs its encrypted tarballs. One that it did not sign is refused then.
+    type: str
+    default: ''
+  sources:
+    description: The names under which the source signed; empty means that it does not matter.
+    type: list
+    elements: str
+    default: []
   run:
     description: The run of a playbook that this call belongs to, as its plan has it. Trees of other runs are left alone.
     type: dict
@@ -295,6 +314,10 @@ def main() -> None:
             "numeric": {"type": "bool", "default": False},
             "stamp": {"type": "str", "required": True},
             "proof_user": {"type": "str", "default": "nobody"},
+            "identity": {"type": "str", "default": "", "no_log": True},
+            "identity_file": {"type": "path", "default": "", "no_log": False},
+            "signing_key": {"type": "str", "default": "", "no_log": False},
+            "sources": {"type": "list", "elements": "str", "default": []},
             **{name: {"type": "path", "default": ""} for name in ("base", "live_base")},
             **{name: {"type": "str", "default": ""} for name in ("member", "owner", "group", "mode", "selinux")},
             **WRITING,

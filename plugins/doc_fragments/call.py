@@ -197,4 +197,12 @@ options:
       C(verify) of O(altbackup.core.altbackup#role:source#altbackup_items).
     type: dict
     default: {}
+  identity:
+    description: What opens encrypted tarballs, the text of a file of identities of age or ssh. Without it their ciphertext alone is proved.
+    type: str
+    default: ''
+  identity_file:
+    description: The file of this node that has it, where O(ignore:identity) is empty.
+    type: path
+    default: ''
 """

@@ -17,6 +17,7 @@ from ..plugin_utils.planning.filter_values import explain, guarded, is_template,
 from ..plugin_utils.planning.host_variables import CONNECTION, extra_names, inventory_files, read_host
 from ..plugin_utils.planning.journal import known_marks
 from ..plugin_utils.planning.reaching import REACHED_BY
+from ..plugin_utils.planning.recipients import with_recipients
 from ..plugin_utils.planning.run_identity import identify_run
 from ..plugin_utils.planning.settings import is_ours
 
@@ -44,7 +45,10 @@ def plan(
     scope = Scope([str(part) for part in parts], [str(host) for host in play_hosts], str(limit))
     return untrusted(
         plans.build_plan(
-            {host: {name: value for name, value in read[host].items() if is_ours(name)} for host in hosts},
+            {
+                host: with_recipients({name: value for name, value in read[host].items() if is_ours(name)})
+                for host in hosts
+            },
             plain(groups),
             {host: {name: value for name, value in read[host].items() if name in CONNECTION} for host in hosts},
             moment,

@@ -31,9 +31,10 @@ _raw:
       command or, where it begins with C(#), a sentence.
     - C(lines) are those of them that are not right, as a log has them, C(wrong) is whether any is.
     - C(scheduled) is what starts backups of this inventory by the clock here, C(recipients) who would get mail by what the inventory says.
+    - C(sheet) is the text of the recovery sheet, empty where nothing is encrypted.
   type: list
   elements: dict
-  sample: [{findings: [], lines: [0 of 0 things are right], wrong: false, scheduled: [], recipients: root}]
+  sample: [{findings: [], lines: [0 of 0 things are right], wrong: false, scheduled: [], recipients: root, sheet: ''}]
 """
 
 import shutil
@@ -92,6 +93,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             "wrong": decide.is_wrong(findings),
             "scheduled": entries,
             "recipients": recipients,
+            "sheet": decide.sheet(plan, examined, str(plan["day"])),
         }
         return [untrusted(told)]
 

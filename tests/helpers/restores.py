@@ -66,7 +66,9 @@ UNREACHABLE = {"unreachable": True, "msg": "ssh: connect to host\n timed out"}
 PEERS: dict[str, dict[str, Any]] = {host: {"node": host, "host": f"{host}.example.org"} for host in HOSTS}
 
 
-def choose_one(order: dict[str, Any], nodes: dict[str, Any], speeds: Any = None, peers: Any = None) -> dict[str, Any]:
+def choose_one(
+    order: dict[str, Any], nodes: dict[str, Any], speeds: Any = None, peers: Any = None, **every: Any
+) -> dict[str, Any]:
     """Choose for one order."""
     run = {"when": "2013-05-10 10:47:01 UTC", "by": "scm on controller"}
-    return choose(plan_of(), [order], nodes, peers or PEERS, speeds or {}, run)
+    return choose(plan_of(**every), [order], nodes, peers or PEERS, speeds or {}, run)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import tarfile
 from collections.abc import Callable, Collection, Iterator
 from typing import IO, Any
 
 from ..system import progress
+from ..system.age import NOBODY, SUFFIX, Identities, decrypting, is_encrypted
+from ..system.age import explained as not_decrypted
 from ..system.digest import open_plain
 from ..system.errors import Hostile, ToolFailed
 from ..system.processes import Child, Deadline, ended_at, find_tool
@@ -74,6 +77,7 @@ def examine(
     alone: bool = True,
     seen: Callable[[Any], None] = lambda member: None,
     files: Any = None,
+    identities: Identities = NOBODY,
 ) -> Contents:
     """Given a tarball, read all of it and return what it holds; with `digested` with the digest of its manifest.
 
@@ -83,12 +87,12 @@ def examine(
     what only root may set. With `wanted`, a path in it, it is told whether that was `found`, and if it is to be unpacked `alone`,
     `stored` is what that one takes, with all below it. Unless `special` ones may be in it, devices and named pipes are refused.
     Raise Hostile, naming the member, for what no archive with this top folder (any one if it is empty) holds, ToolFailed
-    for a damaged one, DeadlineExceeded or OSError.
+    for a damaged one, NoKey for an encrypted one that the `identities` do not open, DeadlineExceeded or OSError.
     """
     manifest = Contents(files=files)
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open_plain(tarball))
-        stream, check = stack.enter_context(decompressed(tarball, source, deadline, sandbox))
+        stream, check = stack.enter_context(decompressed(tarball, source, deadline, sandbox, identities))
         listing = stack.enter_context(listed(tarball, _confined(list_command(), sandbox, deadline), deadline))
         headers = Headers()
 
@@ -181,9 +185,29 @@ class _Metered:
 
 @contextlib.contextmanager
 def decompressed(
-    tarball: str, source: IO[bytes], deadline: Deadline, sandbox: Sandbox | None
+    tarball: str, source: IO[bytes], deadline: Deadline, sandbox: Sandbox | None, identities: Identities = NOBODY
 ) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
-    """Yield the uncompressed stream of a tarball, and what raises ToolFailed where its compression is damaged."""
+    """Yield the uncompressed stream of a tarball, and what raises ToolFailed where its compression is damaged.
+
+    Of an encrypted one it is decrypted first; raise NoKey where there is no key, as does what is yielded where it is another one.
+    """
+    if is_encrypted(tarball):
+        with contextlib.ExitStack() as stack:
+            age = stack.enter_context(decrypting(identities, source, os.path.basename(tarball)))
+            stack.enter_context(ended_at(deadline, [age]))
+            inner = stack.enter_context(decompressed(tarball[: -len(SUFFIX)], age.stdout, deadline, sandbox))
+            if inner[0] is not age.stdout:
+                age.stdout.close()  # the decompressor alone reads it
+
+            def check() -> None:
+                try:
+                    age.check(deadline, f"decrypting {tarball}")
+                except ToolFailed as error:
+                    raise not_decrypted(error, os.path.basename(tarball)) from error
+                inner[1]()
+
+            yield inner[0], check
+        return
     name = next((tool for suffix, tool in DECOMPRESSORS.items() if tarball.endswith(suffix)), "")
     if not name:
         yield source, lambda: None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..system.age import NOBODY, Identities
 from ..system.errors import AltbackupError
 from ..system.processes import Deadline
 from ..system.sandbox import Sandbox
@@ -53,6 +54,7 @@ def read_members(
     deadline: Deadline,
     sandbox: Sandbox | None = None,
     digested: bool = False,
+    identities: Identities = NOBODY,
 ) -> None:
     """Given a tarball, or a full one and its differential, and their top folder, hand each member to `take`, with `digested` with the digests of files.
 
@@ -60,12 +62,13 @@ def read_members(
     Raise Hostile, ToolFailed for a damaged one, AltbackupError for a pair that is not understood, DeadlineExceeded or OSError.
     """
     if len(tarballs) == 1:
-        _read(tarballs[0], top, take, (), deadline, sandbox, digested)
+        _read(tarballs[0], top, take, (), deadline, sandbox, digested, identities)
         return
     before: dict[str, Member] = {}
     after: dict[str, Member] = {}
-    links = _read(tarballs[0], top, lambda member: hold(before, member, tarballs[0]), (), deadline, sandbox, digested)
-    _read(tarballs[1], top, lambda member: hold(after, member, tarballs[1]), links, deadline, sandbox, digested)
+    how = (deadline, sandbox, digested, identities)
+    links = _read(tarballs[0], top, lambda member: hold(before, member, tarballs[0]), (), *how)
+    _read(tarballs[1], top, lambda member: hold(after, member, tarballs[1]), links, *how)
     names = {path: _names_in(member.held, tarballs[1]) for path, member in after.items() if member.held is not None}
     for member in _put_together(before, after, names):
         take(replace(member, held=None))
@@ -114,6 +117,7 @@ def _read(
     deadline: Deadline,
     sandbox: Sandbox | None,
     digested: bool,
+    identities: Identities,
 ) -> set[str]:
     """Read one tarball, that is unpacked over one with the links `below`; return its own links."""
     each = _Each(top, take)
@@ -129,6 +133,7 @@ def _read(
         digested=digested,
         seen=each.see,
         files=files,
+        identities=identities,
     )
     each.flush()
     return contents.links

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ..system import progress
+from ..system.age import NOBODY, Identities
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, Hostile, InvalidInput
 from ..system.opened import walk_open
@@ -45,6 +46,7 @@ def unpack(
     absent: Special | None = None,
     found_owners: Owners | None = None,
     title: str = "",
+    identities: Identities = NOBODY,
 ) -> str:
     """Given tarballs (a full one, then its differential if any) and an empty private folder, unpack into it; return the top folder.
 
@@ -53,7 +55,7 @@ def unpack(
     `keeper` is given, in which tar keeps owners; the sandbox then reads alone. Setuid and setgid bits of files, file
     capabilities, devices and named pipes are only for `special_modes`. Before anything is written `admit` is given the bytes
     that it takes on the disk, and may raise; `notes` receive what was left out or refused, `absent` the devices and pipes of
-    that, `found_owners` all owners. Errors on the member call the whole by its `title`.
+    that, `found_owners` all owners; the `identities` open what is encrypted. Errors on the member call the whole by its `title`.
     Raise Hostile, before anything is written, for what no archive of this item holds; ToolFailed for one that is damaged;
     InvalidInput for a member that is not there, DeadlineExceeded or OSError. The caller removes the folder.
     """
@@ -78,6 +80,7 @@ def unpack(
                 attributes=attributes[-1] if attributes else None,
                 wanted=wanted,
                 alone=len(tarballs) == 1,
+                identities=identities,
             )
             needed += contents.stored
             found = contents.found or found
@@ -102,6 +105,7 @@ def unpack(
             keeper=keeper,
             attributes=attributes,
             notes=notes,
+            identities=identities,
         )
     if notes is not None and not special_modes:
         notes += left_out.notes()
@@ -138,6 +142,7 @@ def extract(
     attributes: Sequence[Attributes] = (),
     reserve: int = 0,
     notes: list[str] | None = None,
+    identities: Identities = NOBODY,
 ) -> None:
     """Given tarballs that were examined, unpack them as `unpack` does. Raise ToolFailed, Hostile, DeadlineExceeded or OSError.
 
@@ -161,7 +166,9 @@ def extract(
             _remove_links(folder, replaced)
         excluded = omitted[number] if number < len(omitted) else ()
         options = ["--anchored", "--no-wildcards", *(f"--exclude={name}" for name in excluded)]
-        said = _extract(tarball, folder, [*argv, *options, *names], deadline, sandbox, keeper or sandbox, reserve)
+        said = _extract(
+            tarball, folder, [*argv, *options, *names], deadline, sandbox, keeper or sandbox, reserve, identities
+        )
         _remove_files(folder, excluded if number else ())
         if attributes:
             attributes[number].give(folder, special_modes=special_modes)
@@ -221,6 +228,7 @@ def _extract(
     sandbox: Sandbox | None,
     writer: Sandbox | None,
     reserve: int,
+    identities: Identities,
 ) -> list[str]:
     """Let GNU tar unpack one tarball, that is read in one sandbox, and written in another; return its warnings.
 
@@ -229,7 +237,7 @@ def _extract(
     if writer is not None:  # its files may be sparse, and larger than the disk: what they need was judged
         argv = replace(writer, file_size=UNLIMITED).argv(argv, folder, deadline)
     environment = clean_environment(LC_ALL="C")  # names are bytes
-    with open_plain(tarball) as source, decompressed(tarball, source, deadline, sandbox) as (stream, check):
+    with open_plain(tarball) as source, decompressed(tarball, source, deadline, sandbox, identities) as (stream, check):
         with progress.reading("unpacked", source), Child(
             argv, stdin=stream, cwd=folder, environment=environment, name="tar"
         ) as tar:

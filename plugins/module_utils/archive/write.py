@@ -11,9 +11,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from ..system import progress
+from ..system.age import SUFFIX, encrypting
 from ..system.digest import CHUNK, new_hash
 from ..system.errors import AltbackupError, Hostile, ToolMissing, name_os_errors
 from ..system.holes import holes_in
@@ -43,6 +44,13 @@ class ArchiveFormat:
     extension: str = ".tar.zst"
     level: int = 1
     algorithm: str = "sha256"
+    recipients: tuple[str, ...] = ()
+    """To whom it is encrypted, nobody for not at all"""
+
+    @property
+    def ending(self) -> str:
+        """How names of its archives end."""
+        return self.extension + (SUFFIX if self.recipients else "")
 
 
 @dataclass(frozen=True)
@@ -205,17 +213,18 @@ def store_archive(
     deadline: Deadline,
     manifest: Manifest | None = None,
     judge: Judge | None = None,
+    plain: Any = None,
 ) -> Dna:
     """Given the stream of an uncompressed archive and who writes it, compress it into a new file, flush that, return its Dna.
 
     `root` says what is archived. A given manifest is filled from the same pass, in which a `judge` sees what is written. The
-    writer is ended unless it wrote all.
+    writer is ended unless it wrote all. What is encrypted is fed to `plain`, a hash, before it is.
     Raise ToolFailed, ToolMissing, DeadlineExceeded, what the judge raises, or OSError; the caller removes the file.
     """
-    squeeze = compressor(form)
+    squeeze, seal = compressor(form), encrypting(form.recipients) if form.recipients else []
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(_create(destination))
-        stream, listing, packer = source, None, None
+        stream, listing, packer, sealer = source, None, None, None
         if manifest is not None:
             listing = stack.enter_context(_Listing(stream, manifest, top, judge))
             stream = listing.output
@@ -224,8 +233,15 @@ def store_archive(
             packer = stack.enter_context(Child(squeeze, stdin=stream, stdout=subprocess.PIPE))
             stream.close()  # the compressor alone reads it
             stream = packer.stdout
+        if seal:
+            tee = stack.enter_context(_Tee(stream, plain, [writer, *([packer] if packer else [])]))
+            sealer = stack.enter_context(Child(seal, stdin=tee.output, stdout=subprocess.PIPE))
+            tee.output.close()
+            stream = sealer.stdout
         with name_os_errors(destination), progress.writing("written", output):
-            dna = _copy(stream, output, form.algorithm, deadline, [writer, *([packer] if packer else [])])
+            dna = _copy(stream, output, form.algorithm, deadline, [writer, *(one for one in (packer, sealer) if one)])
+        if sealer is not None:
+            sealer.check(deadline, f"encrypting {root}")
         if packer is not None:  # one that dies takes the writer with it, and has the reason
             packer.check(deadline, f"compressing {root}")
         writer.check(deadline, f"archiving {root}")
@@ -263,6 +279,43 @@ def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadli
             while view:
                 view = view[output.write(view) :]
     return Dna(digest.hexdigest(), size, algorithm)
+
+
+class _Tee:
+    """Reads a stream on its way to what encrypts it, and digests it."""
+
+    def __init__(self, source: IO[bytes], digest: Any, writers: Sequence[Writer]) -> None:
+        """`writers` are those of the stream."""
+        self._source = source
+        self._digest = digest
+        self._writers = writers
+        reader, writer = os.pipe()
+        self.output: IO[bytes] = os.fdopen(reader, "rb", buffering=0)
+        self._output: IO[bytes] = os.fdopen(writer, "wb", buffering=0)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> _Tee:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.output.close()
+        if kind is not None:
+            for writer in self._writers:
+                writer.end()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):  # who reads no more tells why
+            with self._output:
+                while block := self._source.read(CHUNK):
+                    if self._digest is not None:
+                        self._digest.update(block)
+                    view = memoryview(block)
+                    while view:
+                        view = view[self._output.write(view) :]
+        with contextlib.suppress(OSError):
+            self._source.close()  # then who writes to it does not wait
 
 
 class _Listing:

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from ..system.errors import InvalidInput
 from ..system.paths import is_within
+from ..system.recipients import parse_recipients
 from ..system.values import nearest, parse_count, parse_keep, parse_part, quoted
 from ..tree.rulings import parse_rules
 from .hooks import KEYS as _HOOKS
@@ -29,7 +30,8 @@ _OWN_KEYS = tuple(dict.fromkeys(key for entry in KINDS.values() for key in entry
 _PARTS = ("shrink", "churn")
 _KEEP = "keep"
 _FULL_EVERY = "full_every"
-_KEYS = ("kind", "name", "path", _KEEP, "former_names", *_PARTS, _FULL_EVERY, *_HOOKS, *_OWN_KEYS)
+_ENCRYPT_TO = "encrypt_to"
+_KEYS = ("kind", "name", "path", _KEEP, "former_names", *_PARTS, _FULL_EVERY, _ENCRYPT_TO, *_HOOKS, *_OWN_KEYS)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Item:
     """Patterns, of the same form, of the tables of a database that may lose all their rows, and vanish"""
     full_every: int | None = None
     """Nights from one full tarball to the next"""
+    encrypt_to: tuple[str, ...] | None = None
+    """The recipients that can read it; none at all where that is empty, those of its source where it is None"""
     rules: tuple[tuple[str, float], ...] = ()
     """(rule, number) of the rules of retention that it has of its own, beside `keep`"""
     options: tuple[tuple[str, Any], ...] = ()
@@ -148,6 +152,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
     keep, rules = _parse_keep(values.get("keep"), title)
     parts = {key: _parse_part(key, values[key], title) for key in _PARTS if key in values}
     nights = parse_full_every(values[_FULL_EVERY], f"{title}: {_FULL_EVERY}") if _FULL_EVERY in values else None
+    recipients = parse_recipients(values[_ENCRYPT_TO], f"{title}: {_ENCRYPT_TO}") if _ENCRYPT_TO in values else None
     patterns: dict[str, Any] = {key: _parse_patterns(key, values.get(key, ()), path, title) for key in _PATTERNS}
     caches = values.get("exclude_caches", False)
     if not isinstance(caches, bool):
@@ -168,6 +173,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
         shrink=parts.get("shrink"),
         churn=parts.get("churn"),
         full_every=nights,
+        encrypt_to=recipients,
         require=require,
         exclude_caches=caches,
         exclude_if_present=marks,

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..archive.members import FILE, FOLDER, HARD_LINK, Member, hold, read_members
 from ..kinds.items import decode_name
+from ..system.age import NOBODY, Identities
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput
 from ..system.processes import Deadline
 from ..system.sandbox import Sandbox, is_allowed
@@ -103,7 +104,9 @@ def _top_of(relpath: str) -> str:
     return filename[: -len(extension)] if extension else name
 
 
-def look_into(tree: Tree, wanted: Wanted, deadline: Deadline, *, user: str = "nobody") -> dict[str, Any]:
+def look_into(
+    tree: Tree, wanted: Wanted, deadline: Deadline, *, user: str = "nobody", identities: Identities = NOBODY
+) -> dict[str, Any]:
     """Given a tree and what is wanted of its tarballs, return `contents`, `totals`, `notes` and `failures`.
 
     Of one that cannot be read the failure tells, and the others are read. Raise AltbackupError or OSError where none can.
@@ -116,7 +119,15 @@ def look_into(tree: Tree, wanted: Wanted, deadline: Deadline, *, user: str = "no
 
     def read(number: int, take: Callable[[Member], None], digested: bool = False) -> None:
         paths = [tree.path(path) for path in (wanted.bases[number], wanted.relpaths[number]) if path]
-        read_members(paths, wanted.tops[number], take, deadline=deadline, sandbox=sandbox, digested=digested)
+        read_members(
+            paths,
+            wanted.tops[number],
+            take,
+            deadline=deadline,
+            sandbox=sandbox,
+            digested=digested,
+            identities=identities,
+        )
 
     {"list": _list, "find": _find, "diff": _diff}[wanted.step](wanted, read, answer)
     return {

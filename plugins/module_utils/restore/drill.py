@@ -20,6 +20,7 @@ from ..archive.unpack import extract
 from ..kinds.proofs import prove, version_of
 from ..kinds.registry import kind_in, kind_of
 from ..system import progress
+from ..system.age import NOBODY, Identities, is_encrypted
 from ..system.digest import cores, digest_file, in_parallel
 from ..system.errors import AltbackupError, InvalidInput, ProofFailed
 from ..system.opened import require_kept, require_own
@@ -29,6 +30,7 @@ from ..system.units import counted, readable, told_apart
 from ..system.visible import printable
 from ..tree.abilities import keeps_owners
 from ..tree.contents import CONTENT
+from ..tree.encryption import opened, shared_proof
 from ..tree.failures import failure
 from ..tree.incomplete import missing_of
 from ..tree.layout import ALONE, DRILLING, Tarball, Tree, full_of, open_tree, parse_filename, scan
@@ -48,6 +50,8 @@ PROVING: dict[str, Any] = {
     "limit": {"type": "int", "default": 0},
     "user": {"type": "str", "default": "nobody"},
     "verify": {"type": "dict", "default": {}},
+    "identity": {"type": "str", "default": "", "no_log": True},
+    "identity_file": {"type": "path", "default": "", "no_log": False},
 }
 """What a call of a module that drills may be told: which items, how much at a time, and as whom"""
 MARGIN = 64 << 20
@@ -78,6 +82,7 @@ def drill(
     folder: str = "",
     now: float | None = None,
     verify: Mapping[str, Sequence[str]] | None = None,
+    identities: Identities = NOBODY,
     check_mode: bool = False,
 ) -> dict[str, Any]:
     """Given a base, prove that the newest verified tarball of each item restores; return `proved`, `left`, `notes`, `failures`.
@@ -86,7 +91,8 @@ def drill(
 
     `names` (category/name) limits it to these items, `share` (above 0, up to 1) to that part of them whose last proof is
     oldest. At most `limit` bytes (0: as many as are free) are unpacked at a time, below `folder` or the private folder;
-    all of it is removed, whatever happens. In check mode `proved` are those that would be tried.
+    all of it is removed, whatever happens. Of what is encrypted the ciphertext alone is proved where there are no `identities`.
+    In check mode `proved` are those that would be tried.
     Raise AltbackupError where nothing can be done.
     """
     tree = open_tree(base) if check_mode else require_writable(base)
@@ -104,7 +110,9 @@ def drill(
         return result
     with _scratch(tree, folder, result) as scratch:
         room = _Room(scratch, limit)
-        work = _Drill(tree, replace(sandbox, file_size=room.capacity), deadline, scratch, room, now, verify or {})
+        work = _Drill(
+            tree, replace(sandbox, file_size=room.capacity), deadline, scratch, room, now, verify or {}, identities
+        )
         for outcome in in_parallel(work.guarded, chosen, max(1, min(cores(), len(chosen)))):
             result["proved"] += outcome.proved
             result["failures"] += outcome.failures
@@ -270,6 +278,7 @@ class _Drill:
     room: _Room
     now: float | None
     verify: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    identities: Identities = NOBODY
 
     def guarded(self, tarball: Tarball) -> _Outcome:
         """Drill one tarball so that nothing that goes wrong with it reaches the others."""
@@ -293,6 +302,13 @@ class _Drill:
         chain = chain_of(self.tree, tarball)
         for part in chain:
             self._require_match(part, record if part is tarball else {})
+        if any(is_encrypted(part.filename) for part in chain):
+            if not self.identities:
+                outcome.notes.append(
+                    f"{tarball.relpath}: it is encrypted, and no key is here: the ciphertext alone was proved"
+                )
+                return
+            record = opened(record, self.identities, self.deadline)
         paths = [self.tree.path(part.relpath) for part in chain]
         top = _stem(chain[0])
         folder = tempfile.mkdtemp(dir=self.scratch)
@@ -315,6 +331,7 @@ class _Drill:
                     deadline=self.deadline,
                     sandbox=self.sandbox,
                     reserve=_RESERVE,
+                    identities=self.identities,
                 )
                 if len(chain) == 1:
                     _require_recorded(record, "owners", contents[-1].owners.digest)
@@ -337,7 +354,7 @@ class _Drill:
             "seconds": round(time.monotonic() - start, 3),
             **proof,
         }
-        write_proof(self.tree, tarball, whole)
+        write_proof(self.tree, tarball, shared_proof(whole, tarball.relpath))
         outcome.proved.append({**_described(tarball), **whole, **({"incomplete": True} if missing_of(record) else {})})
 
     def _record(self, tarball: Tarball, outcome: _Outcome) -> dict[str, Any]:
@@ -382,6 +399,7 @@ class _Drill:
                 sandbox=self.sandbox,
                 digested=alone and is_tree,
                 below=below,
+                identities=self.identities,
             )
         except TooLarge as error:
             raise TooLarge(f"{self.room.refusal()} ({error})") from error

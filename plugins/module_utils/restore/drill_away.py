@@ -11,12 +11,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..system.age import NOBODY, Identities
 from ..system.errors import AltbackupError, InvalidInput, ProofFailed
 from ..system.opened import require_kept, require_own
 from ..system.processes import Deadline
 from ..system.sandbox import Sandbox
 from ..system.seeing import is_folder, is_there
 from ..system.units import readable, told_apart
+from ..tree.encryption import shared
 from ..tree.layout import DRILLING, MARKER, Tree, is_plain_file, open_tree, scan, split_relpath
 from ..tree.locks import Run, held
 from ..tree.proof_files import write_proof
@@ -45,7 +47,7 @@ def choose_away(base: str, names: Sequence[str] | None, share: float, moment: Mo
         except ProofFailed as error:
             result["failures"].append(failure_of(tarball.relpath, error))
             continue
-        record = read_record(tree, tarball.key, tarball.stamp)
+        record = shared(read_record(tree, tarball.key, tarball.stamp))
         result["chosen"].append({"relpath": tarball.relpath, "record": record, "tarballs": parts})
     return result
 
@@ -83,6 +85,7 @@ def drill_away(
     deadline: Deadline,
     limit: int = 0,
     verify: Mapping[str, Sequence[str]] | None = None,
+    identities: Identities = NOBODY,
 ) -> dict[str, Any]:
     """Given a temporary tree with tarballs and what was chosen, prove each; return `proved`, `notes`, `failures`.
 
@@ -95,7 +98,16 @@ def drill_away(
         keys = [_key(entry["relpath"]) for entry in chosen if entry["relpath"] not in absent]
         if not keys:
             return {"changed": False, "proved": [], "notes": [], "failures": failures}
-        result = drill(tree.base, keys, moment=moment, sandbox=sandbox, deadline=deadline, limit=limit, verify=verify)
+        result = drill(
+            tree.base,
+            keys,
+            moment=moment,
+            sandbox=sandbox,
+            deadline=deadline,
+            limit=limit,
+            verify=verify,
+            identities=identities,
+        )
         return {**result, "failures": [*failures, *result["failures"]]}
     finally:
         remove_folder(tree.base)

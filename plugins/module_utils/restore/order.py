@@ -7,7 +7,7 @@ import os
 import pwd
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..archive.examine import DECOMPRESSORS
@@ -15,6 +15,8 @@ from ..archive.unpack import clean_member
 from ..kinds.base import BESIDE_A_DATABASE
 from ..kinds.items import decode_name
 from ..kinds.registry import KINDS, kind_of
+from ..system.age import MOST_IDENTITIES, NOBODY, SUFFIX, Identities, is_encrypted
+from ..system.digest import open_plain
 from ..system.errors import InvalidInput
 from ..system.values import nearest
 from ..system.visible import one_line
@@ -31,6 +33,8 @@ class Archive:
 
     relpath: str
     dna: Dna
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """Of an encrypted one, what its dump recorded where anybody can see it"""
 
     @property
     def filename(self) -> str:
@@ -70,6 +74,12 @@ class Order:
     mode: str = ""
     selinux: str = ""
     proof_user: str = "nobody"
+    identities: Identities = NOBODY
+    """What opens an encrypted tarball"""
+    signing_key: str = ""
+    """The public key of the source's signatures, empty where it is not known"""
+    sources: tuple[str, ...] = ()
+    """The names under which the source signed, if that matters"""
 
     @property
     def top(self) -> str:
@@ -103,9 +113,12 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
     for entry in values["tarballs"]:
         relpath = str(entry.get("relpath", ""))
         split_relpath(relpath)
-        archives.append(Archive(relpath, Dna(str(entry["dig"]), int(entry["size"]), str(entry["alg"]))))
+        dna = Dna(str(entry["dig"]), int(entry["size"]), str(entry["alg"]))
+        archives.append(Archive(relpath, dna, entry.get("record") or {}))
     if not 1 <= len(archives) <= 2:
         raise InvalidInput("a restore takes one tarball, or a full one and its differential")
+    if archives[-1].record == {} and is_encrypted(archives[-1].filename):
+        archives[-1] = replace(archives[-1], record=values.get("record") or {})
     names = ("base", "live_base", "member", "replace", "owner", "group", "mode", "selinux")
     texts = {name: str(values.get(name) or "") for name in names}
     flags = {name: bool(values.get(name)) for name in ("consent", "special_modes", "numeric")}
@@ -121,10 +134,27 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
         live_items=tuple(
             {"kind": str(item["kind"]), "path": str(item["path"])} for item in values.get("live_items") or ()
         ),
+        identities=identities_of(values),
+        signing_key=str(values.get("signing_key") or ""),
+        sources=tuple(map(str, values.get("sources") or ())),
         live_discover={str(kind): str(folder) for kind, folder in (values.get("live_discover") or {}).items()},
         **texts,  # type: ignore[arg-type]
         **flags,  # type: ignore[arg-type]
     )
+
+
+def identities_of(values: Mapping[str, Any]) -> Identities:
+    """Return the identities that the controller handed over, or those in a file of this host. Raise InvalidInput."""
+    path = str(values.get("identity_file") or "")
+    if values.get("identity") or not path:
+        return Identities(str(values.get("identity") or ""))
+    try:
+        with open_plain(path) as stream:
+            return Identities(stream.read(MOST_IDENTITIES + 1).decode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise InvalidInput(
+            f"altbackup_identity_file {path!r} is neither on the controller nor on this host a file that can be read: {error.strerror}"
+        ) from error
 
 
 def remembered_of(order: Order) -> dict[str, Any]:
@@ -146,9 +176,12 @@ def remembered_of(order: Order) -> dict[str, Any]:
 
 def tools_for(order: Order) -> list[str]:
     """Return the programs that the restore of an order needs, rather than find that one is missing when the tarball is here."""
-    endings = [os.path.splitext(archive.filename)[1] for archive in order.archives]
+    names = [archive.filename for archive in order.archives]
+    locked = ["age"] if any(map(is_encrypted, names)) else []
+    names = [name[: -len(SUFFIX)] if is_encrypted(name) else name for name in names]
+    endings = [os.path.splitext(name)[1] for name in names]
     decompressors = [DECOMPRESSORS[ending] for ending in endings if ending in DECOMPRESSORS]
-    return ["tar", "cp", "sync", *decompressors, *(kind_of(order.kind).tools if not order.member else ())]
+    return ["tar", "cp", "sync", *locked, *decompressors, *(kind_of(order.kind).tools if not order.member else ())]
 
 
 def endings_beside(order: Order) -> Sequence[str]:

@@ -32,11 +32,14 @@ from .order import Order, endings_beside, owner_of, remembered_of, tools_for
 from .owners import renumber
 from .replace import clear, left_in_place, place
 from .room import require_arriving_space, require_space
+from .signed import encrypted_of, unlocked
 from .unpacked import MOST_BYTES, make_thing, names_wanted, sandboxes
 from .verified import verify_archive, verify_recorded
 from .work_folder import Work, discard, is_left, nearest_folder, working
 
 STAGE = "restore"
+_LOOKING = 120.0
+"""Seconds that it may take to see whether a key fits"""
 
 
 def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -> dict[str, Any]:
@@ -59,6 +62,7 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
         owner_of(order)
         for tool in tools_for(order):
             find_tool(tool)
+        result["notes"] += unlocked(order, Deadline(_LOOKING, "restore"))[1]
         with _no_dump(order, run):
             result.update(require_space(order))
     missing = os.path.dirname(order.destination)
@@ -98,6 +102,7 @@ def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[st
     start = time.monotonic()
     _, reader, _ = sandboxes(order, deadline)
     tree = open_tree(order.base)
+    locked = encrypted_of(order) and not order.identities
     wanted = order.wanted
     links: set[str] = set()
     found, left_out, owners = "", LeftOut(), Owners()
@@ -106,6 +111,8 @@ def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[st
             path = tree.path(archive.relpath)
             verify_archive(path, archive, path)
             verify_recorded(path, archive, order.record)
+            if locked:
+                continue
             limits = Limits(MOST_BYTES)
             contents = examine(
                 path,
@@ -116,11 +123,19 @@ def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[st
                 below=links,
                 wanted=wanted,
                 alone=len(order.archives) == 1,
+                identities=order.identities,
             )
             links |= contents.links
             found = contents.found or found
             left_out.add(contents.left_out)
             owners.add(contents.owners)
+    if locked:
+        seconds = round(time.monotonic() - start, 3)
+        return {
+            "changed": False,
+            "notes": [f"{order.title}: it is encrypted, and no key is here: its bytes alone were read"],
+            "seconds": seconds,
+        }
     require_member(order.title, wanted, found, special_modes=order.special_modes)
     notes = [] if order.special_modes else left_out.notes()
     notes += renumber(names_wanted(order, owners), Directory()).notes()
@@ -184,7 +199,9 @@ def abandon(order: Order) -> dict[str, Any]:
 
 
 def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, show_lines: bool) -> dict[str, Any]:
+    order, unsigned = unlocked(order, deadline)
     new, proof, notes = make_thing(work, order, deadline, run)
+    notes = [*unsigned, *notes]
     result: dict[str, Any] = {"changed": True, "notes": notes, "proof": proof, "aside": "", "diff": "", "marked": ""}
     there = os.path.lexists(work.place)
     if there and kind_of(order.kind).is_tree:

@@ -112,6 +112,7 @@ def _unpack(
                 absent=absent,
                 found_owners=owners,
                 title=order.title,
+                identities=order.identities,
             )
     finally:
         os.umask(mask)

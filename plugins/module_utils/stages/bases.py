@@ -17,6 +17,7 @@ from ..kinds.base import Context
 from ..kinds.items import Item
 from ..kinds.registry import kind_of
 from ..system.errors import AltbackupError
+from ..tree.encryption import TO
 from ..tree.layout import Tarball, Tree
 from ..tree.marks import Marks
 from ..tree.publish import flush_folder, make_folders, prune_empty, read_record, remove_if_there
@@ -83,11 +84,11 @@ def nights_of(item: Item, context: Context, form: ArchiveFormat) -> int:
 
 
 def about_full(
-    dna: Dna, top: str, revision: int | None, content: str, way: Sequence[Any], stamp: str
+    dna: Dna, top: str, revision: int | None, content: str, way: Sequence[Any], stamp: str, to: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return what is to be known of a full tarball besides its members."""
     told = {"dig": dna.dig, "size": dna.size, "alg": dna.alg, "top": top, "revision": revision}
-    return {**told, "content": content, "way": list(way), "stamp": stamp}
+    return {**told, "content": content, "way": list(way), "stamp": stamp, **({TO: list(to)} if to else {})}
 
 
 def find_base(
@@ -95,14 +96,16 @@ def find_base(
 ) -> Base | None:
     """Given an item and its verified tarballs, return against which full one tonight's may be a differential; None where it is to be full.
 
-    So it is where so many nights are over, where nothing is known of the full one, where that is not here, suspect, or found rotten, and
-    where a differential since was large.
+    So it is where so many nights are over, where the last full one is encrypted to others, where nothing is known of it, where it is not here,
+    suspect, or found rotten, and where a differential since was large.
     """
     nights = nights_of(item, context, form)
     snapshot = read_snapshot(snapshot_path(context.tree, item)) if nights > 1 else None
     if snapshot is None or not _is_recent(str(snapshot.about.get("stamp")), context.stamp, nights):
         return None
     about = snapshot.about
+    if list(about.get(TO, ())) != list(form.recipients):  # who opens the one opens the other
+        return None
     fulls = [
         tarball
         for tarball in before

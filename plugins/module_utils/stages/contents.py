@@ -10,6 +10,7 @@ from ..archive.examine import read_content
 from ..system.errors import ToolFailed
 from ..system.processes import Deadline
 from ..tree.contents import CONTENT, FORMERLY, dna_in, is_digest
+from ..tree.encryption import PLAIN, SEALED, SIGNATURE, SIGNED, TO
 from ..tree.layout import Tarball, Tree, parse_filename
 from ..tree.publish import read_record, write_record
 from ..tree.sidecar import Dna
@@ -31,6 +32,11 @@ _OF_THE_TARBALL = frozenset(
         "incomplete",
         "measures",
         "counted",
+        PLAIN,
+        TO,
+        SEALED,
+        SIGNED,
+        SIGNATURE,
     }
 )
 """What records tell that two tarballs of one content need not have in common"""

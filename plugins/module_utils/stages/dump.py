@@ -17,13 +17,14 @@ from ..system import mounts
 from ..system.errors import AltbackupError, InvalidInput
 from ..system.twins import set_mode
 from ..tree import doubt
-from ..tree.failures import failure
+from ..tree.failures import explain, failure
 from ..tree.layout import Tree, require_there
 from ..tree.marks import Marks, marks_of
 from ..tree.publish import require_writable
 from ..tree.stamps import parse_stamp
 from .bases import nights_of
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
+from .dump_encrypted import form_of, prepare
 from .dump_order import MAX_AGE, Order, skipped_of
 from .dump_state import STAGE
 from .hooks import Said
@@ -38,6 +39,7 @@ def dump(
     *,
     received: Sequence[str] = (),
     controller: str = "",
+    signing_key: str = "",
     limits: doubt.Limits | None = None,
     hooks: Hooks = NO_HOOKS,
     max_age: float = MAX_AGE,
@@ -50,6 +52,7 @@ def dump(
     `received` are folders where the node keeps copies that it receives: no item may hold them. What a `controller` packed
     is one more item. `hooks` are those of the source, around all items. An item of which they, or its own, say that this is no time for it is
     in `not_now` (category/name), and a failure where its newest copy is older than `max_age` seconds.
+    A `signing_key` is the public one by which others know what this source has signed.
     In check mode nothing is written and the tarballs are those that would be made; what cannot be known yet is empty.
     Raise AltbackupError where nothing can be done at all.
     """
@@ -73,6 +76,7 @@ def dump(
     if not items:
         failures.append(failure(STAGE, f"there are no items to dump to {base}: nothing was backed up"))
     notes: list[str] = []
+    good, secret = _ready_to_encrypt(tree, good, form, signing_key, context, failures, notes, check_mode)
     order = Order(
         good,
         context,
@@ -83,6 +87,7 @@ def dump(
         max_age,
         lambda item: _require_fit(item, base, received, limit),
         Said(failures, notes),
+        secret,
         check_mode,
     )
     with _modes_kept(tree):
@@ -108,6 +113,33 @@ def dump(
         "notes": notes,
         "not_now": skipped_of(outcomes),
     }
+
+
+def _ready_to_encrypt(
+    tree: Tree,
+    items: list[Item],
+    form: ArchiveFormat,
+    signing_key: str,
+    context: Context,
+    failures: list[dict[str, Any]],
+    notes: list[str],
+    check_mode: bool,
+) -> tuple[list[Item], bytes]:
+    """Return the items that can be dumped, and the secret of the source if one of them is encrypted; what keeps it from that is one failure."""
+    encrypted = [item for item in items if form_of(item, form).recipients]
+    if not encrypted:
+        return items, b""
+    try:
+        secret, public = prepare(tree, signing_key, context.deadline, check_mode=check_mode)
+        if public and not signing_key:
+            notes.append(
+                f"this source signs what it encrypts with {public}: enter that as altbackup_signing_key, and on the recovery sheet"
+            )
+        return items, secret
+    except (AltbackupError, OSError) as error:
+        keys = listed([item.key for item in encrypted])
+        failures.append(failure(STAGE, f"{keys}: not dumped, as nothing can be encrypted here: {explain(error)}"))
+        return [item for item in items if item not in encrypted], b""
 
 
 def _marks(tree: Tree, failures: list[dict[str, Any]]) -> Marks:

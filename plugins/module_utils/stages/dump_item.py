@@ -22,6 +22,8 @@ from ..kinds.base import Context
 from ..kinds.registry import kind_of
 from ..system.errors import AltbackupError, Hostile, NoRoom, SourceChanged
 from ..tree import doubt
+from ..tree.contents import CONTENT
+from ..tree.encryption import PLAIN, keyed
 from ..tree.incomplete import missing_of
 from ..tree.layout import TEMPORARY, Tarball, describe, describe_as, tarball_filename
 from ..tree.noted import noted_by
@@ -34,6 +36,7 @@ from ..tree.trash import make_room
 from .bases import Base, about_full, find_base, keep_snapshot
 from .contents import alike, same_as
 from .controller import CONTROLLER_KEY
+from .dump_encrypted import comparable, equal_to, require_still_encrypted, with_keyed, with_seal
 from .dump_reader import judge_of
 from .dump_reading import Reading, whole_number
 from .dump_record import forget_unrecorded, judged, note_files, past_of, record_for
@@ -66,8 +69,10 @@ def predict_item(work: Dump) -> None:
         outcome.tarball = describe_stored(context.tree, stored, 0.0)
         report_suspect(work, outcome.tarball["record"])
         return
-    differs = find_base(item, context, form, tarballs_before(context, item), work.marks) is not None
-    relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension, differs=differs)}"
+    before = tarballs_before(context, item)
+    require_still_encrypted(work, before)
+    differs = find_base(item, context, form, before, work.marks) is not None
+    relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.ending, differs=differs)}"
     outcome.tarball = describe_as(context.tree, relpath, Dna("", 0, form.algorithm), 0.0)
     outcome.changed = True
 
@@ -85,6 +90,7 @@ def dump_item(work: Dump) -> None:
         report_suspect(work, outcome.tarball["record"])
         move_last(context, item, context.stamp, outcome)
         return
+    require_still_encrypted(work, tarballs_before(context, item))
     work.past = past_of(work, found)
     work.context = replace(context, good=work.past.last)
     more = _MORE_TRIES if kind_of(item.kind).is_tree else 0
@@ -146,6 +152,8 @@ class _Packed:
     """What its reader has for the record of the dump"""
     churn: doubt.Churn | None
     notes: Sequence[str]
+    plain: str
+    """Of what is encrypted, the keyed digest of what it was before"""
 
     @property
     def full(self) -> Tarball | None:
@@ -163,14 +171,8 @@ def _archive(work: Dump, start: float) -> None:
     try:
         done = _pack(work, temporary, snapshot)
         outcome.notes += done.notes
-        dna = done.full.dna if done.full and done.full.dna else done.dna
-        name = tarball_filename(item.name, done.revision, work.form.extension, differs=done.base is not None)
-        relpath = f"{item.key}/{context.stamp}/{done.full.filename if done.full else name}"
-        before = tarballs_before(context, item)
-        equal = [tarball for tarball in before if tarball.dna and tarball.dna.same_content(dna)]
-        record = _record(work, done, dna, relpath, before, equal, temporary)
-        report_incomplete(item, missing_of(record), outcome)
-        tarball = store(item, context, "" if done.full else temporary, relpath, dna, record, equal, outcome)
+        report_incomplete(item, missing_of(done.known), outcome)
+        tarball, record = _store(work, done, temporary)
         keep_snapshot(tree, item, snapshot, known=work.is_known)
     except (AltbackupError, OSError) as error:
         forget_unrecorded(work, ())
@@ -187,6 +189,34 @@ def _archive(work: Dump, start: float) -> None:
     forget_unrecorded(work, noted_by(record).values())
     report_suspect(work, record)
     move_last(context, item, tarball.stamp, outcome)
+
+
+def _store(work: Dump, done: _Packed, temporary: str) -> tuple[Tarball, dict[str, Any]]:
+    """Keep what was packed into a temporary file, or what has the same; return it with its record. Raise as _archive does."""
+    before = tarballs_before(work.context, work.item)
+    dna = done.full.dna if done.full else None
+    if dna is not None:
+        same = [tarball for tarball in before if tarball.dna and tarball.dna.same_content(dna)]
+        return _store_as(work, done, before, same, dna, "", temporary)
+    equal = equal_to(work, before, done.dna, done.plain)
+    if equal and equal[-1].dna and work.form.recipients:
+        dna = replace(equal[-1].dna, base=done.dna.base, base_dig=done.dna.base_dig)
+        try:
+            return _store_as(work, done, before, equal, dna, "", temporary)
+        except Unproven:  # what was made now is another ciphertext, with a record of its own
+            equal = []
+    return _store_as(work, done, before, equal, done.dna, temporary, temporary)
+
+
+def _store_as(
+    work: Dump, done: _Packed, before: Sequence[Tarball], equal: Sequence[Tarball], dna: Dna, new: str, made: str
+) -> tuple[Tarball, dict[str, Any]]:
+    """Keep what has this dna, a `new` file or what is `equal`, by the record of what was `made`."""
+    item, context = work.item, work.context
+    name = tarball_filename(item.name, done.revision, work.form.ending, differs=done.base is not None)
+    relpath = f"{item.key}/{context.stamp}/{done.full.filename if done.full else name}"
+    record = _record(work, done, dna, relpath, before, equal, made)
+    return store(item, context, new, relpath, dna, record, equal, work.outcome), record
 
 
 def _pack(work: Dump, temporary: str, snapshot: str) -> _Packed:
@@ -206,6 +236,7 @@ def _pack(work: Dump, temporary: str, snapshot: str) -> _Packed:
         manifest = Manifest(files=digests, members=members) if told["listed"] else None
         top = base.top if base else item.name if revision is None else f"{item.name}-{revision}"
         lists = list_folders(reading.states()) if base else {}
+        plain = keyed(work.secret) if work.form.recipients else None
         dna = store_archive(
             temporary,
             Incremental(reading.stream, lists, top) if base else reading.stream,  # type: ignore[arg-type]
@@ -216,6 +247,7 @@ def _pack(work: Dump, temporary: str, snapshot: str) -> _Packed:
             deadline=context.deadline,
             manifest=manifest,
             judge=judge_of(item, top, context, base.links if base else ()),
+            plain=plain,
         )
         if base and members is not None:
             every, digests = digests.every, stack.enter_context(Digests())
@@ -226,13 +258,23 @@ def _pack(work: Dump, temporary: str, snapshot: str) -> _Packed:
         verdict = reading.confirm(digests)
         noted, churn = note_files(work, digests) if kind_of(item.kind).is_tree else ({}, None)
         if members is not None and manifest is not None and not base:
-            about = about_full(dna, top, revision, manifest.content, told["way"], context.stamp)
+            about = about_full(dna, top, revision, manifest.content, told["way"], context.stamp, work.form.recipients)
             _note_full(work, snapshot, about, members, reading)
     known = {**told["record"], **({"incomplete": verdict.failures} if verdict.failures else {})}
     known["doubts"] = [*map(str, known.get("doubts", ())), *verdict.doubts]
     known["noted"] = {**reading.noted, **noted}
     notes = [f"{item.key}: {note}" for note in verdict.notes]
-    return _Packed(dna, revision, base, manifest, (manifest or reading).owners, known, churn, notes)
+    return _Packed(
+        dna,
+        revision,
+        base,
+        manifest,
+        (manifest or reading).owners,
+        known,
+        churn,
+        notes,
+        plain.hexdigest() if plain else "",
+    )
 
 
 def _record(
@@ -247,11 +289,16 @@ def _record(
     """Return what is recorded of a dump, by what the node has of the item `before`, and of that what has `equal` bytes."""
     item, context = work.item, work.context
     record = record_for(item, done.known, done.manifest, done.owners, dna, relpath)
+    content = str(record.get(CONTENT, ""))
+    plain = done.plain
+    if done.full:
+        plain = str(read_record(context.tree, item.key, done.full.stamp).get(PLAIN, plain))
+    record = with_keyed(work, record, plain)
     if equal:
         record.update(same_as(context.tree, equal[-1], record, dna))
     else:
-        record.update(alike(context.tree, before, temporary, record, dna, context.deadline))
-    return judged(work, record, done.churn)
+        record.update(alike(context.tree, comparable(work, before), temporary, record, dna, context.deadline))
+    return with_seal(work, judged(work, record, done.churn), content, equal)
 
 
 def _note_full(work: Dump, path: str, about: Mapping[str, Any], members: Members, reading: Reading) -> None:

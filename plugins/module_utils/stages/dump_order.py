@@ -24,6 +24,7 @@ from ..tree.failures import failure
 from ..tree.layout import describe_as, scan, tarball_filename
 from ..tree.marks import Marks
 from ..tree.sidecar import Dna
+from .dump_encrypted import form_of
 from .dump_item import dump_item, predict_item
 from .dump_state import STAGE, Dump, Outcome
 from .dump_store import stored_under
@@ -53,6 +54,8 @@ class Order:
     fits: Callable[[Item], None]
     """Raise InvalidInput for an item that cannot be dumped, by what lies at its path now"""
     said: Said
+    secret: bytes = b""
+    """That of the source, where something is encrypted"""
     check_mode: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
     _directory: Directory = field(default_factory=Directory)
@@ -131,7 +134,16 @@ class Order:
 
     def _dump(self, item: Item, readers: Readers, runner: Runner | None) -> Outcome:
         """Dump an item, with its hooks if it has any and is not stored yet."""
-        work = Dump(item, self.context, self.form, readers, self._directory, self._limits_of(item), self.marks)
+        work = Dump(
+            item,
+            self.context,
+            form_of(item, self.form),
+            readers,
+            self._directory,
+            self._limits_of(item),
+            self.marks,
+            secret=self.secret,
+        )
         outcome = work.outcome
         outcome.key = item.key
         if self.check_mode:
@@ -206,8 +218,8 @@ class Order:
             work.outcome.notes.append(
                 f"{item.key}: {item.path} is not there before its hooks were run, so its dump cannot be predicted"
             )
-            relpath = f"{item.key}/{self.context.stamp}/{tarball_filename(item.name, None, self.form.extension)}"
-            work.outcome.tarball = describe_as(self.context.tree, relpath, Dna("", 0, self.form.algorithm), 0.0)
+            relpath = f"{item.key}/{self.context.stamp}/{tarball_filename(item.name, None, work.form.extension)}"
+            work.outcome.tarball = describe_as(self.context.tree, relpath, Dna("", 0, work.form.algorithm), 0.0)
             work.outcome.changed = True
 
     def _limits_of(self, item: Item) -> doubt.Limits:

@@ -65,6 +65,8 @@ class Dump:
     marks: Marks
     past: Past = field(default_factory=Past)
     outcome: Outcome = field(default_factory=Outcome)
+    secret: bytes = b""
+    """That of the source, where something is encrypted"""
     base: Base | None = None
     """Against what a differential is made, if it is to be one"""
 

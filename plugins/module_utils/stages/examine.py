@@ -27,6 +27,7 @@ from ..system.opened import owner_name, user_name
 from ..system.proc import boot_id
 from ..system.processes import Deadline, clean_environment, find_tool
 from ..system.schedules import schedules
+from ..tree.encryption import known_public_key
 from ..tree.failures import explain
 from ..tree.layout import MARKER, open_tree
 from ..tree.owner import Taken, identify, parse_owner
@@ -174,6 +175,8 @@ def _base(one: Mapping[str, Any], silent: Mapping[str, str], seconds: float) -> 
     try:
         identify(open_tree(base), parse_owner(one), claim=False)
         require_writable(base)
+        if one["role"] == "source":
+            found["signing_key"] = known_public_key(open_tree(base))
     except Taken as error:
         found["taken"] = str(error)
     except (AltbackupError, OSError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..system.errors import AltbackupError, InvalidInput
 from ..tree.contents import dna_in
+from ..tree.encryption import shared
 from ..tree.failures import failure
 from ..tree.incomplete import missing_of
 from ..tree.layout import (
@@ -136,7 +137,7 @@ def listing(
         if missing_of(record):
             entry["incomplete"] = True
         if records:
-            entry["record"] = record
+            entry["record"] = shared(record)
         else:
             entry.update(_marked(marks, tarball, record))
             proved = proved_at(tree, tarball)

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Sequence
 from typing import Any
 
+from ..system.age import is_encrypted
 from ..system.errors import FULL, AltbackupError, DigestMismatch
 from ..system.processes import Deadline, find_tool, run
 from ..system.seeing import is_folder, is_there, status_of
@@ -108,6 +109,8 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     if hold and send and not busy:
         make_folders(os.path.join(incoming, CARRIED if request.carried else BASIS), tree.private)
         for name, tarball in load.bases.items() if request.basis else ():
+            if is_encrypted(tarball.filename):  # no part of it is in another one
+                continue
             _lay_out(tree, tarball, os.path.join(incoming, BASIS, name), load.sent[name], request.deadline, done)
     return {
         "changed": done.changed or bool(done.linked),

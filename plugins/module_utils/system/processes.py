@@ -40,6 +40,8 @@ PACKAGES = {
     "ssh-keygen": "openssh-client",
     "tar": "tar",
     "zstd": "zstd",
+    "age": "age",
+    "age-keygen": "age",
     "gzip": "gzip",
     "pigz": "pigz",
     "setpriv": "util-linux",

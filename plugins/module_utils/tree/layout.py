@@ -22,7 +22,7 @@ DRILLING = ".altbackup-drill-"
 """Prefix of the folders in which drills work outside of trees"""
 RESTORED = ".altbackup-restored"
 """Suffix of the marker beside a restored copy"""
-EXTENSIONS = (".tar.zst", ".tar.gz", ".tar")
+EXTENSIONS = (".tar.zst", ".tar.gz", ".tar", ".tar.zst.age", ".tar.gz.age", ".tar.age")
 DIFFERENTIAL = ".diff"
 """Suffix before the extension of a differential"""
 ALONE = "alone"
@@ -148,7 +148,9 @@ def parse_filename(filename: str, name: str) -> tuple[int | None, str] | None:
     """Return (revision, extension) of a file name; None if it is not one of the item `name`."""
     if not filename.startswith(name):
         return None
-    match = re.fullmatch(r"(?:-(\d+)(?:-\d+)?)?(\.diff)?(\.tar(?:\.zst|\.gz)?)", filename[len(name) :], re.ASCII)
+    match = re.fullmatch(
+        r"(?:-(\d+)(?:-\d+)?)?(\.diff)?(\.tar(?:\.zst|\.gz)?(?:\.age)?)", filename[len(name) :], re.ASCII
+    )
     if not match:
         return None
     return (int(match.group(1)) if match.group(1) else None, (match.group(2) or "") + match.group(3))
@@ -181,7 +183,9 @@ def split_relpath(relpath: str) -> tuple[str, str, str, str]:
     if is_relpath(relpath):
         category, name, year, month, day, clock, filename = relpath.split("/")
         return category, name, f"{year}/{month}/{day}/{clock}", filename
-    raise InvalidInput(f"{relpath!r} is not <category>/<name>/YYYY/MM/DD/HHMMSS/<name>[-<revision>].tar[.zst|.gz]")
+    raise InvalidInput(
+        f"{relpath!r} is not <category>/<name>/YYYY/MM/DD/HHMMSS/<name>[-<revision>].tar[.zst|.gz][.age]"
+    )
 
 
 def scan(

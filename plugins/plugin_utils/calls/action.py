@@ -19,6 +19,7 @@ from ..planning.filter_values import plain, untrusted
 from ..report.results import of_module
 from . import run_state
 from .handed import bound, handed
+from .identities import KeyRefused, require_no_file
 from .notes import noted
 from .options import options_of
 from .progress_poll import shown_while
@@ -43,14 +44,24 @@ class ActionModule(Normal):  # type: ignore[misc]
 
     def _call_of_run(self, run: Run, about: Mapping[str, Any], tmp: Any, task_vars: Any) -> dict[str, Any]:
         """Make a stage's call, or return a skipped result if there is nothing to do; record the result in the state of the run."""
-        options = options_of(self._module, run, about, self._task.args)
-        if options is None:
-            return {"changed": False, "skipped": True, "skip_reason": "There is nothing to do"}
-        self._hand(run.plan, run.host, options)
-        result = self._call(run.host, self._limit(run.plan, run.host), tmp, task_vars)
+        try:
+            options = options_of(self._module, run, about, self._task.args)
+        except KeyRefused as error:
+            result = of_module({"failed": True, "changed": False, "msg": str(error)}, self._stage)
+        else:
+            if options is None:
+                return {"changed": False, "skipped": True, "skip_reason": "There is nothing to do"}
+            self._hand(run.plan, run.host, options)
+            result = self._call(run.host, self._limit(run.plan, run.host), tmp, task_vars)
         state = noted(self._module, self._stage, run, about, self._task.args, result)
         run_state.save(run.host, state)
         return _as_failures(result, state["failures"][len(run.state["failures"]) :])
+
+    def _is_pipelining_enabled(self, module_style: str, wrap_async: bool = False) -> bool:
+        """Return whether the module goes to the node without a file; what is a secret goes in no other way."""
+        enabled = bool(super()._is_pipelining_enabled(module_style, wrap_async))
+        require_no_file(self._task.args, enabled)
+        return enabled
 
     @property
     def _module(self) -> str:

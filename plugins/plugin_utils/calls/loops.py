@@ -197,7 +197,7 @@ def _refills(run: Run) -> list[Entry]:
 
 def _drill(run: Run) -> list[Entry]:
     """Return the trees that are drilled on their own node."""
-    away = {tree["base"] for tree in node_trees(run.plan, run.host) if tree["drill_host"]}
+    away = {tree["base"] for tree in node_trees(run.plan, run.host) if tree["drill_host"] and not run.plan["key_drill"]}
     return [entry for entry in _node(run) if entry["base"] not in away]
 
 

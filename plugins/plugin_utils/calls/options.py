@@ -16,6 +16,7 @@ from typing import Any
 
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.synchronize.send import CARRIED
+from ...module_utils.tree.encryption import shared_proof
 from ...module_utils.tree.stamps import is_day
 from ..planning import contents, copies, heal, purge_plan, restore, transfers, watch
 from ..planning.connections import incoming_folder, peers, source_peers
@@ -24,6 +25,7 @@ from ..planning.reaching import reached_by, reached_with, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
 from . import watch_program
 from .handed import SHORT
+from .identities import drilling_identity, handed_identity
 from .loops import deliveries, errand_of, heal_errand_of, order_of, reading_of
 from .run import Run
 
@@ -50,7 +52,7 @@ def _examine(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> 
     fetched = [peer for name in plan["sources"] for peer in _fetched_by(_sound(plan), name, host)]
     return {
         "owners": [one for one in base_owners(plan, host) if one["base"]],
-        "tools": ["tar", "rsync"],
+        "tools": ["tar", "rsync", *_sealing(source)],
         "kinds": sorted({*(item["kind"] for item in source.get("item_list", ())), *(source.get("discover") or ())}),
         "ext": source.get("ext") or "",
         "items": source.get("item_list", []),
@@ -67,6 +69,12 @@ def _examine(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> 
         "now": time.time(),
         "step_timeout": SHORT,
     }
+
+
+def _sealing(source: Mapping[str, Any]) -> list[str]:
+    """Return the programs that a source needs to encrypt, none where it does not."""
+    asked = [source.get("encrypt_to"), *(item.get("encrypt_to") for item in source.get("item_list", ()))]
+    return ["age", "ssh-keygen"] if any(asked) else []
 
 
 def _sound(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,7 +159,18 @@ def _lock(_run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
 def _dump(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
     source, targets = run.source, run.plan["targets"]
     copies = [targets[name]["target_base"] for name in targets if name in (run.host, *source["local_targets"])]
-    taken = ("base", "ext", "compress_level", "algorithm", "full_every", "verify_every", "shrink", "churn")
+    taken = (
+        "base",
+        "ext",
+        "compress_level",
+        "algorithm",
+        "full_every",
+        "verify_every",
+        "shrink",
+        "churn",
+        "encrypt_to",
+        "signing_key",
+    )
     received = list(dict.fromkeys(filter(None, copies)))
     options = {name: source[name] for name in taken}
     told = {"hooks": source["hooks"], "max_age": source["max_age"], "marks": marks(run, run.host)}
@@ -352,9 +371,14 @@ def _undo(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opti
     }
 
 
-def _drill(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
+def _drill(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
+    """Drill a tree, or try the keys on that of a source."""
     tree = run.tree(about)
+    if run.plan["key_drill"] and tree["role"] != "source":
+        return None
     return {
+        **({"keys": True} if run.plan["key_drill"] else {}),
+        **drilling_identity(run.plan, str(tree["node"]), str(tree["source"])),
         "base": tree["base"],
         "names": tree["item_keys"],
         "remembered": tree["discover"],
@@ -379,12 +403,14 @@ def _drill_away(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) ->
     if step == "make":
         return {"base": errand["away"], "size": errand["size"], "step_timeout": SHORT}
     if step == "keep":
-        return {"base": errand["base"], "proofs": errand["proofs"], **_priority(errand), "step_timeout": SHORT}
+        proofs = [shared_proof(proof, str(proof["relpath"])) for proof in errand["proofs"]]
+        return {"base": errand["base"], "proofs": proofs, **_priority(errand), "step_timeout": SHORT}
     proved = {
         "chosen": errand["chosen"],
         "limit": errand["drill_limit"],
         "user": errand["drill_user"],
         "verify": errand["verify"],
+        **drilling_identity(run.plan, str(errand["host"]), str(errand["source"])),
     }
     return {"step": "drill" if errand["arrived"] else "abandon", "base": errand["away"], **proved, **_priority(errand)}
 
@@ -450,7 +476,8 @@ def _heal(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opti
 
 def _contents(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
     reading = reading_of(run, about)
-    return {**reading["options"], "user": run.plan["nodes"][run.host]["drill_user"]}
+    opened = drilling_identity(run.plan, str(reading["node"]), str(reading["source"]))
+    return {**reading["options"], "user": run.plan["nodes"][run.host]["drill_user"], **opened}
 
 
 def _find(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
@@ -468,11 +495,21 @@ def _restore(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Op
     """Return the options of a restore's step; without a step, restore what arrived, or else remove what was prepared."""
     order = order_of(run, about)
     options = {**order["restore"], "step_timeout": order["seconds"]}
+    if given.get("step") != "look":  # that is where the tarball lies
+        options |= _identity_for(run, order)
     if given.get("step") == "prepare":
         return {**options, "step_timeout": min(SHORT, order["seconds"])}
     if given.get("step") == "look":
         return {**options, "base": order["held_in"]}
     return options if "step" in given else {**options, "step": "restore" if order["arrived"] else "abandon"}
+
+
+def _identity_for(run: Run, order: Mapping[str, Any]) -> Options:
+    """Return what opens the tarballs of an order, where it is to be restored."""
+    if not run.plan.get("identity_file"):
+        return {}
+    relpaths = [entry["relpath"] for entry in order["restore"]["tarballs"]]
+    return dict(handed_identity(run.plan, order["host"], relpaths, order["restore"]["origin"]["source"]))
 
 
 def _adopt(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:

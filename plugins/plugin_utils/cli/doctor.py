@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..doctor import controller, decide
+from ..doctor.encryption import short_sheet
 from ..doctor.finding import OK, UNKNOWN, WRONG
 from ..mail.settings import MAIL_OPTIONS
 from .job import PROGRAM, AnsibleSettings, ansible_settings, find_playbook
@@ -25,6 +29,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON, see docs/getting-started.md")
     parser.add_argument("--all", action="store_true", help="what is right, too, and more lines than the screen has")
     parser.add_argument("--commands", action="store_true", help="only the commands that mend, for a shell")
+    parser.add_argument(
+        "--sheet", action="store_true", help="only the recovery sheet of what is encrypted, to be printed"
+    )
     parser.add_argument("--send-mail", action="store_true", help="send a specimen of the mail on failures")
 
 
@@ -40,6 +47,8 @@ def act(desk: Desk) -> int:
     code, answer, _ = desk.ask(order)
     if not isinstance(answer, Mapping):
         return desk.tell(code or EXIT_CODES[FAILED], [])
+    if desk.arguments.sheet:
+        return _sheet(str(answer.get("sheet") or ""), desk)
     findings = [entry for entry in answer["findings"] if entry["what"] != decide.MAIL]
     findings = decide.ordered([*findings, _mail(answer, desk.environment)])
     wrong = decide.is_wrong(findings)
@@ -53,6 +62,25 @@ def act(desk: Desk) -> int:
     sent = _send_mail() if desk.arguments.send_mail else 0
     tables = [*shown(findings, desk.arguments.all), *_at_once(findings, desk.job.inventory)]
     return desk.tell(code or (EXIT_CODES[FAILED] if sent else 0), tables, findings=findings)
+
+
+def _sheet(text: str, desk: Desk) -> int:
+    """Print the recovery sheet, and its keys as a QR code where there is what makes one; return the exit code."""
+    if not text:
+        print("nothing is encrypted (altbackup_encrypt_to), so there is no recovery sheet", file=sys.stderr)
+        return EXIT_CODES[FAILED]
+    print(text, file=desk.out)
+    maker = shutil.which("qrencode")
+    if maker is None:
+        print("for the keys as a QR code, too: install the package qrencode", file=sys.stderr)
+        return EXIT_CODES[GOOD]
+    made = subprocess.run(
+        [maker, "-t", "UTF8", "-o", "-"], input=short_sheet(text), capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        print(f"the keys are not here as a QR code: {made.stderr.strip() or 'qrencode failed'}", file=sys.stderr)
+    print(made.stdout, file=desk.out)
+    return EXIT_CODES[GOOD]
 
 
 _SET_UP = (

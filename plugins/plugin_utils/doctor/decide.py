@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from . import inventory, nodes, ways
+from . import encryption, inventory, nodes, ways
 from .facts import examined_facts
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 
@@ -39,7 +39,13 @@ def decide(
             found += nodes.untrue(node, told[node][1])
     found += ways.pairs(plan, known, dialled, commands)
     found += nodes.together(known, plan, commands)
+    found += encryption.findings(plan, known, commands)
     return found
+
+
+def sheet(plan: Mapping[str, Any], examined: Mapping[str, Mapping[str, Any]], when: str) -> str:
+    """Given the plan, {node: what its examination came to} and the date, return the recovery sheet, empty where nothing is encrypted."""
+    return encryption.sheet(plan, {node: entry.get("facts") or {} for node, entry in examined.items()}, when)
 
 
 def ordered(findings: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:

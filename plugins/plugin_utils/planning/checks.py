@@ -17,6 +17,7 @@ from ...module_utils.tree.stamps import is_day
 from .groups import SOURCES, TARGETS
 from .inventory_errors import Errors
 from .plan_items import sort_items
+from .recipients import check_recipients
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def check_source(
                 errors.add(host, "altbackup_items", text)
     _check_memory(host, values, errors)
     _check_nights(host, values, errors)
+    check_recipients(host, values, errors)
     wrong = any(errors.has(name, host) for name in ("altbackup_items", "altbackup_discover"))
     if not (values["altbackup_items"] or values["altbackup_discover"] or wrong):
         text = "is empty and altbackup_discover, too, so nothing would be backed up: name an item in one of them"

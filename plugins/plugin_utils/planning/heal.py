@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...module_utils.stages.check import item_of
+from ...module_utils.tree.encryption import shared
 from ...module_utils.tree.layout import MARKER, is_relpath
 
 File = dict[str, Any]
@@ -163,7 +164,7 @@ def errands(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, 
             {
                 "relpath": name["relpath"],
                 **content,
-                "record": copy.get("record") or {},
+                "record": shared(copy.get("record") or {}),
                 "held": copy["relpath"],
                 "here": errand["here"],
             }

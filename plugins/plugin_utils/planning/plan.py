@@ -49,6 +49,8 @@ _OF_RUNS = (
     "list_file",
     "purge_plan",
     "restore",
+    "identity_file",
+    "key_drill",
     "purge_confirm",
     "undo",
     "contents",

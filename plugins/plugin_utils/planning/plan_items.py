@@ -151,6 +151,7 @@ def plain_item(item: Item) -> dict[str, Any]:
         "name": item.name,
         "path": item.path,
         **{key: value for key, value in optional.items() if value},
+        **({} if item.encrypt_to is None else {"encrypt_to": list(item.encrypt_to)}),
         **item.plain_options(),
         **item.hooks.plain(),
     }

@@ -63,6 +63,8 @@ _OF_SOURCES = (
     "compress_level",
     "shrink",
     "churn",
+    "encrypt_to",
+    "signing_key",
 )
 _OF_TARGETS = (
     "target_base",

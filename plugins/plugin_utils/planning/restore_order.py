@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...module_utils.kinds.registry import CATEGORIES, kind_in
+from ...module_utils.system.age import is_encrypted
 from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line
+from ...module_utils.tree.encryption import shared
 from .restore_entry import ATTRIBUTES, FLAGS
 from .restore_source import is_same
 
@@ -47,8 +49,10 @@ def chosen_order(
         "live_base": plan["sources"].get(host, {}).get("base", ""),
         "live_items": _live_items(plan["sources"].get(host, {})),
         "live_discover": dict(plan["sources"].get(host, {}).get("discover", {})),
-        "tarballs": [{name: entry[name] for name in ("relpath", "size", "dig", "alg")} for entry in offer["tarballs"]],
-        "record": newest["record"],
+        "tarballs": [_tarball(entry) for entry in offer["tarballs"]],
+        "signing_key": plan["sources"][order["source"]]["signing_key"],
+        "sources": [order["source"], *plan["sources"][order["source"]]["former_names"]],
+        "record": shared(newest["record"] or {}),
         "origin": origin,
     }
     return {
@@ -72,6 +76,12 @@ def chosen_order(
             "size": size,
         },
     }
+
+
+def _tarball(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tarball as the module takes it; the record of an encrypted one has its signature."""
+    told = {name: entry[name] for name in ("relpath", "size", "dig", "alg")}
+    return {**told, **({"record": shared(entry["record"] or {})} if is_encrypted(entry["relpath"]) else {})}
 
 
 def _live_items(entry: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...module_utils.kinds.registry import CATEGORIES
+from ...module_utils.system.age import is_encrypted
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.values import nearest
 from ...module_utils.system.visible import one_line
@@ -118,7 +120,9 @@ def offers_for(
         problem = problem or _foreign(order, node, tree, found)
         if not problem:
             try:
-                tarballs = _newest(order, tree, moment, _accepted(plan, order, tree))
+                tarballs = _newest(
+                    order, tree, moment, _accepted(plan, order, tree), is_secret(plan, order["source"], order["key"])
+                )
                 offers.append(
                     {
                         "node": node,
@@ -196,6 +200,15 @@ def _accepted(plan: Mapping[str, Any], order: Mapping[str, Any], tree: Mapping[s
     return max(str(known.get(order["key"], "")) for known in (here, tree.get("accepted") or {}))
 
 
+def is_secret(plan: Mapping[str, Any], source: str, key: str) -> bool:
+    """Given a source and an item, return whether the plan has it encrypted."""
+    entry = plan["sources"][source]
+    for item in entry.get("item_list", ()):
+        if f"{CATEGORIES[item['kind']]}/{item['name']}" == key and "encrypt_to" in item:
+            return bool(item["encrypt_to"])
+    return bool(entry.get("encrypt_to"))
+
+
 def _suspects(entries: Sequence[Mapping[str, Any]], accepted: str) -> list[Mapping[str, Any]]:
     """Return those of the tarballs of an item that are suspect, and that nobody accepted."""
     return [entry for entry in entries if entry["stamp"] > accepted and doubts_of(entry.get("record") or {})]
@@ -230,11 +243,12 @@ def notes_of_suspects(
 
 
 def _newest(
-    order: Mapping[str, Any], tree: Mapping[str, Any], moment: Moment, accepted: str = ""
+    order: Mapping[str, Any], tree: Mapping[str, Any], moment: Moment, accepted: str = "", secret: bool = False
 ) -> list[dict[str, Any]]:
     """Return the newest verified tarball that the order allows, a differential after its full one. Raise InvalidInput.
 
-    One that is named by its stamp may be later than the run, but not later than anything can be, and a suspect that nobody accepted.
+    One that is named by its stamp may be later than the run, but not later than anything can be, and a suspect that nobody accepted; and one that
+    anybody could have made, of an item that is `secret`.
     """
     there = _of_item(tree, order["key"])
     own = [
@@ -255,6 +269,14 @@ def _newest(
     verified = [entry for entry in wanted if entry["state"] == "verified"]
     if not verified:
         raise InvalidInput(f"has no verified one: {wanted[-1]['relpath']} {wanted[-1]['problem']}")
+    if secret and not is_stamp(order["at"]):
+        plain = verified[-1]
+        verified = [entry for entry in verified if is_encrypted(entry["relpath"])]
+        if not verified:
+            raise InvalidInput(
+                f"has none that is encrypted, as {order['key']} is to be: {plain['relpath']} may be older than that, or somebody else's work. To have it "
+                f"all the same, give its stamp, as at: {plain['stamp']}"
+            )
     suspects = [] if is_stamp(order["at"]) else _suspects(verified, accepted)
     sure = [entry for entry in verified if entry not in suspects]
     if not sure:

@@ -23,6 +23,7 @@ from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.pings import problem_of
 from ...module_utils.system.priority import ionice_words
+from ...module_utils.system.recipients import SSH, parse_recipient, parse_recipients
 from ...module_utils.system.values import nearest, parse_keep, parse_part, parse_span
 from ...module_utils.tree.rulings import RULES
 from ...module_utils.tree.stamps import interpret_day, is_day, is_stamp
@@ -438,6 +439,19 @@ def _texts(value: Sequence[Any]) -> list[str]:
     return [str(entry).strip() for entry in value if str(entry).strip()]
 
 
+def _recipients(value: Sequence[Any]) -> list[str]:
+    return list(parse_recipients(_texts(value)))
+
+
+def _signing_key(value: str) -> str:
+    """Return the key without its comment, empty for none. Raise InvalidInput."""
+    if not value.strip():
+        return ""
+    if not value.strip().startswith(SSH):
+        raise InvalidInput("is no public key of ssh: write that of the recovery sheet, ssh-ed25519 AAAA...")
+    return parse_recipient(value.strip())
+
+
 def _holds(value: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(tarball).strip(): why for tarball, why in value.items()}
 
@@ -464,6 +478,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_release": _texts,
     "altbackup_hold": _holds,
     "altbackup_restore_mode": parse_mode,
+    "altbackup_encrypt_to": _recipients,
+    "altbackup_signing_key": _signing_key,
     "altbackup_full_every": _whole(1, MOST_NIGHTS, 7),
     "altbackup_verify_every": _whole(1, 10000, 7),
     "altbackup_compress_level": _whole(1, 19, 1),
@@ -485,6 +501,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_watch_ping_url": _address,
     "altbackup_watch_push_url": _address,
     "altbackup_purge_plan": _own_file,
+    "altbackup_identity_file": _own_file,
     "altbackup_transport": _transport,
     "altbackup_nice": _whole(0, 19, 10),
     "altbackup_ionice": _ionice,

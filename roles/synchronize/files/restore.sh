@@ -2,7 +2,7 @@
 # Lists, verifies and restores the backups below the folder in which this file stands. RESTORE.txt beside it tells all about them.
 #
 # Needs a POSIX shell, tar, what the tarballs are compressed with (zstd or gzip), sha256sum, sha512sum or md5sum, and awk, date,
-# find, ls, mv, rm, tr. Nothing is written below this folder. No text of a sidecar is ever executed, no link below this folder
+# find, ls, mv, rm, tr; for what is encrypted, age, and to see who made that, ssh-keygen, base64 and sed. Nothing is written below this folder. No text of a sidecar is ever executed, no link below this folder
 # followed, and no name reaches the terminal as it is where it would steer it.
 set -u
 
@@ -28,7 +28,7 @@ usage() {
     cat <<'END'
 Usage: sh restore.sh list                          show what is here; reads no tarball
        sh restore.sh verify [ITEM]                 read all tarballs, or those of one item, and compare them with their dna
-       sh restore.sh restore [--special-modes] [--numeric] ITEM DEST [STAMP]
+       sh restore.sh restore [--identity FILE] [--signed-by FILE] [--special-modes] [--numeric] ITEM DEST [STAMP]
                                                    unpack an item as the new folder DEST
 
 ITEM   as list shows it, like dayabay/svn/dybsvn
@@ -40,6 +40,10 @@ STAMP  which tarball: its date and time as list shows them, or a day like 2013/0
        named pipes. Only for a backup whose source nobody else had in his hands.
 --numeric         owners by number. Else root gives all of it to the users and groups of the names that the backup has, where this
        machine knows these, and by number where not.
+--identity        the file with the key that opens what is encrypted (names that end in .age): of age, or a private one of ssh. One with
+       a passphrase asks for it on the terminal.
+--signed-by       the recovery sheet, or another file with a line "SOURCE ssh-ed25519 AAAA..." : nothing is restored then that this
+       machine did not sign. Whoever knows to whom something is encrypted can make a file that opens: only the signature tells.
 
 Exit status: 0 all is well, 1 something failed or there is nothing, 2 wrong usage.
 END
@@ -171,7 +175,8 @@ each_tarball() {
                 for clock in "$day"/[0-9][0-9][0-9][0-9][0-9][0-9]; do
                     open_folder "$clock" || continue
                     stamp=${clock#"$base/$item/"}
-                    for path in "$clock"/*.tar "$clock"/*.tar.gz "$clock"/*.tar.zst "$clock"/*.dna; do
+                    for path in "$clock"/*.tar "$clock"/*.tar.gz "$clock"/*.tar.zst \
+                        "$clock"/*.tar.age "$clock"/*.tar.gz.age "$clock"/*.tar.zst.age "$clock"/*.dna; do
                         case $path in
                             *.dna)
                                 is_file "$path" || continue
@@ -223,7 +228,8 @@ inspect() {
 # Succeed if a tarball of an item has the name of a differential where its dna is that of one, and not otherwise.
 is_named_so() {
     case ${path##*/} in "${item##*/}"*) ;; *) return 0 ;; esac
-    case ${path##*"/${item##*/}"} in
+    ending=${path##*"/${item##*/}"}
+    case ${ending%.age} in
         *.diff.tar | *.diff.tar.gz | *.diff.tar.zst) [ -n "$base_dig" ] ;;
         *) [ -z "$base_dig" ] ;;
     esac
@@ -554,6 +560,7 @@ restore() {
     fi
     path=$chosen dig=$chosen_dig alg=$chosen_alg
     find_tools
+    find_key
     require_digest
     if [ -n "$chosen_base" ]; then
         path=$full_path dig=$chosen_base alg=$full_alg
@@ -564,6 +571,10 @@ restore() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     enter_private_folder
+    for path in ${chosen_base:+"$full_path"} "$chosen"; do
+        require_signature
+        require_key
+    done
     for path in ${chosen_base:+"$full_path"} "$chosen"; do
         require_safe_names
     done
@@ -650,7 +661,7 @@ choose_full() {
 # Set tar to GNU tar where there is one, and gnu to yes; in busybox's shell the plain name may be another one.
 find_tools() {
     for path in ${chosen_base:+"$full_path"} "$chosen"; do
-        case $path in *.zst) need zstd zstd ;; *.gz) need gzip gzip ;; esac
+        case ${path%.age} in *.zst) need zstd zstd ;; *.gz) need gzip gzip ;; esac
     done
     need awk 'mawk (or busybox)'
     need find 'findutils (or busybox)'
@@ -675,13 +686,124 @@ require_digest() {
     check_digest || fail "$path is damaged: $why. Choose another stamp"
 }
 
-# Write the archive at path, decompressed, to stdout; leave a mark where that fails.
+# Write the archive at path, decrypted and decompressed, to stdout; leave a mark where that fails.
 decompress() {
     case $path in
+        *.age) decrypt 2>>./said | expand ;;
+        *) expand <"$path" ;;
+    esac || : >./failed
+}
+
+expand() {
+    case ${path%.age} in
         *.zst) zstd -dcq ;;
         *.gz) gzip -dc ;;
         *) cat ;;
-    esac <"$path" || : >./failed
+    esac
+}
+
+# Write what is in the encrypted file at path to stdout. The key goes by a pipe: no other program is shown it.
+decrypt() {
+    if [ -n "$secret" ]; then
+        printf '%s\n' "$secret" | age -d -i - "$path"
+    else
+        age -d -i "$identity" "$path" </dev/null
+    fi || : >./failed
+}
+
+# ---- what is encrypted
+
+# Set record to the file with what is known of the tarball at path, empty where there is none that is no link.
+find_record() {
+    record=$base/.altbackup
+    rest=records/${path#"$base/"}
+    rest=${rest%/*}.json
+    while case $rest in */*) ;; *) false ;; esac; do
+        record=$record/${rest%%/*} rest=${rest#*/}
+        [ -d "$record" ] && [ ! -L "$record" ] || { record='' && return 0; }
+    done
+    record=$record/$rest
+    is_file "$record" && [ -r "$record" ] || record=''
+}
+
+# Given a key of the record, set token to its text, empty where there is none of letters that a digest or signature may have.
+read_record() {
+    token=''
+    [ -z "$record" ] || token=$(head -c 33554432 "$record" | sed -n "s/.*\"$1\": \"\([A-Za-z0-9+\/=]*\)\".*/\1/p" | head -n 1)
+}
+
+# Set recipients to a text on to whom the tarball at path is encrypted, as its record says.
+read_recipients() {
+    recipients=''
+    [ -z "$record" ] || recipients=$(head -c 33554432 "$record" | sed -n 's/.*"to": \[\([^]]*\)\].*/\1/p' | head -n 1 | tr -d '"')
+    recipients=${recipients:+" to $recipients"}
+}
+
+# Set secret to the keys of age at hand, where they are such, decrypted if that needs a passphrase.
+find_key() {
+    secret=''
+    case $path in *.age) ;; *) return 0 ;; esac
+    need sed sed
+    need age age
+    find_record
+    read_recipients
+    [ -n "$identity" ] || fail "${path##*/} is encrypted$recipients: give the key of one of them, with --identity FILE. Where it is, the recovery sheet says"
+    is_file "$identity" || [ -r "$identity" ] || fail "$identity is no file that can be read: give the one with the key, with --identity FILE"
+    case $(head -n 1 "$identity" | tr -d '\000') in
+        age-encryption.org/v1 | '-----BEGIN AGE ENCRYPTED FILE-----')
+            secret=$(age -d "$identity") || fail "$identity cannot be opened: nothing was restored" ;;
+        -----BEGIN\ *) ;;
+        *) secret=$(cat "$identity") ;;
+    esac
+}
+
+# Fail if the key at hand does not open the file at path.
+require_key() {
+    case $path in *.age) ;; *) return 0 ;; esac
+    { decrypt 2>./said | head -c 1; } >/dev/null
+    rm -f ./failed
+    [ ! -s ./said ] || fail "${path##*/} is encrypted$recipients, and $identity does not open it: $(head -n 1 ./said). Nothing was restored"
+}
+
+# Fail unless what is at path is what its source has signed; without a file of signers, say that nobody knows who made it.
+require_signature() {
+    if [ -z "$signers" ]; then
+        case $path in *.age) say "nothing tells who made ${path##*/}: --signed-by FILE, with the recovery sheet, compares its signature" ;; esac
+        return 0
+    fi
+    where=${path#"$base/$item/"}
+    where=${where%/*}
+    case $path in
+        *.age) ;;
+        *)
+            [ "$path" != "$chosen" ] || [ "$wanted" = "$where" ] \
+                || fail "${path##*/} of $where is not encrypted, so nobody has signed it: to restore it all the same, give its date and time as STAMP"
+            return 0 ;;
+    esac
+    need ssh-keygen openssh-client
+    need base64 'coreutils (or busybox)'
+    find_record
+    read_record signed
+    printf %s "$token" | base64 -d >./statement 2>/dev/null
+    read_record signature
+    printf %s "$token" | base64 -d >./signature 2>/dev/null
+    sed -n 's/^[[:space:]]*\([^[:space:]]*\) \(ssh-[a-z0-9]* [A-Za-z0-9+\/=]*\).*/\1 \2/p' <"$signers" >./signers
+    [ -s ./signers ] || fail "$signers has no line like SOURCE ssh-ed25519 AAAA...: nothing was restored"
+    said_source=$(sed -n 's/^source //p' ./statement)
+    for name in "$said_source" "${item%%/*}"; do
+        ssh-keygen -q -Y verify -n altbackup -I "$name" -f ./signers -s ./signature <./statement >./said 2>&1 \
+            || fail "${path##*/} of $where has no signature of ${item%%/*} by a key of $signers: somebody else may have made it. Nothing was restored"
+    done
+    set -- "item ${item#*/}" "stamp $where"
+    if [ "$path" = "$chosen" ]; then
+        set -- "$@" "alg $chosen_alg" "dig $chosen_dig" ${chosen_base:+"base_dig $chosen_base"}
+    else
+        set -- "$@" "alg $full_alg" "dig $chosen_base"
+    fi
+    for line; do
+        grep -Fxq -e "$line" ./statement \
+            || fail "${path##*/} of $where is not what ${item%%/*} signed (it should say: $line): somebody exchanged it. Nothing was restored"
+    done
 }
 
 # Fail if anything in the archive at path would come to lie outside of its one top folder, or would not come out as it was.
@@ -974,15 +1096,21 @@ case ${1:-} in
         verify "$@" ;;
     restore)
         shift
-        special_modes='' numeric=''
+        special_modes='' numeric='' identity='' signers=''
         while :; do
             case ${1:-} in
                 --special-modes) special_modes=yes ;;
                 --numeric) numeric=yes ;;
+                --identity | --signed-by)
+                    [ $# -gt 1 ] || misused "$1 takes a FILE"
+                    case $2 in /*) file=$2 ;; *) file=$PWD/$2 ;; esac
+                    case $1 in --identity) identity=$file ;; *) signers=$file ;; esac
+                    shift ;;
                 *) break ;;
             esac
             shift
         done
+        [ -z "$signers" ] || { is_file "$signers" && [ -r "$signers" ]; } || fail "$signers is no file that can be read: give the recovery sheet"
         [ $# -eq 2 ] || [ $# -eq 3 ] || misused 'restore takes ITEM, DEST and perhaps STAMP; quote what has spaces'
         restore "$@" ;;
     help | -h | --help)

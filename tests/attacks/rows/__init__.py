@@ -8,6 +8,7 @@ from attacks.rows import (
     dump_links,
     dump_pipes,
     dump_tricks,
+    encrypted,
     history,
     lies,
     races,
@@ -16,4 +17,17 @@ from attacks.rows import (
     trees,
 )
 
-ALL = (dump_links, dump_pipes, dump_tricks, discovery, restore, archives, stamps, trees, history, lies, races)
+ALL = (
+    dump_links,
+    dump_pipes,
+    dump_tricks,
+    discovery,
+    restore,
+    archives,
+    encrypted,
+    stamps,
+    trees,
+    history,
+    lies,
+    races,
+)

@@ -104,7 +104,7 @@ def test_each_bad_path_has_its_own_message(tmp_path: Path) -> None:
     (tmp_path / "dir.tar.dna").mkdir()
     before = tree_hash(tmp_path)
     names = {
-        "x.txt": "is no tarball: its name ends in none of .tar.zst, .tar.gz, .tar",
+        "x.txt": "is no tarball: its name ends in none of .tar.zst, .tar.gz, .tar, .tar.zst.age, .tar.gz.age, .tar.age",
         "empty.tar": "is empty, which no tarball is",
         "missing.tar": "does not exist or is no plain file",
         "folder.tar": "does not exist or is no plain file",

@@ -145,3 +145,14 @@ def test_a_call_for_which_there_is_nothing_to_do_is_not_made(call: Callable[...,
         refuse(AssertionError("it was made")), "altbackup.core.synchronize", module="tarball_send", **{PLAN: plan}
     )
     assert result["skipped"] is True
+
+
+def test_an_identity_goes_to_a_node_in_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = action.ActionModule.__new__(action.ActionModule)
+    module._task = SimpleNamespace(args={"identity": "secret"})
+    monkeypatch.setattr(Normal, "_is_pipelining_enabled", lambda self, style, wrap_async=False: style == "new")
+    assert module._is_pipelining_enabled("new") is True
+    with pytest.raises(AnsibleError, match="turn pipelining on"):
+        module._is_pipelining_enabled("old")
+    module._task.args = {}
+    assert module._is_pipelining_enabled("old") is False

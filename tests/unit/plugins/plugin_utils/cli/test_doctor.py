@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+import shutil
+from types import SimpleNamespace
+from typing import Any
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.cli.doctor import shown
+import pytest
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.doctor import _sheet, shown
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.screen import Table, show
 
 
@@ -37,3 +42,19 @@ def test_what_is_not_right_is_shown_with_what_mends_it_by_its_number() -> None:
 def test_all_is_shown_where_it_is_wanted() -> None:
     assert len(text(everything=True)) == len(text(everything=False)) + 1
     assert shown([finding("ok")], everything=False) == ["1 ok"]
+
+
+def test_the_recovery_sheet_is_printed_with_its_keys_as_a_picture(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk: Any = SimpleNamespace(out=io.StringIO())
+    assert _sheet("SHEET\n    dayabay ssh-ed25519 AAAAxyz\n", desk) == 0
+    said = desk.out.getvalue()
+    assert "ssh-ed25519 AAAAxyz" in said
+    assert "\u2588" in said, "a QR code has blocks"
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    desk = SimpleNamespace(out=io.StringIO())
+    assert _sheet("SHEET\n", desk) == 0
+    assert "install the package qrencode" in capsys.readouterr().err
+    assert _sheet("", desk) != 0
+    assert "nothing is encrypted" in capsys.readouterr().err

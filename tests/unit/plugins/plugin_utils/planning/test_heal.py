@@ -136,3 +136,21 @@ def test_what_a_holder_says_beyond_what_is_needed_is_looked_at_once_and_not_kept
     assert [len(copies) for copies in good.values()] == [1]
     assert Counted.looked < 5 * len(told)
     assert rounds(files, {"source dayabay": {"base": "/b", "copies": good, "problem": ""}}) == 1
+
+
+def test_what_a_source_knows_of_what_is_encrypted_goes_to_no_target() -> None:
+    relpath = f"{SECOND}.age"
+    rotten = files_of(PLACE, [apart(relpath, relpath)], [])
+    record = {
+        "relpath": relpath,
+        "to": ["age1"],
+        "sealed": "c2VhbGVk",
+        "rows": {"patients": 5},
+        "path": "/srv/x",
+        "plain": "ff",
+    }
+    told = {"base": "/b", "copies": good_copies(rotten, [copy(relpath, record=record)]), "problem": ""}
+    text = str(errands(rotten, {"source dayabay": told}))
+    assert "c2VhbGVk" in text
+    for hidden in ("patients", "/srv/x", "plain"):
+        assert hidden not in text

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from helpers.inventories import NO_RULES, STAMP, SVN, TARGET_RULES, TRAC, VARIABLES, plan_of
 
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import parse_item
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import effective
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import Unreadable
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.secrecy import MASK
@@ -39,6 +41,8 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "compress_level": 1,
         "algorithm": "sha256",
         "full_every": 1,
+        "encrypt_to": [],
+        "signing_key": "",
         "verify_every": 7,
         "shrink": 0.3,
         "churn": 0.5,

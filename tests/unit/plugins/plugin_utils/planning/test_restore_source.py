@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from helpers.restores import (
     DIG,
+    ENTRY,
     NEW,
     OLD,
     OTHER_DIG,
@@ -15,6 +16,7 @@ from helpers.restores import (
     choose_one,
     found,
     order_of,
+    plan_entry,
     plan_of,
     tarball,
 )
@@ -423,3 +425,25 @@ def test_only_tarballs_of_the_item_are_offered(relpath: str, is_found: bool) -> 
 def test_a_restore_is_titled_with_its_night_where_one_is_meant() -> None:
     assert title_of(order_of()) == "the restore of svn/dybsvn of dayabay"
     assert title_of(order_of(at="-1")) == "the restore of svn/dybsvn of dayabay at 2013/05/09"
+
+
+AGE = "age1g4g5qfujfqphvnxk2esljtk7hwvczk9hj7lnmng2h5qjhtadvgyskyeuaw"
+
+
+def test_of_what_is_encrypted_nothing_readable_is_taken_unasked() -> None:
+    settings = {"encrypt_to": [AGE], "single_recipient": True}
+    sealed = {**tarball(OLD), "relpath": f"svn/dybsvn/{OLD}/dybsvn-3.tar.zst.age", "record": {"sealed": "x", "rows": 5}}
+
+    def stamps(*entries: dict[str, Any], **more: Any) -> Any:
+        planned = plan_entry({**ENTRY, **more}, **settings)
+        choice = choose_one(
+            planned["orders"][0], {"dayabay": UNREACHABLE, "cms01": found(*entries), "sdu": found()}, **settings
+        )
+        return [order["restore"]["tarballs"] for order in choice["chosen"]] or choice["failures"][0]["reason"]
+
+    ((newest,),) = stamps(sealed, tarball(NEW))
+    assert newest["relpath"] == sealed["relpath"], "the newer one may be anybody's"
+    assert newest["record"] == {"sealed": "x"}
+    assert "has none that is encrypted, as svn/dybsvn is to be" in stamps(tarball(NEW))
+    ((named,),) = stamps(sealed, tarball(NEW), at=NEW)
+    assert "record" not in named
