@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from helpers.inventories import NO_RULES, STAMP, SVN, TARGET_RULES, TRAC, VARIABLES, plan_of

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.inventories import FOLDER, SVN, plan_of
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.recipients import with_recipients
-
-from .test_plan import FOLDER, SVN, plan_of
 
 AGE = "age1g4g5qfujfqphvnxk2esljtk7hwvczk9hj7lnmng2h5qjhtadvgyskyeuaw"
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHnajoQqp8NzRC590NI4cRIptpdGEI5aVIYC/y89sV5s"
