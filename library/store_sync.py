@@ -111,6 +111,11 @@ options:
     description: What is accepted, held and retired of the source's copies.
     type: dict
     default: {}
+  predicted:
+    description: Tarballs that a run in check mode would have made, which count.
+    type: list
+    elements: str
+    default: []
   confirm:
     description: Whether it is meant that numbers to keep fell since the last purge.
     type: bool
@@ -267,6 +272,7 @@ def main() -> None:
             "items": {"type": "list", "elements": "str"},
             "keep": {"type": "raw", "default": 3},
             "rules": {"type": "dict", "default": {}},
+            "predicted": {"type": "list", "elements": "str", "default": []},
             "confirm": {"type": "bool", "default": False},
             "adopt": {"type": "bool", "default": False},
             "guides": {"type": "dict", "default": {}},

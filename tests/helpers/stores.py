@@ -17,7 +17,6 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-
 from helpers.waiting import wait_until
 
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"

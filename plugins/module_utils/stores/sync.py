@@ -110,9 +110,8 @@ def _work_through(work: Work) -> dict[str, Any]:
     good = digested(work, copies, seen)
     if "check" in steps:
         copies = read_back(work, copies, good, held, every=work.options["scope"] == "all")
-    counts = _count(
-        work, copies, [one.tarball.relpath for one in uploads] if work.check_mode and "upload" in steps else ()
-    )
+    coming = [one.tarball.relpath for one in uploads] if "upload" in steps else []
+    counts = _count(work, copies, [*coming, *work.options["predicted"]] if work.check_mode else [])
     until = _locks(work, copies)
     removed: list[str] = []
     freed = 0

@@ -11,6 +11,7 @@ from typing import Any
 from ...module_utils.tree.stamps import is_day
 from ..planning import contents, drill, heal, restore_progress, transfers
 from ..planning.reaching import reached_by
+from ..planning.stores import store_trees
 from ..planning.trees import node_trees, open_trees, serving_rounds, source_trees
 from .run import Run
 
@@ -246,6 +247,21 @@ def order_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
     return next(order for order in orders(run) if order["label"] == about["label"])
 
 
+def _stores(run: Run) -> list[Entry]:
+    """The stores of a source while it is backed up, be it itself that fills them or its targets; else those that a node fills."""
+    locked = run.plan["locked"]
+    trees = store_trees(run.plan, source=run.host) if locked else store_trees(run.plan, server=run.host)
+    down, closed = run.state["down"], run.state["closed"]
+    return [
+        {
+            **{name: tree[name] for name in ("node", "server", "source", "role", "base")},
+            "label": f"{tree['source']} in {tree['node']}",
+        }
+        for tree in trees
+        if tree["server"] not in down and f"{tree['server']}:{tree['base']}" not in closed
+    ]
+
+
 LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "usable": _usable,
     "targets": _targets,
@@ -266,6 +282,7 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "mark": lambda run: _marked(run, "source"),
     "mark_copies": lambda run: _marked(run, "target"),
     "rounds": _rounds,
+    "stores": _stores,
     "busy": _busy,
     "deliveries": _deliveries,
     "refills": _refills,

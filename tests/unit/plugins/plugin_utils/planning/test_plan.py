@@ -160,6 +160,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "trust_from": "seen",
         "node_user": "",
         "allow_root_filesystem": False,
+        "stores": [],
         "bwlimit": 0,
         "min_rate": 50,
         "connect_timeout": 15.0,
@@ -853,7 +854,7 @@ def test_items_and_nodes_are_adopted_each_by_their_names() -> None:
     assert (plan["errors"], plan["adopt"], plan["adopted_nodes"]) == ([], ["dayabay/svn/dybsvn"], ["cms01"])
     errors = plan_of(every={"altbackup_adopt": ["cms1"]})["errors"]
     assert errors == [
-        "altbackup_adopt: 'cms1' is neither an item, written as source/category/name, nor a source or target, did you mean 'cms01'?"
+        "altbackup_adopt: 'cms1' is neither an item, written as source/category/name, nor a source, target or store, did you mean 'cms01'?"
     ]
 
 
