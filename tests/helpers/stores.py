@@ -17,6 +17,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from helpers.trees import small_disk
 from helpers.waiting import wait_until
 
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
@@ -33,6 +34,8 @@ class Way:
         self.cut_after: int | None = None
         """Bytes from the client"""
         self.silent = False
+        self.pausing = False
+        """Whether each connection is closed at once"""
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -45,6 +48,9 @@ class Way:
             except OSError:
                 return
             self._open.append(client)
+            if self.pausing:
+                client.close()
+                continue
             if self.silent:
                 continue
             try:
@@ -71,13 +77,11 @@ class Way:
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
-    def refuse(self) -> None:
+    def close(self) -> None:
         """Take no connection any more."""
         self._listener.close()
         for each in self._open:
             each.close()
-
-    close = refuse
 
 
 @dataclass
@@ -124,10 +128,14 @@ class Place:
 def served(kind: str, folder: Path, *, lock: bool = True, mount: str = "") -> Iterator[Place]:
     """Serve an empty store below a folder; `mount` is the size of a file system of its own for it, for root alone."""
     files = folder / "files"
-    files.mkdir(parents=True)
+    folder.mkdir()
+    if kind != "disk" or not mount:
+        files.mkdir()
     environment = {**os.environ, "HOME": str(folder), "RCLONE_CONFIG": str(folder / "none.conf")}
     with contextlib.ExitStack() as stack:
         if kind == "disk":
+            if mount:
+                stack.enter_context(small_disk(files, f"size={mount}"))
             (files / ".altbackup").mkdir()
             yield Place(kind, {"name": "vault", "remote": str(files)}, None, files)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -83,3 +84,26 @@ def test_what_is_wrong_with_a_store_is_told_before_anything_is_touched(bare_site
         in run.message
     )
     assert "drawer: no node fills this store" in run.message
+
+
+def test_what_is_only_in_stores_is_listed_and_restored_from_there(bare_site: Site, tmp_path: Path) -> None:
+    with served("s3", tmp_path / "served") as place:
+        site = site_with(bare_site, place, tmp_path / "drawer", altbackup_store_lock_days=3)
+        site.write_inventory()
+        assert site.run("backup", stamp=FIRST).rc == 0
+        for base in (site.folder / "dayabay" / "backup", site.folder / "cms01" / "copies" / "dayabay"):
+            shutil.rmtree(base / "folders")
+        place.delete(f"dayabay/folders/docs/{FIRST}/docs.tar.zst")
+        shutil.rmtree(tmp_path / "drawer" / "dayabay")
+        listed = tmp_path / "list.json"
+        run = site.run("list", stamp=SECOND, list_file=str(listed))
+        entries = {entry["node"]: entry for entry in json.loads(listed.read_text())}
+        assert set(entries) == {"vault"} and entries["vault"]["state"] == "verified", run.stdout
+        order = {"source": "dayabay", "kind": "folder", "name": "docs", "to": str(tmp_path / "back")}
+        predicted = site.run("restore", "--check", stamp=SECOND, restore=[order])
+        assert predicted.rc == 0 and "from vault to" in predicted.stdout, predicted.stdout
+        run = site.run("restore", stamp=SECOND, restore=[order])
+        assert run.rc == 0, run.stdout
+        assert (tmp_path / "back" / "file").read_text() == "precious\n" * 1000
+        assert "passed over cms01" in run.stdout and "passed over drawer" in run.stdout
+        assert not list((site.folder / "cms01" / "copies" / ".altbackup").glob("fetched/*"))

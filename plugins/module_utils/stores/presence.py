@@ -37,11 +37,7 @@ def find(remote: Remote, tree: Tree, *, adopted: bool, check_mode: bool) -> Pres
     """Given a store and the tree that fills it, return what is there, and give it an id if it has none. Raise NotMounted where a disk is away,
     BaseUnusable where it is another one, AltbackupError where that cannot be known."""
     store = remote.store
-    if store.is_disk and not is_folder(os.path.join(store.remote, MARKER)):
-        raise NotMounted(
-            f"{store.remote} has no marker {MARKER}/: is the disk of the store {store.name} mounted? "
-            f"If it is a new one, mark it once: mkdir -p {os.path.join(store.remote, MARKER)}"
-        )
+    require_there(remote)
     known = seen_at(tree, store.name)
     try:
         told = json.loads(remote.content(IDENTITY))
@@ -99,6 +95,16 @@ def _other(remote: Remote, id: str) -> str:
     )
 
 
+def require_there(remote: Remote) -> None:
+    """Raise NotMounted for a disk that is away; whether another store is there, its listing tells."""
+    store = remote.store
+    if store.is_disk and not is_folder(os.path.join(store.remote, MARKER)):
+        raise NotMounted(
+            f"{store.remote} has no marker {MARKER}/: is the disk of the store {store.name} mounted? "
+            f"If it is a new one, mark it once: mkdir -p {os.path.join(store.remote, MARKER)}"
+        )
+
+
 @dataclass(frozen=True)
 class Absence:
     """What is away: sentences, each a note as long as that may be, and else a failure."""
@@ -131,7 +137,7 @@ def _absence(remote: Remote, seen: dict[str, str], moment: Moment, title: str) -
     for id, stamp in seen.items():
         since = (parse_stamp(moment.stamp) - parse_stamp(stamp)).total_seconds() if stamp else float("inf")
         what = f"{title.format(id[:8])} was there last in the run of {stamp or 'a time that is not known'}"
-        if 0 <= since <= remote.store.absent_for:
+        if remote.store.absent_for and 0 <= since <= remote.store.absent_for:
             absence.notes.append(f"{what}, and may be away for {_days(remote.store.absent_for)} (altbackup_absent_for)")
         else:
             allowed = (

@@ -28,16 +28,22 @@ def read_sidecars(remote: Remote, source: str, paths: Sequence[str]) -> dict[str
         for path in paths:
             try:
                 with open(os.path.join(folder, source, path), "rb") as stream:
-                    found[path] = parse(stream.read(MAX_BYTES + 1).decode("utf-8"))
-            except (SidecarMalformed, UnicodeDecodeError) as error:
-                found[path] = (
-                    f"has a malformed dna: {error}"
-                    if isinstance(error, SidecarMalformed)
-                    else "has a dna that is no text"
-                )
+                    found[path] = parsed(stream.read(MAX_BYTES + 1))
             except FileNotFoundError:
                 found[path] = "has a dna that could not be read"
     return found
+
+
+def parsed(content: bytes) -> Dna | str:
+    """Given what a sidecar holds, return what it says, or what is wrong with it."""
+    try:
+        if len(content) > MAX_BYTES:
+            return "has a malformed dna: it is too long"
+        return parse(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        return "has a malformed dna: it is no text"
+    except SidecarMalformed as error:
+        return f"has a malformed dna: {error}"
 
 
 def digested(work: Work, copies: Mapping[str, Copy], seen: Seen) -> set[str]:

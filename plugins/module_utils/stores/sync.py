@@ -82,6 +82,8 @@ def _is_away(error: BaseException) -> bool:
         "network is unreachable",
         "timed out",
         "connection reset",
+        "send request failed",
+        ": eof",
     )
     return any(word in str(error).lower() for word in words)
 

@@ -470,6 +470,25 @@ def _adopt(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Op
     return {"path": adoptions[run.host]} if run.host in adoptions else None
 
 
+def _store_fetch(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
+    """List a store, find in it what is ordered, or bring that, as the task says."""
+    if given["step"] in ("find", "list"):
+        name, source, more = (
+            about["node"],
+            about["source"],
+            {"keys": about.get("keys", []), "day": run.plan["list_day"]},
+        )
+    else:
+        order = order_of(run, about)
+        tarballs = [
+            {key: entry[key] for key in ("relpath", "size", "dig", "alg")} for entry in order["restore"]["tarballs"]
+        ]
+        name, source, more = order["store"], order["source"], {"tarballs": tarballs}
+    base = stores.tree_in(run.plan, name, source)["base"]
+    limit = run.plan["stores"][name]["step_timeout"]
+    return {"store": stores.told(run.plan, name), "base": base, "source": source, "step_timeout": limit, **more}
+
+
 def _store(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
     """Fill, check or purge a store by what its node holds of a source, as the task says."""
     name, source = str(about["node"]), str(about["source"])
@@ -501,6 +520,7 @@ COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Optio
     "preflight": _preflight,
     "restore_adopt": _adopt,
     "run_lock": _lock,
+    "store_fetch": _store_fetch,
     "store_sync": _store,
     "tarball_accept": _accept,
     "tarball_carry": _carry,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...module_utils.tree.layout import MARKER
 from .settings import PREFIX
 
 _TAKEN = ("absent_for", "reverify_days", "max_age", "keep", "bwlimit", "connect_timeout", "io_timeout", "step_timeout")
@@ -51,6 +53,35 @@ def store_trees(plan: Mapping[str, Any], *, source: str = "", server: str = "") 
         for tree in store["trees"]
         if source in ("", tree["source"]) and server in ("", tree["server"])
     ]
+
+
+def tree_in(plan: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
+    """Given a store and a source, return its tree there. Raise KeyError where it has none."""
+    for tree in plan.get("stores", {}).get(name, {}).get("trees", ()):
+        if tree["source"] == source:
+            return dict(tree)
+    raise KeyError(f"{source} has no tree in a store {name}")
+
+
+def names_with(plan: Mapping[str, Any], source: str) -> list[str]:
+    """Return the stores that have a tree of a source."""
+    return [str(tree["node"]) for tree in store_trees(plan, source=source)]
+
+
+def server_of(plan: Mapping[str, Any], name: str, source: str) -> str:
+    """Return the node by which a store is asked for what it has of a source, the name itself where it is no store."""
+    return str(tree_in(plan, name, source)["server"]) if name in plan.get("stores", {}) else name
+
+
+def fetched_base(plan: Mapping[str, Any], name: str, source: str) -> str:
+    """Return the tree on the node that fills a store in which lies what was brought from it."""
+    tree = tree_in(plan, name, source)
+    above = (
+        tree["base"]
+        if tree["server"] == source and tree["base"] == plan["sources"][source]["base"]
+        else os.path.dirname(tree["base"])
+    )
+    return os.path.join(above, MARKER, "fetched", name, source)
 
 
 def told(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
