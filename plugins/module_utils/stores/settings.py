@@ -21,7 +21,9 @@ _LONGEST = 1 << 20
 _REMOTE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.+@ -]*):(.*)", re.ASCII | re.DOTALL)
 _VARIABLE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII)
 _OURS = ("PATH", "HOME", "TZ", "LC_ALL")
-_SECRET = re.compile(r"(?:pass|secret|token|key|auth|cookie|bearer|sas|credential)(?!.*_(?:file|command)$)", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(?:pass|secret|token|key|auth|cookie|bearer|sas|credential)(?!.*_(?:file|command)$)", re.IGNORECASE
+)
 _SHORTEST = 4
 """Characters of a value that is taken for a secret wherever it stands"""
 
