@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "variables.md"
-ON = {"main": "all, the whole run", "source": "source", "target": "target"}
+ON = {"main": "all, the whole run", "source": "source", "target": "target", "store": "store"}
 HEAD = """\
 # Variables
 

@@ -38,6 +38,7 @@ class Examples:
         self._moved = {
             "/home/scm": str(self.live),
             "/data/backup": str(self.data),
+            "/mnt/drawer": str(folder / "drawer"),
             "2013/05/10/104701": f"{day}/000000",
             "2013/05/10": day,
             "1915051630": "1000",
@@ -103,6 +104,9 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
     examples.run_well("tarball_count")
     examples.run_well("tarball_check")
     assert len(examples.run_well("tarball_mark")["held"]) == 1
+    (tmp_path / "drawer" / ".altbackup").mkdir(parents=True)
+    assert len(examples.run_well("store_sync")["uploaded"]) == 3
+    assert len(examples.run_well("store_fetch")["tarballs"]) == 3
     examples.run_well("tarball_purge")
     assert examples.run_well("tarball_undo")["put_back"] == []
     (unasked,) = examples.run("tarball_heal")

@@ -74,7 +74,7 @@ def test_what_is_commented_out_as_a_default_is_the_default() -> None:
     checked = 0
     for path, text in texts().items():
         for name, value in re.findall(r"^# (altbackup_\w+): (.+)$", text, re.MULTILINE):
-            entry = next(entry for entry in ("main", "source", "target") if name in names(entry))
+            entry = next(entry for entry in ("main", "source", "target", "store") if name in names(entry))
             if name == "altbackup_ssh_args" and value != "''":
                 continue  # shown as an example, with the default below it
             assert validate(entry, {name: yaml.safe_load(value)})[0][name] == validate(entry, {})[0][name], (
@@ -100,7 +100,7 @@ def test_addresses_are_those_of_documentation() -> None:
 
 def test_folders_of_variables_belong_to_groups_and_hosts() -> None:
     groups = yaml.safe_load(texts()["hosts.yml"])
-    assert len(groups) == 5
+    assert len(groups) == 6
     assert {path.name for path in (EXAMPLE / "group_vars").iterdir()} <= {"all", *groups}
     hosts = {host for entry in groups.values() for host in entry["hosts"]}
     assert {path.stem for path in (EXAMPLE / "host_vars").iterdir()} == hosts

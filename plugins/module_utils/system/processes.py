@@ -47,6 +47,7 @@ PACKAGES = {
     "setpriv": "util-linux",
     "ionice": "util-linux",
     "cp": "coreutils",
+    "rclone": "rclone",
 }
 """{program: its package in Debian and Ubuntu}"""
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")

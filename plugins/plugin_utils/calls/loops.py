@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ...module_utils.tree.stamps import is_day
-from ..planning import contents, drill, heal, restore_progress, transfers
+from ..planning import contents, drill, heal, restore, restore_progress, transfers
 from ..planning.reaching import reached_by
+from ..planning.stores import store_trees
 from ..planning.trees import node_trees, open_trees, serving_rounds, source_trees
 from .run import Run
 
@@ -250,6 +251,47 @@ def order_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
     return next(order for order in orders(run) if order["label"] == about["label"])
 
 
+def _store_list(run: Run) -> list[Entry]:
+    """The stores that a node fills, which are listed through it."""
+    return [{**entry, "stage": "list"} for entry in _stores(run)]
+
+
+def _store_searches(run: Run) -> list[Entry]:
+    """The stores that may have what is ordered, and that the host fills."""
+    orders = restore.plan_restores(run.plan, list(run.hostvars))["orders"] if run.plan["restore"] else []
+    wanted: dict[tuple[str, str], list[str]] = {}
+    for order in orders:
+        for name in order["candidates"]:
+            if name in run.plan["stores"]:
+                wanted.setdefault((name, order["source"]), []).append(order["key"])
+    return [
+        {
+            "stage": "restore",
+            **{key: tree[key] for key in ("node", "server", "source", "role", "base")},
+            "keys": sorted({*keys}),
+            "label": name,
+        }
+        for (name, source), keys in wanted.items()
+        for tree in store_trees(run.plan, source=source, server=run.host)
+        if tree["node"] == name
+    ]
+
+
+def _stores(run: Run) -> list[Entry]:
+    """The stores of a source while it is backed up, be it itself that fills them or its targets; else those that a node fills."""
+    locked = run.plan["locked"]
+    trees = store_trees(run.plan, source=run.host) if locked else store_trees(run.plan, server=run.host)
+    down, closed = run.state["down"], run.state["closed"]
+    return [
+        {
+            **{name: tree[name] for name in ("node", "server", "source", "role", "base")},
+            "label": f"{tree['source']} in {tree['node']}",
+        }
+        for tree in trees
+        if tree["server"] not in down and f"{tree['server']}:{tree['base']}" not in closed
+    ]
+
+
 LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "usable": _usable,
     "targets": _targets,
@@ -270,6 +312,11 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "mark": lambda run: _marked(run, "source"),
     "mark_copies": lambda run: _marked(run, "target"),
     "rounds": _rounds,
+    "stores": _stores,
+    "store_list": _store_list,
+    "store_searches": _store_searches,
+    "orders_to_look": lambda run: _orders(run, lambda order: order["ready"] and not order["store"]),
+    "orders_to_fetch": lambda run: _orders(run, lambda order: order["ready"] and bool(order["store"])),
     "busy": _busy,
     "deliveries": _deliveries,
     "refills": _refills,
@@ -280,6 +327,8 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "errands_with_proofs": lambda run: _errands(run, lambda errand: bool(errand["proofs"])),
     "orders": lambda run: _orders(run, lambda order: True),
     "orders_ready": lambda run: _orders(run, lambda order: order["ready"]),
-    "orders_to_carry": lambda run: _orders(run, lambda order: order["ready"] and bool(order["carry"])),
+    "orders_to_carry": lambda run: _orders(
+        run, lambda order: order["ready"] and order["fetched"] and bool(order["carry"])
+    ),
 }
 """{name of a loop: its entries for a run}"""

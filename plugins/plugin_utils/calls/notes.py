@@ -308,6 +308,21 @@ def _carry_to_heal(run: Run, about: Mapping[str, Any], result: Mapping[str, Any]
     return _tried(run, about, result, [])
 
 
+def _store_fetch(
+    run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]
+) -> State:
+    """What a store holds, or whether what is needed of it was brought."""
+    step = str(given["step"])
+    if step == "find":
+        return {**run.state, "found_in": {**run.state["found_in"], about["node"]: dict(result)}}
+    if step == "fetch":
+        return _followed(run, stage, about, "fetch", result)
+    new = _plain(run, stage, about, given, result)
+    if step == "list":
+        return {**new, "listed": [*new["listed"], *outcomes.listed(_registered(about, result), run.host)]}
+    return new
+
+
 def _restore(
     run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
@@ -407,6 +422,7 @@ def _examine(
 _NOTES: dict[str, Callable[[Run, str, Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], State]] = {
     "node_examine": _examine,
     "preflight": _preflight,
+    "store_fetch": _store_fetch,
     "tarball_accept": _accept,
     "tarball_carry": _carry,
     "tarball_check": _check,

@@ -18,7 +18,7 @@ from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.synchronize.send import CARRIED
 from ...module_utils.tree.encryption import shared_proof
 from ...module_utils.tree.stamps import is_day
-from ..planning import contents, copies, heal, purge_plan, restore, transfers, watch
+from ..planning import contents, copies, heal, purge_plan, restore, stores, transfers, watch
 from ..planning.connections import incoming_folder, peers, source_peers
 from ..planning.host_variables import inventory_label
 from ..planning.reaching import reached_by, reached_with, ssh_args
@@ -517,11 +517,58 @@ def _adopt(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Op
     return {"path": adoptions[run.host]} if run.host in adoptions else None
 
 
+def _store_fetch(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
+    """List a store, find in it what is ordered, or bring that, as the task says."""
+    if given["step"] in ("find", "list"):
+        name, source, more = (
+            about["node"],
+            about["source"],
+            {"keys": about.get("keys", []), "day": run.plan["list_day"]},
+        )
+    else:
+        order = order_of(run, about)
+        tarballs = [
+            {key: entry[key] for key in ("relpath", "size", "dig", "alg")} for entry in order["restore"]["tarballs"]
+        ]
+        name, source, more = order["store"], order["source"], {"tarballs": tarballs}
+    base = stores.tree_in(run.plan, name, source)["base"]
+    limit = run.plan["stores"][name]["step_timeout"]
+    return {"store": stores.told(run.plan, name), "base": base, "source": source, "step_timeout": limit, **more}
+
+
+def _store(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
+    """Fill, check or purge a store by what its node holds of a source, as the task says."""
+    name, source = str(about["node"]), str(about["source"])
+    plan, store = run.whole_plan, run.plan["stores"][name]
+    tree = next(tree for tree in plan["stores"][name]["trees"] if tree["source"] == source)
+    return {
+        "store": stores.told(plan, name),
+        "base": tree["base"],
+        "source": source,
+        "scope": plan["nodes"][tree["server"]]["check_scope"],
+        "reverify_days": store["reverify_days"],
+        "day": plan["day"],
+        "expect": tree["expect"],
+        "items": tree["item_keys"],
+        "keep": tree["keeps"] or store["keep"],
+        "rules": tree["rules"],
+        "marks": marks(run, source),
+        "confirm": plan["purge_confirm"],
+        "adopt": name in plan["adopted_nodes"],
+        "guides": guides(),
+        "predicted": run.state["predicted"],
+        "step_timeout": store["step_timeout"],
+        "run": {**plan["run"], **_OF_NO_RUN},
+    }
+
+
 COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Options | None]] = {
     "node_examine": _examine,
     "preflight": _preflight,
     "restore_adopt": _adopt,
     "run_lock": _lock,
+    "store_fetch": _store_fetch,
+    "store_sync": _store,
     "tarball_accept": _accept,
     "tarball_carry": _carry,
     "tarball_check": _check,

@@ -10,6 +10,7 @@ from typing import Any
 from ..planning import restore, restore_progress
 from ..planning.filter_values import plain
 from ..planning.reaching import reached_by
+from ..planning.stores import server_of
 from .run import Run
 
 SPEEDS = "~/.altbackup/restore-speeds.json"
@@ -21,8 +22,16 @@ def choose(run: Run, play_hosts: Sequence[str]) -> dict[str, Any]:
     planned = restore.plan_restores(plan, [str(host) for host in run.hostvars])
     orders, absent = restore.absent_hosts(planned, play_hosts)
     found = {node: run.known_of(node).get("found") or {} for node in planned["searches"] if node in play_hosts}
-    involved = {str(host) for order in orders for host in (order["to_host"], *order["candidates"])}
+    asked = {name: run.known_of(server).get("found_in") or {} for name, server in _stores(plan, orders).items()}
+    found.update({name: results[name] for name, results in asked.items() if name in results})
+    involved = {
+        str(host)
+        for order in orders
+        for host in (order["to_host"], *order["candidates"])
+        if host not in plan.get("stores", {})
+    }
     peers = {host: reached_by(run.hostvars, run.plan, host) for host in involved}
+    peers.update({name: reached_by(run.hostvars, run.plan, server) for name, server in _stores(plan, orders).items()})
     identity = plan.get("run") or {}
     told = {
         "when": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
@@ -30,6 +39,16 @@ def choose(run: Run, play_hosts: Sequence[str]) -> dict[str, Any]:
     }
     choice = restore.choose(plan, orders, found, peers, known_speeds(), told)
     return {**choice, "failures": [*planned["failures"], *choice["failures"], *absent]}
+
+
+def _stores(plan: Mapping[str, Any], orders: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return {store that may have what is ordered: the node by which it is asked}."""
+    return {
+        name: server_of(plan, name, order["source"])
+        for order in orders
+        for name in order["candidates"]
+        if name in plan.get("stores", {})
+    }
 
 
 def chosen_state(choice: Mapping[str, Any]) -> dict[str, Any]:

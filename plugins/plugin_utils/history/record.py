@@ -15,6 +15,7 @@ from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.system.visible import one_line
 from ...module_utils.tree.incomplete import missing_of
 from ...module_utils.tree.suspects import doubts_of
+from ..planning.stores import store_trees
 from ..planning.trees import node_trees, source_trees
 from ..report.results import shortened
 from ..report.secrecy import mask_text
@@ -78,7 +79,8 @@ def _inventory_of(plan: Plan) -> list[tuple[str, str, str]] | None:
     """Return (node, source, role) of all trees of the inventory, None if the plan covers only some targets."""
     if plan["only_targets"]:
         return None
-    return [_place(tree) for node in plan["nodes"] for tree in node_trees(plan, node)]
+    trees = [tree for node in plan["nodes"] for tree in node_trees(plan, node)]
+    return [_place(tree) for tree in (*trees, *store_trees(plan))]
 
 
 def token_of(run: Mapping[str, Any]) -> str:
@@ -116,10 +118,16 @@ def covered(plan: Plan, states: Mapping[str, State]) -> list[dict[str, Any]]:
     for host in states:
         if plan["locked"]:
             own = (
-                [*source_trees(plan, host), *source_trees(plan, host, targets=True)] if host in plan["sources"] else ()
+                [
+                    *source_trees(plan, host),
+                    *source_trees(plan, host, targets=True),
+                    *store_trees(plan, source=host),
+                ]
+                if host in plan["sources"]
+                else ()
             )
         else:
-            own = node_trees(plan, host)
+            own = [*node_trees(plan, host), *store_trees(plan, server=host)]
         found.update({_place(tree): tree for tree in own})
     return list(found.values())
 
@@ -207,7 +215,7 @@ class _Look:
         problem = next((entry for entry in self.failures if not entry.get("name")), None)
         return {
             "base": self.tree["base"],
-            "max_age": self.plan["nodes"][self.node].get("max_age"),
+            "max_age": self.plan["stores" if self.role == "store" else "nodes"][self.node].get("max_age"),
             "free": self._free(),
             "held": steady.get("held"),
             "needed": steady.get("needed"),

@@ -14,7 +14,7 @@ from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.paths import is_within
 from ...module_utils.system.values import nearest
 from ...module_utils.tree.stamps import is_day
-from .groups import SOURCES, TARGETS
+from .groups import SOURCES, STORES, TARGETS
 from .inventory_errors import Errors
 from .plan_items import sort_items
 from .recipients import check_recipients
@@ -88,7 +88,7 @@ def check_former_names(*values: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def check_adopted(adopted: Sequence[str], nodes: Sequence[str]) -> list[str]:
     """Return an error for each name that is no node's, of what is adopted and is no item."""
     return [
-        f"altbackup_adopt: {name!r} is neither an item, written as source/category/name, nor a source or target, {nearest(name, nodes)}"
+        f"altbackup_adopt: {name!r} is neither an item, written as source/category/name, nor a source, target or store, {nearest(name, nodes)}"
         for name in adopted
         if "/" not in name and name not in nodes
     ]
@@ -210,6 +210,68 @@ def check_named(targets: Sequence[str], source_values: Mapping[str, Mapping[str,
         for target in targets
         if target not in named
     ]
+
+
+def check_stores(
+    stores: Mapping[str, Mapping[str, Any]],
+    nodes: Mapping[str, Sequence[Mapping[str, Any]]],
+    hosts: Sequence[str],
+    errors: Errors,
+) -> None:
+    """Given the settings of all stores, and those of each node as a source and as a target, add the errors of who fills which."""
+    named: dict[str, list[str]] = {}
+    for node, of_roles in nodes.items():
+        given = [name for values in of_roles for name in values["altbackup_stores"] or ()]
+        for name in dict.fromkeys(given):
+            if name not in stores:
+                where = (
+                    f"is a host of the inventory, but not in group {STORES}: add it there"
+                    if name in hosts
+                    else f"is no host of the inventory, but should be one of group {STORES}: {nearest(name, list(stores)) if stores else 'add it there'}"
+                )
+                errors.add(node, "altbackup_stores", f"names {name!r}, which {where}")
+            else:
+                named.setdefault(name, []).append(node)
+    for name, values in stores.items():
+        if name in nodes:
+            text = f"{name}: a store is a place that no play connects to, but this one is in group {SOURCES} or {TARGETS}, too: give it a name of its own"
+            errors.general.append(text)
+        if name not in named:
+            text = f"{name}: no node fills this store: add it to the altbackup_stores of a target or source, or take it out of group {STORES}"
+            errors.general.append(text)
+        remote = values["altbackup_store_remote"] or ""
+        if values["altbackup_store_lock_days"] and remote.startswith("/"):
+            errors.add(
+                name,
+                "altbackup_store_lock_days",
+                "is for a bucket of S3 with object lock, but the store is a disk: leave it out",
+            )
+        for node in named.get(name, ()):
+            bases = [of_role.get("altbackup_base") or of_role.get("altbackup_target_base") for of_role in nodes[node]]
+            for base in filter(None, bases):
+                if remote.startswith("/") and (is_within(remote, base) or is_within(base, remote)):
+                    text = (
+                        f"{remote} is in the place of {base}, from which {node} fills it: that would be no second copy"
+                    )
+                    errors.add(name, "altbackup_store_remote", text)
+    _check_same_places(stores, named, errors)
+
+
+def _check_same_places(
+    stores: Mapping[str, Mapping[str, Any]], named: Mapping[str, Sequence[str]], errors: Errors
+) -> None:
+    """Add an error for each two stores that one node would fill at one place."""
+    places: dict[tuple[str, str, str], str] = {}
+    for name, values in stores.items():
+        for node in named.get(name, ()):
+            place = (node, str(values["altbackup_store_config"]), str(values["altbackup_store_remote"]).rstrip("/"))
+            other = places.setdefault(place, name)
+            if other != name and place[2] != "None":
+                errors.add(
+                    name,
+                    "altbackup_store_remote",
+                    f"{place[2]} is that of {other}, too: each would take the other's copies for its own",
+                )
 
 
 def check_bases(

@@ -10,7 +10,14 @@ from .settings import distance
 
 SOURCES = "sources"
 TARGETS = "targets"
-_OF_PARTS = ("altbackup_items", "altbackup_discover", "altbackup_base", "altbackup_target_base")
+STORES = "stores"
+_OF_PARTS = (
+    "altbackup_items",
+    "altbackup_discover",
+    "altbackup_base",
+    "altbackup_target_base",
+    "altbackup_store_remote",
+)
 """Variables that only a host with a part in backups needs; the first two no other one has by chance"""
 
 
@@ -32,7 +39,7 @@ def check_outside(
         if own and near:
             group, meant = near[0]
             text = (
-                f"is set, but the host is in neither group {SOURCES} nor {TARGETS}, so it has no part in backups; it is in "
+                f"is set, but the host is in neither group {SOURCES} nor {TARGETS}{_nor(own[0])}, so it has no part in backups; it is in "
                 f"{group!r}, did you mean {meant!r}?"
             )
             errors.add(host, own[0], text)
@@ -44,11 +51,15 @@ def check_outside(
     return notes
 
 
+def _nor(variable: str) -> str:
+    return f" nor {STORES}" if variable == _OF_PARTS[-1] else ""
+
+
 def _meant_group(name: str) -> list[str]:
-    """Given the name of a group, return which of the two it was meant to be, if it is but a slip away from one."""
+    """Given the name of a group, return which of the three it was meant to be, if it is but a slip away from one."""
     lower = name.lower()
     return [
         meant
-        for meant in (SOURCES, TARGETS)
+        for meant in (SOURCES, TARGETS, STORES)
         if name != meant and distance(lower, meant, 2) <= (2 if sorted(lower) == sorted(meant) else 1)
     ]

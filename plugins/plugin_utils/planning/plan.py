@@ -21,9 +21,10 @@ from .checks import (
     check_only_targets,
     check_scope,
     check_source,
+    check_stores,
     check_undo,
 )
-from .groups import SOURCES, TARGETS, check_outside
+from .groups import SOURCES, STORES, TARGETS, check_outside
 from .inventory_errors import Errors
 from .marks import RETIRED, all_marks, given_marks
 from .pauses import set_pauses
@@ -32,6 +33,7 @@ from .plan_nodes import node_entry, source_entry, target_entry
 from .retention import keeps_alone, node_rules, told_alone
 from .run_settings import moment_of_run, of_one_run, retiring, run_settings, validated
 from .settings import describe_unknown
+from .stores import enter_trees, store_entry
 
 _LEASED_STEPS, _LEASED = 2, 600.0
 """For how many of the longest steps, and how many seconds more, a node stays a run's after a call: others come in between."""
@@ -71,6 +73,7 @@ class _Inventory:
     sources: Mapping[str, Mapping[str, Any]]
     """{source: its settings}"""
     targets: Mapping[str, Mapping[str, Any]]
+    stores: Mapping[str, Mapping[str, Any]]
     errors: Errors
 
 
@@ -115,7 +118,15 @@ def _read(
 ) -> _Inventory:
     """Read the variables of all hosts, each by itself; what is wrong with one of them is an error."""
     hosts = list(
-        dict.fromkeys([*variables, *groups.get("all", ()), *groups.get(SOURCES, ()), *groups.get(TARGETS, ())])
+        dict.fromkeys(
+            [
+                *variables,
+                *groups.get("all", ()),
+                *groups.get(SOURCES, ()),
+                *groups.get(TARGETS, ()),
+                *groups.get(STORES, ()),
+            ]
+        )
     )
     sources, targets = list(groups.get(SOURCES, ())), list(groups.get(TARGETS, ()))
     errors = Errors(hosts)
@@ -142,6 +153,7 @@ def _read(
         {**common, "list_day": common["day"] if asked else "all"},
         {host: validated("source", host, variables, errors) for host in sources},
         {host: validated("target", host, variables, errors) for host in targets},
+        {host: validated("store", host, variables, errors) for host in groups.get(STORES, ())},
         errors,
     )
 
@@ -152,7 +164,7 @@ def _check(given: _Inventory, groups: Mapping[str, Sequence[str]]) -> list[str]:
     sources, targets = list(given.sources), list(given.targets)
     errors.general += check_only_targets(common["only_targets"], hosts, targets)
     errors.general += check_former_names(given.sources, given.targets)
-    errors.general += check_adopted(common["adopt"], nodes)
+    errors.general += check_adopted(common["adopt"], [*nodes, *given.stores])
     errors.general += check_undo(common["undo"], sources)
     errors.general += check_names(sources)
     for host, values in given.sources.items():
@@ -162,7 +174,11 @@ def _check(given: _Inventory, groups: Mapping[str, Sequence[str]]) -> list[str]:
     if not errors.has("altbackup_targets"):
         errors.general += check_named(targets, given.sources)
     errors.general += check_bases(given.sources, given.targets)
-    notes = check_outside([host for host in hosts if host not in nodes], given.variables, groups, errors)
+    of_nodes = {host: [part[host] for part in (given.sources, given.targets) if host in part] for host in nodes}
+    check_stores(given.stores, of_nodes, hosts, errors)
+    notes = check_outside(
+        [host for host in hosts if host not in nodes and host not in given.stores], given.variables, groups, errors
+    )
     return notes + [
         told_alone(host, values["altbackup_keep"])
         for host, values in given.targets.items()
@@ -194,6 +210,7 @@ def _assemble(
         "notes": [visible(note) for note in notes],
         "sources": {},
         "targets": {},
+        "stores": {},
         "nodes": {},
     }
     for host, values in given.targets.items():
@@ -202,10 +219,20 @@ def _assemble(
     for host, values in given.sources.items():
         plan["sources"][host] = source_entry(host, values, common["only_targets"], plan["targets"], connection, errors)
     plan["nodes"] = {host: node_entry(host, plan) for host in given.nodes}
+    for host, values in given.stores.items():
+        rules = node_rules(values, given.variables.get(host, {}), target=True)
+        plan["stores"][host] = store_entry(values, rules)
+    filled = {
+        host: [
+            name for part in ("sources", "targets") if host in plan[part] for name in plan[part][host]["stores"] or ()
+        ]
+        for host in given.nodes
+    }
+    errors.general += enter_trees(plan, filled)
     zone = "UTC" if errors.has("altbackup_timezone") else common["timezone"]
     for settings in (given.sources, given.targets):
         errors.general += set_pauses(plan["nodes"], settings, zone, now)
-    steps = [node["step_timeout"] for node in plan["nodes"].values()]
+    steps = [node["step_timeout"] for part in ("nodes", "stores") for node in plan[part].values()]
     plan["run"] = {**run, "seconds": _LEASED_STEPS * max(steps, default=0.0) + _LEASED} if run else {}
     return completed(plan, plan["sources"])
 
@@ -230,7 +257,7 @@ def _mark(
 def effective(plan: Mapping[str, Any], host: str) -> dict[str, Any]:
     """Given a plan and a host, return what holds for it, to be shown: secrets are masked."""
     shown: dict[str, Any] = {"host": host, **{key: plan[key] for key in ("stamp", "day", "timezone", "only_targets")}}
-    for part, title in (("sources", "source"), ("targets", "target")):
+    for part, title in (("sources", "source"), ("targets", "target"), ("stores", "store")):
         if host in plan[part]:
             shown[title] = plan[part][host]
     masked: dict[str, Any] = mask(shown)

@@ -59,7 +59,8 @@ def completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
             identities.add((CATEGORIES["folder"], CONTROLLER))
         keys = sorted("/".join(identity) for identity in identities)
         expect = dict(sorted(Counter(name for _, name in identities).items()))
-        trees = [tree for node in plan["nodes"].values() for tree in node["trees"] if tree["source"] == source]
+        places = [*plan["nodes"].values(), *plan.get("stores", {}).values()]
+        trees = [tree for place in places for tree in place["trees"] if tree["source"] == source]
         for place in [entry, *trees]:
             place["item_keys"] = list(keys)
             place["expect"] = dict(expect)

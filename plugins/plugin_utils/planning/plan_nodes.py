@@ -48,6 +48,7 @@ _OF_BOTH = (
     "trust_from",
     "node_user",
     "allow_root_filesystem",
+    "stores",
 )
 _TRASH_DAYS = {"source": 0, "target": 2}
 """For how many days what is removed stays in the trash, where nobody says it"""

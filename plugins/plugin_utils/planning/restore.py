@@ -140,6 +140,8 @@ def _searches(orders: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> d
     found: dict[str, dict[str, set[str]]] = {}
     for order in orders:
         for node in order["candidates"]:
+            if node in plan.get("stores", {}):
+                continue
             found.setdefault(node, {}).setdefault(order["source"], set()).add(order["key"])
     return {
         node: [

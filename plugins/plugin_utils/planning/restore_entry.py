@@ -16,6 +16,7 @@ from ...module_utils.tree.layout import RESTORED, TEMPORARY
 from ...module_utils.tree.stamps import day_of, interpret_day, is_stamp
 from ..report.secrecy import quoted
 from .settings import parse_mode
+from .stores import names_with
 from .trees import node_bases
 
 KEYS = (
@@ -128,12 +129,15 @@ def _candidates(order: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
     source = order["source"]
     targets = plan["sources"][source]["targets"]
     if order["from"]:
-        known = [source, *plan["targets"]]
+        known = [source, *plan["targets"], *names_with(plan, source)]
         if order["from"] not in known:
             hint = nearest(order["from"], known, known if order["from"] in plan["nodes"] else ())
-            raise InvalidInput(f"from {quoted(order['from'])} is neither {source} nor a target, {hint}")
+            raise InvalidInput(
+                f"from {quoted(order['from'])} is neither {source} nor a target, nor a store that has copies of it, {hint}"
+            )
         return [order["from"]]
-    return sorted([*targets, *([source] if source not in targets else [])], key=lambda node: node != order["to_host"])
+    nodes = sorted([*targets, *([source] if source not in targets else [])], key=lambda node: node != order["to_host"])
+    return [*nodes, *(name for name in names_with(plan, source) if name not in nodes)]
 
 
 def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from ...module_utils.system.visible import one_line
 from ...module_utils.tree.encryption import shared
 from .restore_entry import ATTRIBUTES, FLAGS
 from .restore_source import is_same
+from .stores import server_of
 
 _STEP = 21600.0
 _FASTEST = 1 << 60
@@ -57,7 +58,9 @@ def chosen_order(
     }
     return {
         "host": host,
-        "holder": node,
+        "holder": server_of(plan, node, order["source"]),
+        "store": node if node in plan.get("stores", {}) else "",
+        "source": order["source"],
         "held_in": offer["base"],
         "label": one_line(f"{order['key']} of {order['source']} from {node} to {order['destination']}"),
         "size": size,

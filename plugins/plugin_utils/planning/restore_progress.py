@@ -41,8 +41,9 @@ def follow(order: Mapping[str, Any], progress: Mapping[str, Any]) -> dict[str, A
     carry = order["carry"]
     if carry and progress.get("incoming"):
         carry = {**carry, "destination": {**carry["destination"], "folder": progress["incoming"]}}
-    arrived = not carry or bool(progress.get("arrived"))
-    return {**order, "carry": carry, "ready": bool(progress.get("ready")), "arrived": arrived}
+    fetched = not order.get("store") or bool(progress.get("fetched"))
+    arrived = fetched and (not carry or bool(progress.get("arrived")))
+    return {**order, "carry": carry, "ready": bool(progress.get("ready")), "fetched": fetched, "arrived": arrived}
 
 
 def followed(
@@ -52,6 +53,8 @@ def followed(
     good = is_good(result)
     if step == "prepare":
         return {"ready": good and not result.get("done"), "incoming": result.get("incoming", "")}
+    if step == "fetch":
+        return {**progress, "fetched": good}
     if step == "look":
         return {**progress, "ready": good}
     timed = {**progress, "seconds": progress.get("seconds", 0.0) + float(result.get("seconds") or 0)}

@@ -18,6 +18,7 @@ from ...module_utils.tree.stamps import Moment, ahead_reason, day_of, is_stamp
 from ...module_utils.tree.suspects import doubts_of
 from ..report import outcomes
 from ..report.results import SAID, shortened
+from .stores import fetched_base
 
 STAGE = "restore"
 
@@ -34,6 +35,8 @@ def failed_order(order: Mapping[str, Any], reason: str) -> dict[str, Any]:
 
 def base_of(plan: Mapping[str, Any], node: str, source: str) -> str:
     """Given the plan, a node and a source, return the tree of the source on that node."""
+    if node in plan.get("stores", {}):
+        return fetched_base(plan, node, source)
     return str(
         plan["sources"][source]["base"]
         if node == source
@@ -98,7 +101,9 @@ def held_at(order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], st
 
 def is_same(node: str, host: str, peers: Mapping[str, Mapping[str, Any]]) -> bool:
     """Return whether both are one machine: one host, or both the controller itself."""
-    return node == host or not (peers[node].get("host") or peers[host].get("host") or problems_of(node, host, peers))
+    return peers[node].get("node", node) == host or not (
+        peers[node].get("host") or peers[host].get("host") or problems_of(node, host, peers)
+    )
 
 
 def problems_of(node: str, host: str, peers: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -20,6 +20,7 @@ from ...module_utils.kinds.hooks import KEYS as HOOKS
 from ...module_utils.kinds.hooks import parse_list
 from ...module_utils.kinds.items import MOST_NIGHTS, check_name
 from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
+from ...module_utils.stores.settings import problem_of_remote
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.pings import problem_of
 from ...module_utils.system.priority import ionice_words
@@ -307,6 +308,19 @@ def _own_file(value: str) -> str:
     return os.path.abspath(os.path.expanduser(value)) if value else ""
 
 
+def _remote(value: str) -> str:
+    problem = problem_of_remote(value)
+    if problem:
+        raise InvalidInput(problem)
+    return value
+
+
+def _file_or_none(value: str) -> str:
+    if value and (not os.path.isabs(value) or value.endswith("/") or "\0" in value):
+        raise InvalidInput(f"{quoted(value)} is not the absolute path of a file, like /root/rclone.conf")
+    return value
+
+
 def _discover(value: Mapping[str, Any]) -> dict[str, str]:
     for kind, folder in value.items():
         if kind not in DISCOVERABLE:
@@ -490,6 +504,11 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_max_age": parse_duration,
     "altbackup_proof_age": _duration_or_none,
     "altbackup_absent_for": _duration_or_none,
+    "altbackup_stores": _texts,
+    "altbackup_store_remote": _remote,
+    "altbackup_store_config": _file_or_none,
+    "altbackup_store_environment": _file_or_none,
+    "altbackup_store_lock_days": _whole(0, 36500, 30),
     "altbackup_drill_share": _share,
     "altbackup_drill_limit": parse_size,
     "altbackup_drill_folder": _folder_or_none,

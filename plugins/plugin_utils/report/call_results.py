@@ -41,7 +41,7 @@ class CallResult:
     @cached_property
     def tree(self) -> str:
         """`source -> target` for a source's copies on a target, else ""."""
-        is_copy = self.about.get("role") == "target" and "source" in self.about
+        is_copy = self.about.get("role") in ("target", "store") and "source" in self.about
         return f"{self.about['source']} -> {self.about.get('node', self.host)}" if is_copy else ""
 
     @cached_property

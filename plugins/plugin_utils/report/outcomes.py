@@ -64,6 +64,7 @@ EMPTY: dict[str, Any] = {
     "unmarked": False,
     "listed": [],
     "found": {},
+    "found_in": {},
     "readings": [],
     "orders": {},
     "chosen": [],

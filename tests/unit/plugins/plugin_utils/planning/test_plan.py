@@ -76,6 +76,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "trust_from": "seen",
         "node_user": "",
         "allow_root_filesystem": False,
+        "stores": [],
         "bwlimit": 0,
         "min_rate": 50,
         "connect_timeout": 15.0,
