@@ -176,7 +176,7 @@ def test_items_and_nodes_are_adopted_each_by_their_names() -> None:
     assert (plan["errors"], plan["adopt"], plan["adopted_nodes"]) == ([], ["dayabay/svn/dybsvn"], ["cms01"])
     errors = plan_of(every={"altbackup_adopt": ["cms1"]})["errors"]
     assert errors == [
-        "altbackup_adopt: 'cms1' is neither an item, written as source/category/name, nor a source or target, did you mean 'cms01'?"
+        "altbackup_adopt: 'cms1' is neither an item, written as source/category/name, nor a source, target or store, did you mean 'cms01'?"
     ]
 
 
