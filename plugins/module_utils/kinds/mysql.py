@@ -88,6 +88,19 @@ def _client() -> str:
     return find_tool("mysql")
 
 
+def options_of(given: Mapping[str, Any]) -> list[str]:
+    """Given `login`, and `host`, `port` and `password_file` where they are given, return how programs come to the server.
+
+    The first of them says where options, such as a password, are read.
+    """
+    path, host = given.get("password_file"), given.get("host")
+    words = [f"--defaults-file={path}" if path else "--no-defaults", f"--user={given['login']}"]
+    if host is None or os.path.isabs(host):
+        socket = host or next((path for path in _SOCKETS if os.path.exists(path)), _SOCKETS[0])
+        return [*words, "--protocol=socket", f"--socket={socket}"]
+    return [*words, "--protocol=tcp", f"--host={host}", f"--port={given.get('port', 3306)}"]
+
+
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     """Given an item, dump its databases and yield the dumps."""
@@ -184,17 +197,7 @@ class _Dump:
         return programs_for(self.version, versions)
 
     def _options(self) -> list[str]:
-        """Return how programs come to the server; the first of them says where options, such as a password, are read."""
-        item = self._item
-        path, host = item.option("password_file"), item.option("host")
-        words = [
-            f"--defaults-file={path}" if path else "--no-defaults",
-            f"--user={item.option('login', item.option('user'))}",
-        ]
-        if host is None or os.path.isabs(host):
-            socket = host or next((path for path in _SOCKETS if os.path.exists(path)), _SOCKETS[0])
-            return [*words, "--protocol=socket", f"--socket={socket}"]
-        return [*words, "--protocol=tcp", f"--host={host}", f"--port={item.option('port', 3306)}"]
+        return options_of({"login": self._item.option("user"), **dict(self._item.options)})
 
     def _environment(self) -> dict[str, str]:
         return clean_environment(HOME=pwd.getpwuid(os.geteuid()).pw_dir)

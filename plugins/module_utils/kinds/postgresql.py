@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from .proofs import Proof
 
 GLOBALS, ENDING = "globals.sql", ".dump"
-_SOCKETS = "/var/run/postgresql"
-_PORT = 5432
+SOCKETS = "/var/run/postgresql"
+PORT = 5432
 _PATIENCE = "60s"
 """How long it waits for locks of others"""
 _MOST = 1 << 26
@@ -67,8 +67,8 @@ def environment_of(item: Item) -> dict[str, str]:
     password = item.option("password_file")
     return clean_environment(
         HOME=entry.pw_dir,
-        PGHOST=item.option("host", _SOCKETS),
-        PGPORT=str(item.option("port", _PORT)),
+        PGHOST=item.option("host", SOCKETS),
+        PGPORT=str(item.option("port", PORT)),
         PGUSER=item.option("login", item.option("user")),
         PGCONNECT_TIMEOUT="15",
         PGAPPNAME="altbackup",
@@ -87,17 +87,18 @@ def check(item: Item, context: Context) -> None:
     require_private(title, item.option("password_file"))
 
 
-def require_private(title: str, path: str | None) -> None:
-    """Raise InvalidInput where a file that holds a password can be read by others than this user, or is not there."""
+def require_private(title: str, path: str | None, uid: int | None = None) -> None:
+    """Raise InvalidInput where a file that holds a password can be read by others than a user, by default this one, or is not there."""
     if path is None:
         return
+    uid = os.geteuid() if uid is None else uid
     try:
         status = os.stat(path)
     except OSError as error:
         raise InvalidInput(f"{title}: password_file {path}: {error.strerror}") from error
-    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != uid or status.st_mode & 0o077:
         raise InvalidInput(
-            f"{title}: password_file {path} is not a file that user uid {os.geteuid()} alone can read: give it to that user, with mode 0600"
+            f"{title}: password_file {path} is not a file that user uid {uid} alone can read: give it to that user, with mode 0600"
         )
 
 

@@ -13,6 +13,7 @@ from ...module_utils.tree.stamps import Moment
 from ..report import outcomes
 from ..report.results import read_result
 from .restore_entry import parse_entry, path_of
+from .restore_into import place_in
 from .restore_order import chosen_order
 from .restore_source import (
     STAGE,
@@ -73,7 +74,9 @@ def _without_twins(orders: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any
         host, path = order["to_host"], order["destination"]
         others = [other["destination"] for other in orders if other is not order and other["to_host"] == host]
         nested = next((other for other in others if is_within(path, other) or is_within(other, path)), "")
-        if path in others:
+        if path in others and order["into"] and not order["to"]:
+            reason = f"{place_in(order)} is the destination of {1 + others.count(path)} entries: give one alone"
+        elif path in others:
             reason = f"{path} is the destination of {1 + others.count(path)} entries: give each a path of its own"
         elif nested:
             outer, inner = sorted((path, nested), key=len)
