@@ -19,17 +19,16 @@ from ..archive.write import Part
 from ..system.digest import new_hash, open_plain
 from ..system.errors import AltbackupError, InvalidInput, ToolFailed, ToolMissing
 from ..system.processes import clean_environment, run
-from ..system.units import counted, first_of
+from ..system.units import first_of
 from ..tree.publish import make_folders, write_text
 from . import postgresql_survey
 from .base import Arrangement, Context, Kind, Snapshot, scratch_folder, walk
 from .command import uid_of
-from .earlier import stamp_of
 from .items import Item, decode_name, encode_name
 from .kept import state_path
 from .postgresql_client import Session, choose, data_in, installed, knows, pin, restricted
 from .postgresql_survey import EXTENSIONS, LARGE_OBJECTS, MEMBERS, OWNER, ROLES, TABLES, facts_of
-from .tables import judge_tables, measure, rows_of
+from .tables import judge_databases, measure_databases, rows_of
 
 if TYPE_CHECKING:
     from .proofs import Proof
@@ -107,41 +106,16 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     """Given an item, dump its cluster and yield the dumps."""
     work = _Dump(item, context)
     work.run()
-    rows = work.rows
-    good = _known_databases(context.good)
-    asked = item.option("databases")
-    gone = sorted(name for name in good if name not in work.databases and (asked is None or name in asked))
-    then = {
-        table: count
-        for table, count in rows_of(context.good).items()
-        if not any(table.startswith(f"{name}.") for name in good if name not in work.databases)
-    }
-    doubts, notes = judge_tables(then, rows, stamp_of(context.good), item.may_empty)
-    if gone:
-        came = sorted(name for name in work.databases if name not in good)
-        more = f"; {first_of(came, _SHOWN)} came" if came else ""
-        doubts = [
-            f"{counted(len(gone), 'database')} of the dump of {stamp_of(context.good)} vanished: {first_of(gone, _SHOWN)}{more}",
-            *doubts,
-        ]
-    measured = measure(rows, item.may_empty)
+    rows, asked = work.rows, item.option("databases")
+    doubts, notes = judge_databases(context.good, work.databases, rows, asked, item.may_empty)
     large = sum(int(entry["large_objects"]) for entry in work.databases.values())
+    more = {"databases": len(work.databases), **({"large objects": large} if large else {})}
     record: dict[str, Any] = {
         **work.record,
         "rows": rows,
-        **measured,
-        "measures": {
-            **measured["measures"],
-            "databases": len(work.databases),
-            **({"large objects": large} if large else {}),
-        },
+        **measure_databases(rows, more, asked, item.may_empty),
         "doubts": doubts,
     }
-    if asked:  # then fewer of them are no loss
-        names = f"databases {', '.join(sorted(asked))}"
-        record["counted"] = {
-            word: "; ".join(filter(None, [measured["counted"].get(word), names])) for word in record["measures"]
-        }
     yield Snapshot(
         [Part(work.folder, list(walk(work.folder)[0]))],
         record,
