@@ -67,7 +67,14 @@ class _Server:
 
     def feed(self, source: IO[bytes], what: str, database: str = "", deadline: Deadline | None = None) -> bytes:
         """Let the client run statements of a file, and return what it says. Raise ToolFailed."""
-        argv = [self._client, *self._options, "--sandbox", *SETTINGS, *([f"--database={database}"] if database else [])]
+        argv = [
+            self._client,
+            *self._options,
+            "--sandbox",
+            "--local-infile=0",
+            *SETTINGS,
+            *([f"--database={database}"] if database else []),
+        ]
         deadline = deadline or self._load.deadline
         with Child(
             self._load.identity.argv(argv), stdin=source, stdout=PIPE, environment=self._environment, name="mariadb"

@@ -47,6 +47,7 @@ def prepare_into(order: Order, *, check_mode: bool = False) -> dict[str, Any]:
     with working(order.destination) as work, work.named():
         try:
             _clear(work, order, load)
+            result["notes"] += load.notes  # what a look at the server tells, the restore itself tells again
             loader_of(order.kind).check(load)
             result.update(require_space(order))
             if not order.base:
@@ -57,7 +58,6 @@ def prepare_into(order: Order, *, check_mode: bool = False) -> dict[str, Any]:
             raise
         if order.base:
             _end(work)
-    result["notes"] += load.notes
     return result
 
 

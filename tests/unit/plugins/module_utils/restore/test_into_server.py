@@ -68,8 +68,9 @@ def test_what_was_prepared_is_removed_where_the_tarballs_do_not_arrive(
 
     monkeypatch.setattr(into_server, "loader_of", lambda kind: Fine())
     given = order(tmp_path)
+    assert prepare(given, check_mode=True)["notes"] == ["looked at"]
     result = prepare(given)
-    assert result["notes"] == ["looked at"] and os.path.isdir(result["incoming"])
+    assert result["notes"] == [] and os.path.isdir(result["incoming"])
     abandon(given)
     assert list(tmp_path.iterdir()) == [] and list((state / "restores").iterdir()) == []
     remove_folder(str(state / "restores"))
