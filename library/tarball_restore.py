@@ -108,6 +108,12 @@ options:
     description: SELinux context of all of it, such as C(system_u:object_r:httpd_sys_content_t:s0). Empty means as archived.
     type: str
     default: ''
+  into:
+    description:
+      - The server into which it is loaded, for kinds V(postgresql), V(mysql) and V(ldap), as C(into) of a restore; C(user) must be given.
+      - Nothing stands at O(destination) then, beside which it is unpacked; what fails leaves the server as it was.
+    type: dict
+    default: {}
   stamp:
     description: The run's stamp, C(YYYY/MM/DD/HHMMSS), from which what is moved aside has its name.
     type: str
@@ -230,6 +236,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
+from ..module_utils.kinds.into import place_of  # isort: skip
 from ..module_utils.restore.order import REPLACE, parse_order
 from ..module_utils.restore.restore import STAGE, abandon, look, prepare, restore
 from ..module_utils.system import progress
@@ -290,7 +297,8 @@ def do_step(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
 
 def about(options: dict, reason: str) -> dict:
     """Return the category, the name and the reason of a failure, which names the destination."""
-    shown = printable(options["destination"])
+    where = place_of(options["kind"], options["into"]) if options["into"] else options["destination"]
+    shown = printable(where)
     category, _, rest = str(options["tarballs"][0].get("relpath", "") if options["tarballs"] else "").partition("/")
     whole = reason if shown in reason else f"to {shown}: {reason}"
     return {"category": category, "name": rest.partition("/")[0], "reason": whole}
@@ -306,6 +314,7 @@ def main() -> None:
             "tarballs": {"type": "list", "elements": "dict", "required": True},
             "record": {"type": "dict", "default": {}},
             "origin": {"type": "dict", "default": {}},
+            "into": {"type": "dict", "default": {}},
             "live_items": {"type": "list", "elements": "dict", "default": []},
             "live_discover": {"type": "dict", "default": {}},
             "replace": {"type": "str", "choices": list(REPLACE), "default": "refuse"},

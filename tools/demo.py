@@ -26,6 +26,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import demo_database
+
 ROOT = Path(__file__).resolve().parent.parent
 # Relative to ROOT, as a person in the checkout types them.
 DEMO = Path("var/demo")
@@ -50,7 +52,8 @@ PLACES = {
     "altbackup_target_base: /data/backup": TARGET,
 }
 """{text of inventory/local: the demo's own path that replaces it}"""
-ITEMS = 5
+REPOSITORIES = 5
+"""Items of inventory/local; where its server is installed, there is one of a database, too"""
 UNCHANGED_ITEMS = 1
 
 PLAYBOOK = ".venv/bin/ansible-playbook"
@@ -122,6 +125,13 @@ class Shell:
             **{f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in IDENTITY.items()},
         }
         self._count = 0
+        self.database: demo_database.Server | None = None
+        """The server that is backed up, too, if there is one"""
+
+    @property
+    def items(self) -> int:
+        """How many items there are."""
+        return REPOSITORIES + (self.database is not None)
 
     def make(self, *argv: str | Path, folder: Path | None = None) -> str:
         """Run a command that makes or changes live data; return its output. Raise DemoFailed unless it exits 0."""
@@ -354,6 +364,10 @@ def change_live_data(shell: Shell) -> None:
     change_tickets(["Lamp flickers"], "Done in [4]")
     add_samples(1000, 1100)
     note("a new ticket and a comment in Trac, a hundred rows in the database; the folder stays as it is")
+    if shell.database is not None:
+        shell.make(
+            *shell.database.argv("USE tickets; INSERT INTO ticket SELECT seq, 'a lamp flickers' FROM seq_301_to_320")
+        )
 
 
 def look_at_stored() -> Stored:
@@ -394,7 +408,8 @@ def run_night(shell: Shell, *arguments: str) -> Growth:
     ran = shell.play("playbooks/backup.yml", *arguments)
     after = look_at_stored()
     new = after.names - before.names
-    expect(len(new) == 2 * ITEMS, f"expected {2 * ITEMS} new tarballs, {ITEMS} on each side, but found {len(new)}")
+    items = shell.items
+    expect(len(new) == 2 * items, f"expected {2 * items} new tarballs, {items} on each side, but found {len(new)}")
     without = [path for path in new if not Path(f"{path}.dna").is_file()]
     expect(not without, f"tarballs without dna: {', '.join(map(str, without))}")
     added = growth(before, after)
@@ -437,6 +452,7 @@ def show_live_data(shell: Shell) -> None:
     make_folder()
     add_samples(0, 1000)
     note(f"{SQLITE}: a table with a thousand rows")
+    make_server_data(shell)
     show_step(
         "Two marked folders",
         "A run never creates a base folder: the folder .altbackup in it says that the right disk is mounted. "
@@ -445,18 +461,30 @@ def show_live_data(shell: Shell) -> None:
     shell.make("mkdir", "-p", SOURCE / ".altbackup", TARGET / ".altbackup")
     show_step(
         "An inventory of the demo's own",
-        f"{INVENTORY} is inventory/local with the paths of this demo: it names the two folders and the five items.",
+        f"{INVENTORY} is inventory/local with the paths of this demo: it names the two folders and the {shell.items} items.",
     )
-    write_inventory()
+    write_inventory(shell)
 
 
-def write_inventory() -> None:
+def make_server_data(shell: Shell) -> None:
+    """Make a table in the database server, if there is one."""
+    if shell.database is not None:
+        table = "CREATE TABLE tickets.ticket (id int PRIMARY KEY, summary text)"
+        rows = "INSERT INTO tickets.ticket SELECT seq, CONCAT('ticket ', seq) FROM seq_1_to_300"
+        shell.make(*shell.database.argv(f"CREATE DATABASE tickets; {table}; USE tickets; {rows}"))
+        note("a database of MariaDB with three hundred rows, in a server of this demo's own, which runs until it ends")
+
+
+def write_inventory(shell: Shell) -> None:
     """Write the demo's inventory: inventory/local with the demo's paths. Raise DemoFailed if that lacks a path of PLACES."""
     shutil.copytree(inventory("local"), INVENTORY)
     found: set[str] = set()
     for file in INVENTORY.rglob("*.yml"):
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-        file.write_text("".join(with_own_paths(line, found) for line in lines), encoding="utf-8")
+        text = "".join(with_own_paths(line, found) for line in lines)
+        if shell.database is not None:
+            text = text.replace("altbackup_items:\n", f"altbackup_items:\n{shell.database.item()}")
+        file.write_text(text, encoding="utf-8")
     expect(found == set(PLACES), f"inventory/local does not have {', '.join(sorted(set(PLACES) - found))}")
 
 
@@ -490,7 +518,7 @@ def show_nights(shell: Shell) -> str:
         "and gets a second name.",
     )
     added = run_night(shell, "-e", f"altbackup_stamp={second}")
-    expect(added == Growth(0, 0, 2 * ITEMS), f"expected only hard links in an unchanged night, but found {added}")
+    expect(added == Growth(0, 0, 2 * shell.items), f"expected only hard links in an unchanged night, but found {added}")
     show_step("The day goes on", "People commit, push, and write tickets.")
     change_live_data(shell)
     show_step("Tonight", "What changed is stored and sent; the folder did not, and costs two links.")
@@ -593,12 +621,21 @@ def run_demo() -> None:
     start_afresh()
     shell = Shell()
     print(f"make demo: everything happens below {ROOT / DEMO}")
-    show_live_data(shell)
-    stamp = show_nights(shell)
-    show_step("What is where", "Both trees, as the dna sidecars have it: source, state, bytes, digest, path.")
-    shell.play("playbooks/list.yml")
-    show_damage(shell, stamp)
-    show_restore(shell)
+    with contextlib.ExitStack() as stack:
+        try:
+            shell.database = stack.enter_context(demo_database.running(ROOT / DEMO / "db"))
+        except demo_database.NoDatabase as error:
+            print(textwrap.fill(f"No database of a server is shown: {error}.", WIDTH))
+        show_live_data(shell)
+        stamp = show_nights(shell)
+        show_step("What is where", "Both trees, as the dna sidecars have it: source, state, bytes, digest, path.")
+        shell.play("playbooks/list.yml")
+        show_damage(shell, stamp)
+        show_restore(shell)
+        if shell.database is not None:
+            note(
+                "The server of the database has ended: further runs with the demo's inventory fail for its item, databases/tickets."
+            )
     show_end(time.monotonic() - start)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import shutil
 import sqlite3
@@ -26,6 +28,7 @@ from faults.invariants import (
     violations,
 )
 from faults.modules import FAILING, Caller, Ended, Point, unflushed
+from helpers.servers import Missing, live
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
 
@@ -118,6 +121,37 @@ def dump(*items: Mapping[str, str], stamp: str = DAY3, full_every: int = 1) -> S
             "items": [{**item, "path": str(scene.folder / "live" / item["path"])} for item in items],
         },
     )
+
+
+_SERVERS = contextlib.ExitStack()
+
+
+@functools.cache
+def _served(kind: str) -> dict[str, Any]:
+    """Return an item of a kind that is alive until the end of this module, read as root, to whom the base of these tests belongs."""
+    try:
+        return {**_SERVERS.enter_context(live(kind)), "user": "root"}
+    except Missing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def servers() -> Iterator[None]:
+    """End the servers that these tests have started."""
+    yield
+    _SERVERS.close()
+    _served.cache_clear()
+
+
+def dump_of(kind: str, stamp: str = DAY3) -> Step:
+    """Dump an item of a kind that needs a server, or a program."""
+    options = {"stamp": stamp, "ext": ".tar.zst"}
+    return ("tarball_dump", lambda scene, _: {"base": str(scene.source.base), "items": [_served(kind)], **options})
+
+
+def _dumped(kind: str) -> Callable[[Scene], None]:
+    """Return what dumps it the night before, so that what its kind keeps is there."""
+    return lambda scene: scene.go([dump_of(kind, DAY2)]) and None
 
 
 def _prepare(scene: Scene, results: Results) -> dict[str, Any]:
@@ -366,6 +400,9 @@ STAGES = {
     "dump of a differential": Stage(_known, [dump(NOTES, full_every=7)], at_least=25),
     "dump of a Subversion repository": Stage(_with_scratch_copy("svn"), [dump(REPOSITORIES["svn"])], one_of=3),
     "dump of a Git repository": Stage(_with_scratch_copy("git"), [dump(REPOSITORIES["git"])], one_of=3),
+    "dump of a command": Stage(lambda _: None, [dump_of("command")], at_least=25),
+    "dump of a PostgreSQL cluster": Stage(_dumped("postgresql"), [dump_of("postgresql")], one_of=3),
+    "dump of a MariaDB server": Stage(_dumped("mysql"), [dump_of("mysql")], one_of=3),
     "sidecars": Stage(_without_sidecars, [DNA, dump(NOTES)], at_least=4),
     "prepare": Stage(_with_leftovers, SYNCHRONIZE, 1),
     "send": Stage(_sent_tonight, SYNCHRONIZE, 2),

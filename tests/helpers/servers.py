@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from helpers.trees import Base
+
 USER = "nobody"
 """User of the servers if the tests run as root"""
 
@@ -346,3 +348,10 @@ def live(kind: str) -> Iterator[dict[str, object]]:
             run_as_user("hg", *settings, "phase", "--public", "--rev", "2", environment=environment)
             run_as_user("hg", *settings, "bookmark", "main", environment=environment)
             yield {"kind": kind, "name": kind, "path": str(folder)}
+
+
+@contextlib.contextmanager
+def reachable_base() -> Iterator[Base]:
+    """Make a marked base that the user of servers can reach."""
+    with place() as folder:
+        yield Base(folder.parent / "base")

@@ -20,16 +20,15 @@ from ..archive.write import Part
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, SourceChanged, ToolFailed, ToolMissing
 from ..system.processes import Child, clean_environment, ended_at, find_tool, run
-from ..system.units import counted, first_of
+from ..system.units import first_of
 from . import mysql_survey
 from .base import Arrangement, Context, Kind, Snapshot, scratch_folder, walk
 from .command import uid_of
-from .earlier import stamp_of
 from .items import Item, decode_name, encode_name
 from .mysql_stream import Stream, read
 from .mysql_survey import OBJECTS, SETTINGS, TABLES, USERS, identifier, rows_from, text_of
 from .postgresql import require_private
-from .tables import judge_tables, measure, rows_of
+from .tables import judge_databases, measure_databases, rows_of
 
 if TYPE_CHECKING:
     from .proofs import Proof
@@ -88,43 +87,35 @@ def _client() -> str:
     return find_tool("mysql")
 
 
+def options_of(given: Mapping[str, Any]) -> list[str]:
+    """Given `login`, and `host`, `port` and `password_file` where they are given, return how programs come to the server.
+
+    The first of them says where options, such as a password, are read.
+    """
+    path, host = given.get("password_file"), given.get("host")
+    words = [f"--defaults-file={path}" if path else "--no-defaults", f"--user={given['login']}"]
+    if host is None or os.path.isabs(host):
+        socket = host or next((path for path in _SOCKETS if os.path.exists(path)), _SOCKETS[0])
+        return [*words, "--protocol=socket", f"--socket={socket}"]
+    return [*words, "--protocol=tcp", f"--host={host}", f"--port={given.get('port', 3306)}"]
+
+
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     """Given an item, dump its databases and yield the dumps."""
     work = _Dump(item, context)
     work.run()
-    good = context.good.get("databases")
-    known = good if isinstance(good, Mapping) else {}
     asked = item.option("databases")
-    gone = sorted(name for name in known if name not in work.databases and (asked is None or name in asked))
-    absent = [name for name in known if name not in work.databases]
-    then = {
-        table: count
-        for table, count in rows_of(context.good).items()
-        if not any(table.startswith(f"{name}.") for name in absent)
-    }
-    doubts, notes = judge_tables(then, work.rows, stamp_of(context.good), item.may_empty)
-    if gone:
-        doubts = [
-            f"{counted(len(gone), 'database')} of the dump of {stamp_of(context.good)} vanished: {first_of(gone, _SHOWN)}",
-            *doubts,
-        ]
-    measured = measure(work.rows, item.may_empty)
+    doubts, notes = judge_databases(context.good, work.databases, work.rows, asked, item.may_empty)
     record: dict[str, Any] = {
         "server": work.version,
         "databases": work.databases,
         "users": work.users,
         "rows": work.rows,
         "digests": work.digests,
-        **measured,
-        "measures": {**measured["measures"], "databases": len(work.databases)},
+        **measure_databases(work.rows, {"databases": len(work.databases)}, asked, item.may_empty),
         "doubts": doubts,
     }
-    if asked:  # then fewer of them are no loss
-        names = f"databases {', '.join(sorted(asked))}"
-        record["counted"] = {
-            word: "; ".join(filter(None, [measured["counted"].get(word), names])) for word in record["measures"]
-        }
     parts = [Part(work.folder, list(walk(work.folder)[0]))]
     yield Snapshot(parts, record, fixed_times=True, notes=[*work.notes, *notes])
 
@@ -184,17 +175,7 @@ class _Dump:
         return programs_for(self.version, versions)
 
     def _options(self) -> list[str]:
-        """Return how programs come to the server; the first of them says where options, such as a password, are read."""
-        item = self._item
-        path, host = item.option("password_file"), item.option("host")
-        words = [
-            f"--defaults-file={path}" if path else "--no-defaults",
-            f"--user={item.option('login', item.option('user'))}",
-        ]
-        if host is None or os.path.isabs(host):
-            socket = host or next((path for path in _SOCKETS if os.path.exists(path)), _SOCKETS[0])
-            return [*words, "--protocol=socket", f"--socket={socket}"]
-        return [*words, "--protocol=tcp", f"--host={host}", f"--port={item.option('port', 3306)}"]
+        return options_of({"login": self._item.option("user"), **dict(self._item.options)})
 
     def _environment(self) -> dict[str, str]:
         return clean_environment(HOME=pwd.getpwuid(os.geteuid()).pw_dir)

@@ -19,24 +19,23 @@ from ..archive.write import Part
 from ..system.digest import new_hash, open_plain
 from ..system.errors import AltbackupError, InvalidInput, ToolFailed, ToolMissing
 from ..system.processes import clean_environment, run
-from ..system.units import counted, first_of
+from ..system.units import first_of
 from ..tree.publish import make_folders, write_text
 from . import postgresql_survey
 from .base import Arrangement, Context, Kind, Snapshot, scratch_folder, walk
 from .command import uid_of
-from .earlier import stamp_of
 from .items import Item, decode_name, encode_name
 from .kept import state_path
 from .postgresql_client import Session, choose, data_in, installed, knows, pin, restricted
 from .postgresql_survey import EXTENSIONS, LARGE_OBJECTS, MEMBERS, OWNER, ROLES, TABLES, facts_of
-from .tables import judge_tables, measure, rows_of
+from .tables import judge_databases, measure_databases, rows_of
 
 if TYPE_CHECKING:
     from .proofs import Proof
 
 GLOBALS, ENDING = "globals.sql", ".dump"
-_SOCKETS = "/var/run/postgresql"
-_PORT = 5432
+SOCKETS = "/var/run/postgresql"
+PORT = 5432
 _PATIENCE = "60s"
 """How long it waits for locks of others"""
 _MOST = 1 << 26
@@ -67,8 +66,8 @@ def environment_of(item: Item) -> dict[str, str]:
     password = item.option("password_file")
     return clean_environment(
         HOME=entry.pw_dir,
-        PGHOST=item.option("host", _SOCKETS),
-        PGPORT=str(item.option("port", _PORT)),
+        PGHOST=item.option("host", SOCKETS),
+        PGPORT=str(item.option("port", PORT)),
         PGUSER=item.option("login", item.option("user")),
         PGCONNECT_TIMEOUT="15",
         PGAPPNAME="altbackup",
@@ -87,17 +86,18 @@ def check(item: Item, context: Context) -> None:
     require_private(title, item.option("password_file"))
 
 
-def require_private(title: str, path: str | None) -> None:
-    """Raise InvalidInput where a file that holds a password can be read by others than this user, or is not there."""
+def require_private(title: str, path: str | None, uid: int | None = None) -> None:
+    """Raise InvalidInput where a file that holds a password can be read by others than a user, by default this one, or is not there."""
     if path is None:
         return
+    uid = os.geteuid() if uid is None else uid
     try:
         status = os.stat(path)
     except OSError as error:
         raise InvalidInput(f"{title}: password_file {path}: {error.strerror}") from error
-    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != uid or status.st_mode & 0o077:
         raise InvalidInput(
-            f"{title}: password_file {path} is not a file that user uid {os.geteuid()} alone can read: give it to that user, with mode 0600"
+            f"{title}: password_file {path} is not a file that user uid {uid} alone can read: give it to that user, with mode 0600"
         )
 
 
@@ -106,41 +106,16 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     """Given an item, dump its cluster and yield the dumps."""
     work = _Dump(item, context)
     work.run()
-    rows = work.rows
-    good = _known_databases(context.good)
-    asked = item.option("databases")
-    gone = sorted(name for name in good if name not in work.databases and (asked is None or name in asked))
-    then = {
-        table: count
-        for table, count in rows_of(context.good).items()
-        if not any(table.startswith(f"{name}.") for name in good if name not in work.databases)
-    }
-    doubts, notes = judge_tables(then, rows, stamp_of(context.good), item.may_empty)
-    if gone:
-        came = sorted(name for name in work.databases if name not in good)
-        more = f"; {first_of(came, _SHOWN)} came" if came else ""
-        doubts = [
-            f"{counted(len(gone), 'database')} of the dump of {stamp_of(context.good)} vanished: {first_of(gone, _SHOWN)}{more}",
-            *doubts,
-        ]
-    measured = measure(rows, item.may_empty)
+    rows, asked = work.rows, item.option("databases")
+    doubts, notes = judge_databases(context.good, work.databases, rows, asked, item.may_empty)
     large = sum(int(entry["large_objects"]) for entry in work.databases.values())
+    more = {"databases": len(work.databases), **({"large objects": large} if large else {})}
     record: dict[str, Any] = {
         **work.record,
         "rows": rows,
-        **measured,
-        "measures": {
-            **measured["measures"],
-            "databases": len(work.databases),
-            **({"large objects": large} if large else {}),
-        },
+        **measure_databases(rows, more, asked, item.may_empty),
         "doubts": doubts,
     }
-    if asked:  # then fewer of them are no loss
-        names = f"databases {', '.join(sorted(asked))}"
-        record["counted"] = {
-            word: "; ".join(filter(None, [measured["counted"].get(word), names])) for word in record["measures"]
-        }
     yield Snapshot(
         [Part(work.folder, list(walk(work.folder)[0]))],
         record,

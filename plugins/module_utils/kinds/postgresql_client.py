@@ -16,6 +16,7 @@ from typing import Any
 
 from ..system.errors import AltbackupError, ToolMissing
 from ..system.processes import Child, Deadline, ended_at, run, search_path
+from ..system.readers import UNCHANGED, Identity
 from .postgresql_survey import RESTRICTED, SETTINGS
 
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/lib/postgresql*/bin", "/usr/local/pgsql/bin")
@@ -74,11 +75,17 @@ def choose(found: Mapping[int, tuple[str, str]], server: int, version: str, name
 class Session:
     """One session of psql in a database, whose transaction lasts as long as it."""
 
-    def __init__(self, folder: str, environment: Mapping[str, str], deadline: Deadline, title: str) -> None:
+    def __init__(
+        self,
+        folder: str,
+        environment: Mapping[str, str],
+        deadline: Deadline,
+        title: str,
+        identity: Identity = UNCHANGED,
+    ) -> None:
         self._title, self._deadline = title, deadline
-        self._child = Child(
-            [os.path.join(folder, "psql"), *SETTINGS], stdin=PIPE, stdout=PIPE, environment=environment, name="psql"
-        )
+        argv = identity.argv([os.path.join(folder, "psql"), *SETTINGS])
+        self._child = Child(argv, stdin=PIPE, stdout=PIPE, environment=environment, name="psql")
 
     def __enter__(self) -> Session:
         return self

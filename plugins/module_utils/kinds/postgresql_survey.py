@@ -38,7 +38,7 @@ TABLES = (
 SETTINGS = ("-X", "-A", "-t", "-q", "--no-password", "--set=ON_ERROR_STOP=1")
 RESTRICTED = re.compile(r"\\restrict ([A-Za-z0-9]+)")
 """The first command of a script that pg_dumpall wrote, if it knows that: see CVE-2025-8714"""
-_TABLESPACES = re.compile(r"(?:CREATE|ALTER|DROP|COMMENT ON|SECURITY LABEL .*ON|GRANT .* ON|REVOKE .* ON) TABLESPACE ")
+TABLESPACES = re.compile(r"(?:CREATE|ALTER|DROP|COMMENT ON|SECURITY LABEL .*ON|GRANT .* ON|REVOKE .* ON) TABLESPACE ")
 _LOCALE = re.compile(r"locale|collation|encoding", re.IGNORECASE)
 _PATIENCE = 120.0
 """Seconds for the scratch server to start"""
@@ -67,7 +67,7 @@ def script_of(text: str, bootstrap: str, token: str) -> tuple[str, int]:
     dropped = {f"\\restrict {key}", f"\\unrestrict {key}"} if key else set()
     dropped.add(f"CREATE ROLE {bootstrap};")
     kept = [line for line in lines if line not in dropped]
-    plain = [line for line in kept if not _TABLESPACES.match(line)]
+    plain = [line for line in kept if not TABLESPACES.match(line)]
     return "\n".join([f"\\restrict {token}", *plain, f"\\unrestrict {token}", ""]), len(kept) - len(plain)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..system.units import counted, first_of
 from ..system.visible import one_line
 from .base import shortened
+from .earlier import stamp_of
 
 _FEWEST = 10
 """Rows from which on a table is not emptied in the course of a day"""
@@ -98,3 +99,46 @@ def _named(name: str) -> str:
 def _shown(tables: Mapping[str, int | None]) -> str:
     names = [f"{_named(table)} ({counted(count or 0, 'row')})" for table, count in sorted(tables.items())]
     return f"{counted(len(names), 'table')} {first_of(names, _SHOWN)}"
+
+
+def judge_databases(
+    good: Mapping[str, Any],
+    now: Iterable[str],
+    rows: Mapping[str, int | None],
+    asked: Iterable[str] | None,
+    may_empty: Iterable[str] = (),
+) -> tuple[list[str], list[str]]:
+    """Given the record of the last good dump of a server, the databases of this one and the rows of their tables, return (doubts, notes).
+
+    Tables are named `database.table`. Of databases that are `asked` for by name, those that no longer are, are not missed.
+    """
+    when, found = stamp_of(good), good.get("databases")
+    known, names, wanted = set(found) if isinstance(found, Mapping) else set(), set(now), set(asked or ())
+    gone = sorted(name for name in known - names if asked is None or name in wanted)
+    then = {
+        table: count
+        for table, count in rows_of(good).items()
+        if not any(table.startswith(f"{name}.") for name in known - names)
+    }
+    doubts, notes = judge_tables(then, rows, when, may_empty)
+    if gone:
+        came = sorted(names - known)
+        more = f"; {first_of(came, _SHOWN)} came" if came else ""
+        what = f"{counted(len(gone), 'database')} of the dump of {when} vanished: {first_of(gone, _SHOWN)}{more}"
+        doubts = [what, *doubts]
+    return doubts, notes
+
+
+def measure_databases(
+    rows: Mapping[str, int | None], more: Mapping[str, int], asked: Iterable[str] | None, may_empty: Iterable[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Given the rows of tables of several databases and `more` amounts, return `measures` and `counted` as `measure` does.
+
+    Where databases are `asked` for by name, fewer of them are no loss.
+    """
+    measured = measure(rows, may_empty)
+    measures, settings = {**measured["measures"], **more}, measured["counted"]
+    if asked:
+        names = f"databases {', '.join(sorted(asked))}"
+        settings = {word: "; ".join(filter(None, [settings.get(word), names])) for word in measures}
+    return {"measures": measures, "counted": settings}

@@ -13,6 +13,7 @@ from typing import Any
 from ..archive.examine import DECOMPRESSORS
 from ..archive.unpack import clean_member
 from ..kinds.base import BESIDE_A_DATABASE
+from ..kinds.into import parse_into, place_of
 from ..kinds.items import decode_name
 from ..kinds.registry import KINDS, kind_of
 from ..system.age import MOST_IDENTITIES, NOBODY, SUFFIX, Identities, is_encrypted
@@ -80,6 +81,15 @@ class Order:
     """The public key of the source's signatures, empty where it is not known"""
     sources: tuple[str, ...] = ()
     """The names under which the source signed, if that matters"""
+    into: Mapping[str, Any] = field(default_factory=dict)
+    """The server into which it is to be loaded, as into.parse_into has it; then nothing stands at the destination, beside which it is unpacked"""
+    suffix: str = ""
+    """What the name of something in that server gets at its end where it is moved aside"""
+
+    @property
+    def place(self) -> str:
+        """What messages call the place to which it goes."""
+        return place_of(self.kind, self.into) if self.into else self.destination
 
     @property
     def top(self) -> str:
@@ -122,7 +132,9 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
     names = ("base", "live_base", "member", "replace", "owner", "group", "mode", "selinux")
     texts = {name: str(values.get(name) or "") for name in names}
     flags = {name: bool(values.get(name)) for name in ("consent", "special_modes", "numeric")}
-    aside = f"{destination}.{re.sub('/', '', stamp[:10])}-{stamp[11:]}"
+    suffix = f".{re.sub('/', '', stamp[:10])}-{stamp[11:]}"
+    aside = f"{destination}{suffix}"
+    into = _parse_into(values)
     return Order(
         destination,
         str(values["kind"]),
@@ -130,7 +142,9 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
         values.get("origin") or {},
         record=values.get("record") or {},
         proof_user=str(values.get("proof_user") or "nobody"),
-        aside=aside if texts["replace"] == "move_aside" else "",
+        aside=aside if texts["replace"] == "move_aside" and not into else "",
+        into=into,
+        suffix=suffix if texts["replace"] == "move_aside" else "",
         live_items=tuple(
             {"kind": str(item["kind"]), "path": str(item["path"])} for item in values.get("live_items") or ()
         ),
@@ -155,6 +169,18 @@ def identities_of(values: Mapping[str, Any]) -> Identities:
         raise InvalidInput(
             f"altbackup_identity_file {path!r} is neither on the controller nor on this host a file that can be read: {error.strerror}"
         ) from error
+
+
+def _parse_into(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the server that an order of the module names, {} for none. Raise InvalidInput."""
+    if not values.get("into"):
+        return {}
+    into = parse_into(values["into"], str(values["kind"]))
+    if "user" not in into:
+        raise InvalidInput("into: key 'user' is missing: as whom the server's programs run on this node")
+    if values.get("member"):
+        raise InvalidInput("into and member: a part of a tarball is not loaded into a server; leave one of them out")
+    return into
 
 
 def remembered_of(order: Order) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from ..tree.locks import Run, unclaimed
 from ..tree.restored import read_marker, serialize_marker
 from .destination import require_place, stands_beside
 from .doubtful import marked_path
+from .into_server import abandon_into, prepare_into, restore_into
 from .order import Order, endings_beside, owner_of, remembered_of, tools_for
 from .owners import renumber
 from .replace import clear, left_in_place, place
@@ -47,6 +48,8 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
 
     Makes the work folder with `incoming`, in which tarballs of other nodes arrive, unless in check mode. Raise AltbackupError or OSError.
     """
+    if order.into:
+        return prepare_into(order, check_mode=check_mode)
     result: dict[str, Any] = {"changed": True, "incoming": "", "notes": []}
     if not check_mode and is_left(order.destination):
         with working(order.destination) as work, work.named():
@@ -171,6 +174,8 @@ def restore(order: Order, deadline: Deadline, *, run: Run | None = None, show_li
     Whatever fails, nothing is changed and nothing is left behind. With `show_lines` the lines in which a folder differs are
     in the result as `diff`. What a restore of the same order put there is `done`. Raise AltbackupError or OSError.
     """
+    if order.into:
+        return restore_into(order, deadline, run=run)
     start = time.monotonic()
     if not is_left(order.destination) and _is_done(order)[0]:
         return _done(order)
@@ -192,7 +197,9 @@ def restore(order: Order, deadline: Deadline, *, run: Run | None = None, show_li
 
 def abandon(order: Order) -> dict[str, Any]:
     """Given an order whose tarballs did not arrive, remove what was prepared for it."""
-    if is_left(order.destination):
+    if order.into:
+        abandon_into(order)
+    elif is_left(order.destination):
         with working(order.destination) as work:
             discard(work)
     return {"changed": False, "notes": []}

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -247,9 +247,10 @@ def _open_known(above: Step, known: dict[str, Any]) -> int | None:
     return None
 
 
-def discard(work: Work) -> None:
+def discard(work: Work, keep: Sequence[str] = ()) -> None:
     """Remove a work folder, and the parents of the destination that were made for it and are still empty.
 
+    What is remembered beside it under the names to `keep` stays.
     One in which a replacement could not be brought to its end stays, since what stood at the destination may be in it.
     """
     if is_under_way(work):
@@ -263,10 +264,13 @@ def discard(work: Work) -> None:
             if not missing:
                 prune_below(steps[-1], [str(name) for name in known.get("made", ())])
     folder = os.readlink(by_descriptor(work.state))
+    kept = [name for name in os.listdir(work.state) if name in keep]
     for name in os.listdir(work.state):
-        remove(f"{by_descriptor(work.state)}/{name}")
-    with contextlib.suppress(FileNotFoundError):
-        os.rmdir(folder)
+        if name not in kept:
+            remove(f"{by_descriptor(work.state)}/{name}")
+    if not kept:
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(folder)
 
 
 def _remove_empty(work: Work) -> None:

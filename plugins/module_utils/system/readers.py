@@ -118,6 +118,11 @@ class Identity:
         if self._changes:
             os.chown(path, self.uid, view.groups_of(self.uid)[1], follow_symlinks=False)
 
+    def own_open(self, descriptor: int) -> None:
+        """Let an open file belong to this user, who can then open it again by its descriptor. Raise OSError."""
+        if self._changes:
+            os.fchown(descriptor, self.uid, view.groups_of(self.uid)[1])
+
 
 UNCHANGED = Identity(0, viewed=False)
 """The user of this process, without any change"""

@@ -330,6 +330,11 @@ def _restore(desk: Desk) -> int:
     part = orders.member(file, path)[2:] if file else ""
     place = os.path.join(path, part) if part and path else path
     to = arguments.to
+    if arguments.into:
+        if file:
+            raise InvalidInput("--into takes all of an item, or a database of it, no file: leave one of them out")
+        given = {"into": arguments.into, "ending": arguments.end_sessions, "aside": arguments.aside, "to": to}
+        return desk.do(orders.restoring(item, check=arguments.check, **given, **where))
     if arguments.in_place:
         to = place if part else ""
     elif not to:
@@ -548,6 +553,17 @@ def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
         add("--to-host", metavar="HOST", default="", help="on this host of the inventory, rather than on its source")
         add("--in-place", action="store_true", help="where the item has its place")
         add("--aside", action="store_true", help="move aside what stands there")
+        add(
+            "--into",
+            metavar="DATABASE",
+            default="",
+            help="load it into this database of a server, or {database: ..., login: ...}",
+        )
+        add(
+            "--end-sessions",
+            action="store_true",
+            help="with --into and --aside: end sessions of the database that makes way",
+        )
     if name == "retire":
         add("--since", metavar="DAY", default="", help="the day from which on it is (default: today)")
         add("--undo", action="store_true", help="take it back")

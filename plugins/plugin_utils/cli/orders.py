@@ -11,6 +11,7 @@ from typing import Any
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.visible import one_line, visible
 from ...module_utils.tree.stamps import day_of, is_stamp
+from ..planning.yaml_text import is_collection, read_yaml
 from .items import split_item
 
 
@@ -58,17 +59,41 @@ def restoring(
     aside: bool = False,
     check: bool = False,
     path: str = "",
+    into: str = "",
+    ending: bool = False,
 ) -> Order:
-    """Return the order that restores an item; `path` is the item's place on its source, "" if not known. Raise InvalidInput."""
+    """Return the order that restores an item; `path` is the item's place on its source, "" if not known. Raise InvalidInput.
+
+    `into` is a database of a server, or a mapping of YAML that tells more of it; `ending` whether its sessions may be ended.
+    """
     source, kind, name = split_item(item)
     entry: dict[str, Any] = {"source": source, "kind": kind, "name": name}
     more = {"at": at, "from": node, "to_host": to_host, "to": to, "member": member(file, path) if file else ""}
     entry.update({key: value for key, value in more.items() if value})
     if to and not os.path.isabs(to):
         raise InvalidInput(f"--to {one_line(to)} is not an absolute path")
+    if into:
+        entry["into"] = _server(into)
     if aside:
-        entry.update(replace="move_aside", consent=True)
+        entry["replace"] = "move_aside"
+    if ending or (aside and not into):
+        entry["consent"] = True
     return Order("restore.yml", {"altbackup_restore": [entry]}, check=check)
+
+
+def _server(text: str) -> dict[str, Any]:
+    """Given the name of a database, or a mapping of YAML, return where an item is to be loaded. Raise InvalidInput."""
+    if not is_collection(text):
+        return {"database": text}
+    try:
+        value = read_yaml(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"--into: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidInput(
+            f"--into {one_line(text)} is neither the name of a database nor a mapping, like {{database: wiki, login: loader}}"
+        )
+    return value
 
 
 def member(file: str, path: str) -> str:

@@ -13,6 +13,7 @@ from ...module_utils.tree.stamps import Moment
 from ..report import outcomes
 from ..report.results import read_result
 from .restore_entry import path_of
+from .restore_into import place_in
 from .restore_order import chosen_order
 from .restore_sets import LIST, MEMBER, at_one_time, is_of, orders_of, stamps_in, together
 from .restore_source import (
@@ -73,20 +74,18 @@ def _without_twins(orders: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any
     good, failures = [], []
     for order in orders:
         host, path = order["to_host"], order["destination"]
+        if LIST in order:
+            good.append(order)
+            continue
         others = [
             other["destination"]
             for other in orders
             if other is not order and other["to_host"] == host and LIST not in other
         ]
-        nested = (
-            ""
-            if LIST in order
-            else next((other for other in others if is_within(path, other) or is_within(other, path)), "")
-        )
-        if LIST in order:
-            good.append(order)
-            continue
-        if path in others:
+        nested = next((other for other in others if is_within(path, other) or is_within(other, path)), "")
+        if path in others and order["into"] and not order["to"]:
+            reason = f"{place_in(order)} is the destination of {1 + others.count(path)} entries: give one alone"
+        elif path in others:
             reason = f"{path} is the destination of {1 + others.count(path)} entries: give each a path of its own"
         elif nested:
             outer, inner = sorted((path, nested), key=len)

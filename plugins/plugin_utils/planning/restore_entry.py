@@ -15,6 +15,7 @@ from ...module_utils.system.values import nearest
 from ...module_utils.tree.layout import RESTORED, TEMPORARY
 from ...module_utils.tree.stamps import day_of, interpret_day, is_stamp
 from ..report.secrecy import quoted
+from .restore_into import meanwhile, parse_place
 from .settings import parse_mode
 from .stores import names_with
 from .trees import node_bases
@@ -27,6 +28,7 @@ KEYS = (
     "from",
     "to_host",
     "to",
+    "into",
     "member",
     "replace",
     "consent",
@@ -38,6 +40,7 @@ KEYS = (
     "selinux",
 )
 _REQUIRED = ("source", "kind", "name")
+_INTO = "into"
 FLAGS = ("consent", "special_modes", "numeric")
 ATTRIBUTES = ("owner", "group", "mode", "selinux")
 REPLACE = ("refuse", "move_aside")
@@ -53,7 +56,7 @@ def parse_entry(value: Any, plan: Mapping[str, Any], hosts: Sequence[str]) -> di
     errors += _wrong_types(given)
     if errors:
         raise InvalidInput("; ".join(errors))
-    texts = {key: str(given.get(key, "")) for key in KEYS if key not in FLAGS}
+    texts = {key: str(given.get(key, "")) for key in KEYS if key not in (*FLAGS, _INTO)}
     flags = {key: bool(given.get(key, False)) for key in FLAGS}
     source, kind, name = (texts[key] for key in _REQUIRED)
     if source not in plan["sources"]:
@@ -69,7 +72,8 @@ def parse_entry(value: Any, plan: Mapping[str, Any], hosts: Sequence[str]) -> di
         errors.append(f"replace {replace!r} is not one of {', '.join(REPLACE)}")
     if errors:
         raise InvalidInput("; ".join(errors))
-    attributes = {key: texts[key] or plan["restore_settings"][key] for key in ATTRIBUTES}
+    into = parse_place(given[_INTO], given, kind, to_host, plan) if given.get(_INTO) else {}
+    attributes = {key: "" if into else texts[key] or plan["restore_settings"][key] for key in ATTRIBUTES}
     order: dict[str, Any] = {
         **texts,
         **flags,
@@ -77,6 +81,7 @@ def parse_entry(value: Any, plan: Mapping[str, Any], hosts: Sequence[str]) -> di
         "key": f"{CATEGORIES[kind]}/{check_name(name)}",
         "to_host": to_host,
         "replace": replace,
+        _INTO: into,
     }
     for key, work_out in (("at", _at), ("candidates", _candidates), ("destination", _destination), ("mode", _mode)):
         try:
@@ -98,7 +103,7 @@ def _wrong_types(given: Mapping[str, Any]) -> list[str]:
         value = given.get(key, "")
         number = key in ("owner", "group") and isinstance(value, int) and not isinstance(value, bool)
         broken = isinstance(value, str) and ("\0" in value or ("\n" in value and key != "member"))
-        if key not in FLAGS and not number and (not isinstance(value, str) or broken):
+        if key not in (*FLAGS, _INTO) and not number and (not isinstance(value, str) or broken):
             hint = ", with quotes" if key in ("mode", "name", "at") else ""
             errors.append(f"{key} {quoted(value)} is not a text{hint}")
     return errors
@@ -144,7 +149,8 @@ def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """Return the path at which the thing is to stand. Raise InvalidInput."""
     if order["kind"] == SET:  # nothing of it is restored but its members
         return ""
-    path = order["to"] or ("" if order["member"] else path_of(order["source"], order["kind"], order["key"], plan))
+    path = order["to"] or (meanwhile(order["kind"], order[_INTO]) if order[_INTO] else "")
+    path = path or ("" if order["member"] else path_of(order["source"], order["kind"], order["key"], plan))
     if order["member"] and not order["to"]:
         raise InvalidInput(f"member {quoted(order['member'])} needs a path to put it, as to")
     if not path:

@@ -12,6 +12,7 @@ from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line
 from ...module_utils.tree.encryption import shared
 from .restore_entry import ATTRIBUTES, FLAGS
+from .restore_into import place_in
 from .restore_source import is_same
 from .stores import server_of
 
@@ -46,6 +47,7 @@ def chosen_order(
     restore |= {
         "kind": kind_in(CATEGORIES[order["kind"]], (newest["record"] or {}).get("kind") or order["kind"]),
         "base": offer["base"] if same else "",
+        "into": order["into"],
         "proof_user": either.get("drill_user") or "nobody",
         "live_base": plan["sources"].get(host, {}).get("base", ""),
         "live_items": _live_items(plan["sources"].get(host, {})),
@@ -62,7 +64,7 @@ def chosen_order(
         "store": node if node in plan.get("stores", {}) else "",
         "source": order["source"],
         "held_in": offer["base"],
-        "label": one_line(f"{order['key']} of {order['source']} from {node} to {order['destination']}"),
+        "label": one_line(f"{order['key']} of {order['source']} from {node} to {place_in(order)}"),
         "size": size,
         "prediction": _prediction(order, offer, size, same, speeds),
         "pair": f"{node} -> {host}",
@@ -106,7 +108,7 @@ def _prediction(
     member = f" (of it {one_line(order['member'])})" if order["member"] else ""
     way = "on the same machine" if same else "by way of the controller"
     return (
-        f"would restore {tarballs}{member} of {order['source']} from {node} to {order['destination']} on {host}, {way}: {readable(size)}, "
+        f"would restore {tarballs}{member} of {order['source']} from {node} to {place_in(order)} on {host}, {way}: {readable(size)}, "
         f"{_how_long(size, speeds.get(f'{node} -> {host}'), f'{node} to {host}')}"
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from helpers.drills import alter, drill_one
-from helpers.servers import Slapd, person, place, run_as_user, slapd
+from helpers.servers import Slapd, person, run_as_user, slapd
 from helpers.trees import FIRST, SECOND, Base, unpack
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import ldap as kind
@@ -25,42 +25,35 @@ def server() -> Iterator[Slapd]:
         yield made
 
 
-@pytest.fixture
-def base() -> Iterator[Base]:
-    """Return a base that the servers' user can reach."""
-    with place() as folder:
-        yield Base(folder.parent / "base")
-
-
-def test_a_directory_in_use_is_dumped_and_proved(server: Slapd, base: Base, tmp_path: Path) -> None:
+def test_a_directory_in_use_is_dumped_and_proved(server: Slapd, served_base: Base, tmp_path: Path) -> None:
     with server.running():
-        tarball = base.dump_one(server.item())
+        tarball = served_base.dump_one(server.item())
     assert tarball["relpath"] == f"databases/thing/{FIRST}/thing.tar.zst"
     assert tarball["record"]["measures"] == {"LDAP entries": 21}
     top = unpack(tarball, tmp_path / "out")
     assert sorted(path.name for path in top.iterdir()) == ["1.ldif", "config.ldif"]
     expected = run_as_user("slapcat", "-o", "ldif-wrap=no", "-F", server.config, "-n", "1").stdout
     assert (top / "1.ldif").read_text() == expected
-    proof = drill_one(base, tarball, tmp_path / "scratch")
+    proof = drill_one(served_base, tarball, tmp_path / "scratch")
     assert proof["facts"] == {"databases": 1, "entries": 21, "loaded": 21} and proof["notes"] == []
 
 
-def test_equal_content_gives_equal_bytes(server: Slapd, base: Base) -> None:
-    first = base.dump_one(server.item())
+def test_equal_content_gives_equal_bytes(server: Slapd, served_base: Base) -> None:
+    first = served_base.dump_one(server.item())
     with server.running():
         pass
-    second = base.dump_one(server.item(), stamp=SECOND)
+    second = served_base.dump_one(server.item(), stamp=SECOND)
     assert os.path.samefile(first["path"], second["path"])
     server.add(person(21))
-    assert base.dump_one(server.item(), stamp="2013/05/12/104701")["dig"] != first["dig"]
+    assert served_base.dump_one(server.item(), stamp="2013/05/12/104701")["dig"] != first["dig"]
 
 
-def test_a_database_without_an_entry_is_a_failure(server: Slapd, base: Base) -> None:
+def test_a_database_without_an_entry_is_a_failure(server: Slapd, served_base: Base) -> None:
     for path in (server.folder / "db").iterdir():
         path.unlink()
     with server.running():  # slapd makes an empty database
         pass
-    assert "gave no entry of database 1" in base.reason(server.item())
+    assert "gave no entry of database 1" in served_base.reason(server.item())
 
 
 def wrong_folder(server: Slapd) -> None:
@@ -79,17 +72,19 @@ def missing_database(server: Slapd) -> None:
 @pytest.mark.parametrize(
     ("change", "said"), [(wrong_folder, "has no cn=config.ldif"), (damaged, "slapcat"), (missing_database, "slapcat")]
 )
-def test_a_wrong_configuration_gives_a_failure_and_no_copy(server: Slapd, base: Base, change: Any, said: str) -> None:
+def test_a_wrong_configuration_gives_a_failure_and_no_copy(
+    server: Slapd, served_base: Base, change: Any, said: str
+) -> None:
     change(server)
-    assert said in base.reason(server.item())
+    assert said in served_base.reason(server.item())
 
 
-def test_entries_that_vanish_are_doubted(server: Slapd, base: Base) -> None:
-    base.dump_one(server.item())
+def test_entries_that_vanish_are_doubted(server: Slapd, served_base: Base) -> None:
+    served_base.dump_one(server.item())
     run_as_user("rm", "-r", server.folder / "db")
     run_as_user("mkdir", server.folder / "db")
     server.add("dn: dc=example,dc=org\nobjectClass: dcObject\nobjectClass: organization\ndc: example\no: x\n\n")
-    (failure,) = base.dump(server.item(), stamp=SECOND)["failures"]
+    (failure,) = served_base.dump(server.item(), stamp=SECOND)["failures"]
     assert "is suspect" in failure["reason"] and "LDAP entries" in failure["reason"]
     good = {"directories": {"1": {"suffix": "dc=old"}}, "relpath": f"databases/thing/{FIRST}/thing.tar.zst"}
     assert kind.doubts_of(good, ["dc=new"]) == [f"1 database of the dump of {FIRST} vanished: dc=old"]
@@ -128,28 +123,32 @@ def lose_module(top: Path) -> None:
         (lose_module, "cannot be loaded"),
     ],
 )
-def test_a_proof_finds_what_is_not_as_it_was(server: Slapd, base: Base, tmp_path: Path, change: Any, said: str) -> None:
-    tarball = base.dump_one(server.item())
+def test_a_proof_finds_what_is_not_as_it_was(
+    server: Slapd, served_base: Base, tmp_path: Path, change: Any, said: str
+) -> None:
+    tarball = served_base.dump_one(server.item())
     alter(Path(tarball["path"]), tmp_path / "unpacked", change)
     with pytest.raises(ProofFailed, match=said):
-        drill_one(base, tarball, tmp_path / "scratch")
+        drill_one(served_base, tarball, tmp_path / "scratch")
 
 
 def test_without_slapadd_the_proof_counts_and_says_that_it_proved_less(
-    server: Slapd, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Slapd, served_base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tarball = base.dump_one(server.item())
+    tarball = served_base.dump_one(server.item())
 
     def without(name: str) -> str:
         raise ToolMissing(f"{name} is not installed")
 
     monkeypatch.setattr(kind, "find_tool", without)
-    proof = drill_one(base, tarball, tmp_path / "scratch")
+    proof = drill_one(served_base, tarball, tmp_path / "scratch")
     assert any("only counted, which proves less" in note for note in proof["notes"])
 
 
-def test_a_restore_over_existing_files_is_what_slapadd_refuses(server: Slapd, base: Base, tmp_path: Path) -> None:
-    top = unpack(base.dump_one(server.item()), tmp_path / "out")
+def test_a_restore_over_existing_files_is_what_slapadd_refuses(
+    server: Slapd, served_base: Base, tmp_path: Path
+) -> None:
+    top = unpack(served_base.dump_one(server.item()), tmp_path / "out")
     done = run_as_user("slapadd", "-F", server.config, "-n", "1", text=(top / "1.ldif").read_text(), check=False)
     assert done.returncode != 0
     run_as_user("rm", "-r", server.folder / "db")

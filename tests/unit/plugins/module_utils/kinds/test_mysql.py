@@ -56,15 +56,8 @@ def server(shared: Mariadb) -> Mariadb:
     return shared
 
 
-@pytest.fixture
-def base() -> Iterator[Base]:
-    """Return a base that the servers' user can reach."""
-    with place() as folder:
-        yield Base(folder.parent / "base")
-
-
-def test_databases_are_dumped_and_proved(server: Mariadb, base: Base, tmp_path: Path) -> None:
-    tarball = base.dump_one(server.item())
+def test_databases_are_dumped_and_proved(server: Mariadb, served_base: Base, tmp_path: Path) -> None:
+    tarball = served_base.dump_one(server.item())
     record = tarball["record"]
     assert tarball["relpath"] == f"databases/thing/{FIRST}/thing.tar.zst"
     assert record["rows"] == {"shop.goods": 50, "wiki.page": 300, "wiki.odd `name (": 2}
@@ -78,24 +71,24 @@ def test_databases_are_dumped_and_proved(server: Mariadb, base: Base, tmp_path: 
     assert "alice@localhost" in record["users"] and "verysecretword" not in json.dumps(record)
     top = unpack(tarball, tmp_path / "out")
     assert sorted(path.name for path in top.iterdir()) == ["shop.sql", "users.sql", "wiki.sql"]
-    proof = drill_one(base, tarball, tmp_path / "scratch")
+    proof = drill_one(served_base, tarball, tmp_path / "scratch")
     assert proof["facts"]["rows"] == 352 and proof["notes"] == [] and "mariadbd" in proof["versions"]
 
 
-def test_equal_content_gives_equal_bytes_whatever_was_done_to_the_server(server: Mariadb, base: Base) -> None:
-    digests = [base.dump_one(server.item(), stamp=FIRST)["dig"]]
+def test_equal_content_gives_equal_bytes_whatever_was_done_to_the_server(server: Mariadb, served_base: Base) -> None:
+    digests = [served_base.dump_one(server.item(), stamp=FIRST)["dig"]]
     server.sql("ANALYZE TABLE page", "OPTIMIZE TABLE page", "FLUSH TABLES", "FLUSH PRIVILEGES", database="wiki")
-    digests.append(base.dump_one(server.item(), stamp=SECOND)["dig"])
+    digests.append(served_base.dump_one(server.item(), stamp=SECOND)["dig"])
     server.stop()
     server.start()
-    digests.append(base.dump_one(server.item(), stamp=THIRD)["dig"])
+    digests.append(served_base.dump_one(server.item(), stamp=THIRD)["dig"])
     assert len(set(digests)) == 1
     server.sql("INSERT INTO goods VALUES (51)", database="shop")
-    assert base.dump_one(server.item(), stamp=FOURTH)["dig"] not in digests
+    assert served_base.dump_one(server.item(), stamp=FOURTH)["dig"] not in digests
 
 
 def test_a_password_is_read_from_a_file_of_the_user_s_alone_and_is_in_no_list_of_processes(
-    server: Mariadb, base: Base
+    server: Mariadb, served_base: Base
 ) -> None:
     server.sql(
         "CREATE USER backup@localhost IDENTIFIED BY 'averysecretpassword'",
@@ -107,28 +100,28 @@ def test_a_password_is_read_from_a_file_of_the_user_s_alone_and_is_in_no_list_of
     if os.geteuid() == 0:
         shutil.chown(password, "nobody")
     item = server.item(login="backup", password_file=str(password))
-    assert "alone can read" in base.reason(item)
+    assert "alone can read" in served_base.reason(item)
     password.chmod(0o600)
     with command_lines() as seen:
-        result = base.dump(item)
+        result = served_base.dump(item)
     assert not result["failures"], result["failures"]
     assert any(b"mariadb-dump" in line for line in seen)
     assert not any(b"averysecretpassword" in line for line in seen) and "averysecretpassword" not in json.dumps(result)
-    assert "Access denied" in base.reason(server.item(login="backup"), stamp=SECOND)
+    assert "Access denied" in served_base.reason(server.item(login="backup"), stamp=SECOND)
 
 
 def test_tables_without_transactions_are_named_unless_they_are_locked(
-    server: Mariadb, base: Base, tmp_path: Path
+    server: Mariadb, served_base: Base, tmp_path: Path
 ) -> None:
     server.sql("CREATE TABLE old (a int) ENGINE=MyISAM", "INSERT INTO old VALUES (1)", database="shop")
-    notes = base.dump(server.item(databases=["shop"]))["notes"]
+    notes = served_base.dump(server.item(databases=["shop"]))["notes"]
     assert any("know no transactions" in note and "old" in note for note in notes)
-    result = base.dump(server.item(databases=["shop"], lock=True), stamp=SECOND)
+    result = served_base.dump(server.item(databases=["shop"], lock=True), stamp=SECOND)
     assert not result["failures"] and not result["notes"]
 
 
 def test_tables_that_change_meanwhile_are_read_again(
-    server: Mariadb, base: Base, monkeypatch: pytest.MonkeyPatch
+    server: Mariadb, served_base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = kind._Dump._stream
     changed = server.data.parent / "changed"
@@ -141,12 +134,12 @@ def test_tables_that_change_meanwhile_are_read_again(
         return told
 
     monkeypatch.setattr(kind._Dump, "_stream", alter_meanwhile)
-    assert base.dump_one(server.item(databases=["shop"]))["record"]["rows"] == {"shop.goods": 50, "shop.made": 0}
+    assert served_base.dump_one(server.item(databases=["shop"]))["record"]["rows"] == {"shop.goods": 50, "shop.made": 0}
     assert changed.exists()
 
 
 def test_a_view_on_a_dropped_table_is_stored_as_its_definition_and_told(
-    server: Mariadb, base: Base, tmp_path: Path
+    server: Mariadb, served_base: Base, tmp_path: Path
 ) -> None:
     server.sql(
         "CREATE TABLE dropped (a int)",
@@ -154,15 +147,15 @@ def test_a_view_on_a_dropped_table_is_stored_as_its_definition_and_told(
         "DROP TABLE dropped",
         database="shop",
     )
-    result = base.dump(server.item(databases=["shop"]))
+    result = served_base.dump(server.item(databases=["shop"]))
     assert not result["failures"]
     assert any("views of shop that do not work" in note and "broken" in note for note in result["notes"])
     (tarball,) = result["tarballs"]
     assert "VIEW `shop`.`broken`" in (unpack(tarball, tmp_path / "out") / "shop.views.sql").read_text()
-    assert drill_one(base, tarball, tmp_path / "scratch")["facts"]["rows"] == 50
+    assert drill_one(served_base, tarball, tmp_path / "scratch")["facts"]["rows"] == 50
 
 
-def test_objects_of_a_user_that_is_gone_come_along(server: Mariadb, base: Base, tmp_path: Path) -> None:
+def test_objects_of_a_user_that_is_gone_come_along(server: Mariadb, served_base: Base, tmp_path: Path) -> None:
     server.sql(
         "CREATE USER gone@localhost",
         "GRANT ALL PRIVILEGES ON shop.* TO gone@localhost",
@@ -171,31 +164,33 @@ def test_objects_of_a_user_that_is_gone_come_along(server: Mariadb, base: Base, 
         "DROP USER gone@localhost",
         database="shop",
     )
-    result = base.dump(server.item(databases=["shop"]))
+    result = served_base.dump(server.item(databases=["shop"]))
     assert not result["failures"], result["failures"]
-    drill_one(base, result["tarballs"][0], tmp_path / "scratch")
+    drill_one(served_base, result["tarballs"][0], tmp_path / "scratch")
 
 
-def test_the_least_rights_are_enough_and_what_they_hide_is_told(server: Mariadb, base: Base, tmp_path: Path) -> None:
+def test_the_least_rights_are_enough_and_what_they_hide_is_told(
+    server: Mariadb, served_base: Base, tmp_path: Path
+) -> None:
     server.sql(
         "CREATE USER poor@localhost", "GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON shop.* TO poor@localhost"
     )
-    result = base.dump(server.item(login="poor"))
+    result = served_base.dump(server.item(login="poor"))
     assert not result["failures"], result["failures"]
     assert any("users and grants are not in the dump" in note for note in result["notes"])
     assert not any("has not the right" in note for note in result["notes"])
     assert list(result["tarballs"][0]["record"]["databases"]) == ["shop"]
-    assert drill_one(base, result["tarballs"][0], tmp_path / "scratch")["facts"]["rows"] == 50
+    assert drill_one(served_base, result["tarballs"][0], tmp_path / "scratch")["facts"]["rows"] == 50
 
 
 def test_users_that_the_server_does_not_use_are_told_and_the_others_stored(
-    server: Mariadb, base: Base, tmp_path: Path
+    server: Mariadb, served_base: Base, tmp_path: Path
 ) -> None:
     server.sql("CREATE USER IF NOT EXISTS far@'host.example.org'")
     server.stop()
     try:
         server.start("--skip-name-resolve")
-        result = base.dump(server.item(databases=["shop"]))
+        result = served_base.dump(server.item(databases=["shop"]))
     finally:
         server.stop()
         server.start()
@@ -203,16 +198,18 @@ def test_users_that_the_server_does_not_use_are_told_and_the_others_stored(
     assert not result["failures"], result["failures"]
     assert any("does not use" in note and "far@host.example.org" in note for note in result["notes"])
     assert "CREATE USER `alice`" in (unpack(result["tarballs"][0], tmp_path / "out") / "users.sql").read_text()
-    drill_one(base, result["tarballs"][0], tmp_path / "scratch")
+    drill_one(served_base, result["tarballs"][0], tmp_path / "scratch")
 
 
-def test_a_database_that_was_dropped_and_tables_that_lost_their_rows_are_doubted(server: Mariadb, base: Base) -> None:
-    base.dump_one(server.item())
+def test_a_database_that_was_dropped_and_tables_that_lost_their_rows_are_doubted(
+    server: Mariadb, served_base: Base
+) -> None:
+    served_base.dump_one(server.item())
     server.sql("TRUNCATE shop.goods")
-    (failure,) = base.dump(server.item(), stamp=SECOND)["failures"]
+    (failure,) = served_base.dump(server.item(), stamp=SECOND)["failures"]
     assert "shop.goods (50 rows)" in failure["reason"]
     server.sql("DROP DATABASE shop")
-    (failure,) = base.dump(server.item(), stamp=THIRD)["failures"]
+    (failure,) = served_base.dump(server.item(), stamp=THIRD)["failures"]
     assert "1 database of the dump of" in failure["reason"] and "vanished: shop" in failure["reason"]
 
 
@@ -224,19 +221,19 @@ def test_a_database_that_was_dropped_and_tables_that_lost_their_rows_are_doubted
         ({"lock": "yes"}, "neither true nor false"),
     ],
 )
-def test_what_cannot_be_dumped_is_told(server: Mariadb, base: Base, more: dict[str, Any], said: str) -> None:
-    assert said in base.reason(server.item(**more))
+def test_what_cannot_be_dumped_is_told(server: Mariadb, served_base: Base, more: dict[str, Any], said: str) -> None:
+    assert said in served_base.reason(server.item(**more))
 
 
 def test_a_dump_without_its_last_line_is_a_failure(
-    server: Mariadb, base: Base, monkeypatch: pytest.MonkeyPatch
+    server: Mariadb, served_base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with place() as folder:
         program = folder / "dump"
         program.write_text('#!/bin/sh\nmariadb-dump "$@" | head -n 20\n')
         program.chmod(0o755)
         monkeypatch.setattr(kind._Dump, "_dump_program", lambda self: str(program))
-        assert "are no whole dump" in base.reason(server.item())
+        assert "are no whole dump" in served_base.reason(server.item())
 
 
 def cut(top: Path) -> None:
@@ -283,18 +280,18 @@ def run_a_shell(top: Path) -> None:
     ],
 )
 def test_a_proof_finds_what_is_not_as_it_was(
-    server: Mariadb, base: Base, tmp_path: Path, change: Any, said: str
+    server: Mariadb, served_base: Base, tmp_path: Path, change: Any, said: str
 ) -> None:
-    tarball = base.dump_one(server.item())
+    tarball = served_base.dump_one(server.item())
     alter(Path(tarball["path"]), tmp_path / "unpacked", change)
     with pytest.raises(ProofFailed, match=said):
-        drill_one(base, tarball, tmp_path / "scratch")
+        drill_one(served_base, tarball, tmp_path / "scratch")
 
 
 def test_without_a_server_the_proof_reads_and_says_that_it_proved_less(
-    server: Mariadb, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Mariadb, served_base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tarball = base.dump_one(server.item())
+    tarball = served_base.dump_one(server.item())
     found = kind.find_tool
 
     def without(name: str) -> str:
@@ -303,19 +300,19 @@ def test_without_a_server_the_proof_reads_and_says_that_it_proved_less(
         return found(name)
 
     monkeypatch.setattr(kind, "find_tool", without)
-    proof = drill_one(base, tarball, tmp_path / "scratch")
+    proof = drill_one(served_base, tarball, tmp_path / "scratch")
     assert any("only read, which proves less" in note for note in proof["notes"]) and proof["facts"]["rows"] == 352
 
 
-def test_rights_without_which_a_dump_is_silently_less_are_told(server: Mariadb, base: Base) -> None:
+def test_rights_without_which_a_dump_is_silently_less_are_told(server: Mariadb, served_base: Base) -> None:
     server.sql("CREATE USER less@localhost", "GRANT SELECT, LOCK TABLES, SHOW VIEW, EVENT ON shop.* TO less@localhost")
-    result = base.dump(server.item(login="less"))
+    result = served_base.dump(server.item(login="less"))
     assert not result["failures"], result["failures"][0]["reason"]
     assert any("has not the right TRIGGER" in note for note in result["notes"])
 
 
 def test_a_view_that_does_not_work_is_stored_whole_with_the_tabs_in_it(
-    server: Mariadb, base: Base, tmp_path: Path
+    server: Mariadb, served_base: Base, tmp_path: Path
 ) -> None:
     server.sql(
         "CREATE TABLE gone_soon (a int)",
@@ -323,6 +320,6 @@ def test_a_view_that_does_not_work_is_stored_whole_with_the_tabs_in_it(
         "DROP TABLE gone_soon",
         database="shop",
     )
-    folder = unpack(base.dump_one(server.item()), tmp_path / "out")
+    folder = unpack(served_base.dump_one(server.item()), tmp_path / "out")
     text = (folder / "shop.views.sql").read_text()
     assert "the end" in text and oct((folder / "shop.views.sql").stat().st_mode & 0o777) == "0o600"

@@ -65,17 +65,8 @@ def cluster(shared: Postgresql) -> Postgresql:
     return shared
 
 
-@pytest.fixture
-def base() -> Iterator[Base]:
-    """Return a base that the servers' user can reach."""
-    from helpers.servers import place
-
-    with place() as folder:
-        yield Base(folder.parent / "base")
-
-
-def test_a_cluster_is_dumped_and_proved(cluster: Postgresql, base: Base, tmp_path: Path) -> None:
-    tarball = base.dump_one(cluster.item())
+def test_a_cluster_is_dumped_and_proved(cluster: Postgresql, served_base: Base, tmp_path: Path) -> None:
+    tarball = served_base.dump_one(cluster.item())
     record = tarball["record"]
     assert tarball["relpath"] == f"databases/thing/{FIRST}/thing.tar.zst"
     assert record["rows"]["wiki.public.page"] == 300 and record["rows"]["shop.public.goods"] == 50
@@ -84,27 +75,27 @@ def test_a_cluster_is_dumped_and_proved(cluster: Postgresql, base: Base, tmp_pat
     assert ["staff", "alice"] in record["memberships"]
     top = unpack(tarball, tmp_path / "out")
     assert sorted(path.name for path in top.iterdir()) == ["globals.sql", "postgres.dump", "shop.dump", "wiki.dump"]
-    proof = drill_one(base, tarball, tmp_path / "scratch")
+    proof = drill_one(served_base, tarball, tmp_path / "scratch")
     assert proof["facts"]["rows"] == 355 and proof["facts"]["databases"] == 3
     assert proof["notes"] == []
 
 
 def test_equal_content_gives_equal_bytes_whatever_was_done_to_the_server(
-    cluster: Postgresql, base: Base, tmp_path: Path
+    cluster: Postgresql, served_base: Base, tmp_path: Path
 ) -> None:
-    digests = [base.dump_one(cluster.item(), stamp=FIRST)["dig"]]
+    digests = [served_base.dump_one(cluster.item(), stamp=FIRST)["dig"]]
     cluster.sql("VACUUM", "ANALYZE", database="wiki")
-    digests.append(base.dump_one(cluster.item(), stamp=SECOND)["dig"])
+    digests.append(served_base.dump_one(cluster.item(), stamp=SECOND)["dig"])
     cluster.stop()
     cluster.start()
-    digests.append(base.dump_one(cluster.item(), stamp=THIRD)["dig"])
+    digests.append(served_base.dump_one(cluster.item(), stamp=THIRD)["dig"])
     assert len(set(digests)) == 1
     cluster.sql("INSERT INTO goods VALUES (51)", database="shop")
-    assert base.dump_one(cluster.item(), stamp=FOURTH)["dig"] not in digests
+    assert served_base.dump_one(cluster.item(), stamp=FOURTH)["dig"] not in digests
 
 
 def test_passwords_are_in_no_list_of_processes_and_in_no_record(
-    cluster: Postgresql, base: Base, tmp_path: Path
+    cluster: Postgresql, served_base: Base, tmp_path: Path
 ) -> None:
     hba, password = cluster.data / "pg_hba.conf", cluster.data.parent / "pgpass"
     before = hba.read_text()
@@ -115,25 +106,25 @@ def test_passwords_are_in_no_list_of_processes_and_in_no_record(
         hba.write_text("local all all scram-sha-256\n")
         run_as_user(f"{cluster.programs}/pg_ctl", "reload", "-D", cluster.data)
         assert wait_until(lambda: cluster.sql("SELECT 1", check=False).returncode != 0)
-        assert "password_file" in base.reason(cluster.item(password_file=str(password)))
+        assert "password_file" in served_base.reason(cluster.item(password_file=str(password)))
         password.chmod(0o600)
-        assert "no password supplied" in base.reason(cluster.item())
+        assert "no password supplied" in served_base.reason(cluster.item())
         with command_lines() as seen:
-            result = base.dump(cluster.item(password_file=str(password)))
+            result = served_base.dump(cluster.item(password_file=str(password)))
     finally:
         hba.write_text(before)
         run_as_user(f"{cluster.programs}/pg_ctl", "reload", "-D", cluster.data)
         assert wait_until(lambda: cluster.sql("SELECT 1", check=False).returncode == 0)
     assert not result["failures"]
     assert any(b"pg_dump" in line for line in seen)
-    key = json.loads((base.path / ".altbackup/state/databases/thing.json").read_text())["key"]
+    key = json.loads((served_base.path / ".altbackup/state/databases/thing.json").read_text())["key"]
     for secret in ("averysecretpassword", "verysecretword", key):
         assert not any(secret.encode() in line for line in seen)
         assert secret not in json.dumps(result)
 
 
 def test_the_counts_are_those_of_the_snapshot_that_is_dumped(
-    cluster: Postgresql, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Postgresql, served_base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = kind._Dump._run
 
@@ -143,47 +134,47 @@ def test_the_counts_are_those_of_the_snapshot_that_is_dumped(
         return run(self, program, *words, **options)
 
     monkeypatch.setattr(kind._Dump, "_run", insert_before)
-    tarball = base.dump_one(cluster.item(databases=["shop"]))
+    tarball = served_base.dump_one(cluster.item(databases=["shop"]))
     assert tarball["record"]["rows"] == {"shop.public.goods": 50}
-    assert drill_one(base, tarball, tmp_path / "scratch")["facts"]["rows"] == 50
+    assert drill_one(served_base, tarball, tmp_path / "scratch")["facts"]["rows"] == 50
 
 
-def test_a_database_that_was_dropped_or_renamed_is_doubted(cluster: Postgresql, base: Base) -> None:
-    base.dump_one(cluster.item())
+def test_a_database_that_was_dropped_or_renamed_is_doubted(cluster: Postgresql, served_base: Base) -> None:
+    served_base.dump_one(cluster.item())
     cluster.sql("ALTER DATABASE shop RENAME TO renamed")
-    (failure,) = base.dump(cluster.item(), stamp=SECOND)["failures"]
+    (failure,) = served_base.dump(cluster.item(), stamp=SECOND)["failures"]
     assert "is suspect" in failure["reason"] and "1 database of the dump of" in failure["reason"]
     assert "vanished: shop; renamed came" in failure["reason"]
 
 
-def test_what_the_item_no_longer_names_is_not_doubted(cluster: Postgresql, base: Base) -> None:
-    base.dump_one(cluster.item())
-    base.dump_one(cluster.item(databases=["wiki"]), stamp=SECOND)
+def test_what_the_item_no_longer_names_is_not_doubted(cluster: Postgresql, served_base: Base) -> None:
+    served_base.dump_one(cluster.item())
+    served_base.dump_one(cluster.item(databases=["wiki"]), stamp=SECOND)
 
 
-def test_tables_that_lost_their_rows_are_doubted(cluster: Postgresql, base: Base) -> None:
-    base.dump_one(cluster.item())
+def test_tables_that_lost_their_rows_are_doubted(cluster: Postgresql, served_base: Base) -> None:
+    served_base.dump_one(cluster.item())
     cluster.sql("TRUNCATE goods", database="shop")
-    (failure,) = base.dump(cluster.item(), stamp=SECOND)["failures"]
+    (failure,) = served_base.dump(cluster.item(), stamp=SECOND)["failures"]
     assert "shop.public.goods (50 rows)" in failure["reason"]
 
 
 def test_a_role_that_is_no_superuser_dumps_no_passwords_and_says_so(
-    cluster: Postgresql, base: Base, tmp_path: Path
+    cluster: Postgresql, served_base: Base, tmp_path: Path
 ) -> None:
     cluster.sql("CREATE ROLE reader LOGIN")
     cluster.sql("GRANT SELECT ON goods TO reader", database="shop")
-    result = base.dump(cluster.item(login="reader", databases=["shop"]))
+    result = served_base.dump(cluster.item(login="reader", databases=["shop"]))
     assert not result["failures"], result["failures"]
     assert "may not read the passwords of roles" in " ".join(result["notes"])
     text = (unpack(result["tarballs"][0], tmp_path / "out") / "globals.sql").read_text()
     assert "PASSWORD" not in text and "GRANT staff TO alice" in text
 
 
-def test_row_security_that_hides_rows_is_a_failure(cluster: Postgresql, base: Base) -> None:
+def test_row_security_that_hides_rows_is_a_failure(cluster: Postgresql, served_base: Base) -> None:
     cluster.sql("CREATE ROLE reader LOGIN", "GRANT pg_read_all_data TO reader")
     cluster.sql("ALTER TABLE goods ENABLE ROW LEVEL SECURITY", database="shop")
-    assert "row-level security" in base.reason(cluster.item(login="reader", databases=["shop"]))
+    assert "row-level security" in served_base.reason(cluster.item(login="reader", databases=["shop"]))
 
 
 @pytest.mark.parametrize(
@@ -197,11 +188,13 @@ def test_row_security_that_hides_rows_is_a_failure(cluster: Postgresql, base: Ba
         ({"password_file": "/nonexistent"}, "No such file"),
     ],
 )
-def test_what_cannot_be_dumped_is_told(cluster: Postgresql, base: Base, more: dict[str, Any], said: str) -> None:
-    assert said in base.reason(cluster.item(**more))
+def test_what_cannot_be_dumped_is_told(cluster: Postgresql, served_base: Base, more: dict[str, Any], said: str) -> None:
+    assert said in served_base.reason(cluster.item(**more))
 
 
-def test_a_pg_dump_that_dies_leaves_nothing(cluster: Postgresql, base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pg_dump_that_dies_leaves_nothing(
+    cluster: Postgresql, served_base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cluster.sql(
         "INSERT INTO page (title, body) SELECT 'page', repeat('y', 50000) FROM generate_series(1, 400)",
         database="wiki",
@@ -222,14 +215,14 @@ def test_a_pg_dump_that_dies_leaves_nothing(cluster: Postgresql, base: Base, mon
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        assert "killed by signal 9" in base.reason(cluster.item(databases=["wiki"]))
+        assert "killed by signal 9" in served_base.reason(cluster.item(databases=["wiki"]))
     finally:
         over.set()
         killer.join()
     assert killed
 
 
-def test_a_table_that_cannot_be_read_is_a_failure(cluster: Postgresql, base: Base) -> None:
+def test_a_table_that_cannot_be_read_is_a_failure(cluster: Postgresql, served_base: Base) -> None:
     path = cluster.sql("SELECT pg_relation_filepath('goods')", database="shop").stdout.strip()
     cluster.stop()
     file = cluster.data / path
@@ -237,18 +230,18 @@ def test_a_table_that_cannot_be_read_is_a_failure(cluster: Postgresql, base: Bas
     try:
         file.write_bytes(b"\xff" * len(content))
         cluster.start()
-        assert "invalid page" in base.reason(cluster.item(databases=["shop"]))
+        assert "invalid page" in served_base.reason(cluster.item(databases=["shop"]))
     finally:
         cluster.stop()
         file.write_bytes(content)
         cluster.start()
 
 
-def test_odd_names_of_databases_come_along(cluster: Postgresql, base: Base, tmp_path: Path) -> None:
+def test_odd_names_of_databases_come_along(cluster: Postgresql, served_base: Base, tmp_path: Path) -> None:
     cluster.sql('CREATE DATABASE "forge/x\'y"')
     cluster.sql("CREATE TABLE t (a int)", "INSERT INTO t VALUES (1)", database="forge/x'y")
-    tarball = base.dump_one(cluster.item(databases=["forge/x'y"]))
-    assert drill_one(base, tarball, tmp_path / "scratch")["facts"]["rows"] == 1
+    tarball = served_base.dump_one(cluster.item(databases=["forge/x'y"]))
+    assert drill_one(served_base, tarball, tmp_path / "scratch")["facts"]["rows"] == 1
 
 
 def lose_role(top: Path) -> None:
@@ -285,12 +278,12 @@ def run_a_shell(top: Path) -> None:
     ],
 )
 def test_a_proof_finds_what_is_not_as_it_was(
-    cluster: Postgresql, base: Base, tmp_path: Path, change: Any, said: str
+    cluster: Postgresql, served_base: Base, tmp_path: Path, change: Any, said: str
 ) -> None:
-    tarball = base.dump_one(cluster.item())
+    tarball = served_base.dump_one(cluster.item())
     alter(Path(tarball["path"]), tmp_path / "unpacked", change)
     with pytest.raises(ProofFailed, match=said):
-        drill_one(base, tarball, tmp_path / "scratch")
+        drill_one(served_base, tarball, tmp_path / "scratch")
 
 
 @pytest.mark.parametrize(
@@ -301,46 +294,46 @@ def test_a_proof_finds_what_is_not_as_it_was(
     ],
 )
 def test_a_proof_compares_with_the_record(
-    cluster: Postgresql, base: Base, tmp_path: Path, change: dict[str, Any], said: str
+    cluster: Postgresql, served_base: Base, tmp_path: Path, change: dict[str, Any], said: str
 ) -> None:
-    tarball = base.dump_one(cluster.item(databases=["shop"]))
+    tarball = served_base.dump_one(cluster.item(databases=["shop"]))
     with pytest.raises(ProofFailed, match=said):
-        drill_one(base, tarball, tmp_path / "scratch", record={**tarball["record"], **change})
+        drill_one(served_base, tarball, tmp_path / "scratch", record={**tarball["record"], **change})
 
 
 def test_extensions_that_the_node_lacks_are_told_and_the_dump_is_listed(
-    cluster: Postgresql, base: Base, tmp_path: Path
+    cluster: Postgresql, served_base: Base, tmp_path: Path
 ) -> None:
-    tarball = base.dump_one(cluster.item(databases=["shop", "wiki"]))
+    tarball = served_base.dump_one(cluster.item(databases=["shop", "wiki"]))
     record = json.loads(json.dumps(tarball["record"]))
     record["databases"]["wiki"]["extensions"].append("postgis")
-    proof = drill_one(base, tarball, tmp_path / "scratch", record=record)
+    proof = drill_one(served_base, tarball, tmp_path / "scratch", record=record)
     assert any("no extension postgis" in note for note in proof["notes"])
     assert proof["facts"]["rows"] == 50 and proof["facts"]["listed"] >= 4
 
 
 def test_without_a_server_the_proof_lists_and_says_that_it_proved_less(
-    cluster: Postgresql, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Postgresql, served_base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tarball = base.dump_one(cluster.item())
+    tarball = served_base.dump_one(cluster.item())
     found = kind.installed
     monkeypatch.setattr(kind, "installed", lambda name, deadline: {} if name == "postgres" else found(name, deadline))
-    proof = drill_one(base, tarball, tmp_path / "scratch")
+    proof = drill_one(served_base, tarball, tmp_path / "scratch")
     assert any("only listed, which proves less" in note for note in proof["notes"])
     record = json.loads(json.dumps(tarball["record"]))
     record["databases"]["shop"]["tables"] = 2
     with pytest.raises(ProofFailed, match="data of 1 tables"):
-        drill_one(base, tarball, tmp_path / "scratch", record=record)
+        drill_one(served_base, tarball, tmp_path / "scratch", record=record)
 
 
-def test_check_mode_asks_no_server(base: Base) -> None:
+def test_check_mode_asks_no_server(served_base: Base) -> None:
     item = {"kind": "postgresql", "name": "thing", "host": "/nonexistent", "user": "nobody"}
-    result = base.dump(item, check_mode=True)
+    result = served_base.dump(item, check_mode=True)
     assert not result["failures"] and "no server is asked in check mode" in " ".join(result["notes"])
 
 
-def test_it_is_restored_by_postgresql_s_own_programs(cluster: Postgresql, base: Base) -> None:
-    tarball = base.dump_one(cluster.item())
+def test_it_is_restored_by_postgresql_s_own_programs(cluster: Postgresql, served_base: Base) -> None:
+    tarball = served_base.dump_one(cluster.item())
     from helpers.servers import place
 
     with place() as folder:
@@ -354,7 +347,9 @@ def test_it_is_restored_by_postgresql_s_own_programs(cluster: Postgresql, base: 
     assert cluster.sql("SELECT count(*) FROM page", database="wiki").stdout.strip() == "300"
 
 
-def test_the_operators_of_a_database_are_not_those_with_which_it_is_asked(cluster: Postgresql, base: Base) -> None:
+def test_the_operators_of_a_database_are_not_those_with_which_it_is_asked(
+    cluster: Postgresql, served_base: Base
+) -> None:
     """A database's owner could have his functions called by the user that queries it, usually a superuser: see CVE-2018-1058."""
     cluster.sql(
         "CREATE SCHEMA evil",
@@ -364,5 +359,5 @@ def test_the_operators_of_a_database_are_not_those_with_which_it_is_asked(cluste
         "ALTER DATABASE shop SET statement_timeout = '1ms'",
         database="shop",
     )
-    tarball = base.dump_one(cluster.item(databases=["shop"]))
+    tarball = served_base.dump_one(cluster.item(databases=["shop"]))
     assert tarball["record"]["rows"]["shop.public.goods"] == 50

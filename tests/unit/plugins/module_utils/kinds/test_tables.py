@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -11,7 +12,13 @@ from typing import Any
 import pytest
 from helpers.repositories import Nights
 
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.tables import judge_tables, rows_of, total_of
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.tables import (
+    judge_databases,
+    judge_tables,
+    measure_databases,
+    rows_of,
+    total_of,
+)
 
 WHEN = "2013/05/01/020000"
 Rows = dict[str, "int | None"]
@@ -203,3 +210,39 @@ def test_changed_setting_is_no_loss_of_rows(tmp_path: Path) -> None:
         assert suspicions(nights, {**item, "may_empty": may_empty}, night) == []
     change(path, "DELETE FROM log WHERE rowid > 20")
     assert suspicions(nights, item, 6)[0].startswith("rows fell from ")
+
+
+GOOD = {
+    "relpath": "databases/main/2013/05/10/104701/main.tar.zst",
+    "databases": {"wiki": {}, "shop": {}},
+    "rows": {"wiki.page": 100, "shop.goods": 50},
+}
+
+
+@pytest.mark.parametrize(
+    ("now", "rows", "asked", "doubt"),
+    [
+        (["wiki", "shop"], {"wiki.page": 100, "shop.goods": 50}, None, ""),
+        (["wiki"], {"wiki.page": 100}, None, "1 database of the dump of .* vanished: shop$"),
+        (["wiki", "store"], {"wiki.page": 100, "store.goods": 50}, None, "vanished: shop; store came"),
+        (["wiki"], {"wiki.page": 100}, ["wiki"], ""),
+        (["wiki"], {"wiki.page": 100}, ["wiki", "shop"], "vanished: shop$"),
+        (["wiki", "shop"], {"wiki.page": 0, "shop.goods": 50}, None, "1 table wiki.page .* lost all rows"),
+    ],
+)
+def test_databases_that_vanished_are_doubted_where_they_are_still_wanted(
+    now: list[str], rows: dict[str, int | None], asked: list[str] | None, doubt: str
+) -> None:
+    doubts, _ = judge_databases(GOOD, now, rows, asked)
+    assert len(doubts) == bool(doubt) and all(re.search(doubt, found) for found in doubts)
+
+
+def test_fewer_databases_by_name_are_counted_by_those_names() -> None:
+    assert measure_databases({"wiki.page": 3}, {"databases": 1}, None) == {
+        "measures": {"rows": 3, "databases": 1},
+        "counted": {},
+    }
+    assert measure_databases({"wiki.page": 3}, {"databases": 1}, ["wiki"], ["x*"])["counted"] == {
+        "rows": "x*; databases wiki",
+        "databases": "databases wiki",
+    }

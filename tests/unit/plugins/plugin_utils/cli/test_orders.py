@@ -100,6 +100,28 @@ SETUP = {"source": "dayabay", "kind": "folder", "name": "svnsetup"}
             [],
         ),
         (
+            "restore svnsetup --into wiki --aside --at " + STAMP,
+            "restore.yml",
+            {"altbackup_restore": [{**SETUP, "at": STAMP, "into": {"database": "wiki"}, "replace": "move_aside"}]},
+            [],
+        ),
+        (
+            "restore svnsetup --into '{database: wiki, globals: true}' --to-host new --end-sessions --to /data/x",
+            "restore.yml",
+            {
+                "altbackup_restore": [
+                    {
+                        **SETUP,
+                        "to_host": "new",
+                        "to": "/data/x",
+                        "into": {"database": "wiki", "globals": True},
+                        "consent": True,
+                    }
+                ]
+            },
+            [],
+        ),
+        (
             "adopt svnsetup svn/dybsvn",
             "restore.yml",
             {"altbackup_adopt": ["dayabay/folders/svnsetup", "dayabay/svn/dybsvn"]},

@@ -1,0 +1,31 @@
+"""The loaders of the kinds that come back into servers; each file is read when it is asked for."""
+
+from __future__ import annotations
+
+from .into import Loader
+
+
+def _postgresql() -> Loader:
+    from .postgresql_load import LOADER
+
+    return LOADER
+
+
+def _mysql() -> Loader:
+    from .mysql_load import LOADER
+
+    return LOADER
+
+
+def _ldap() -> Loader:
+    from .ldap_load import LOADER
+
+    return LOADER
+
+
+_LOADERS = {"postgresql": _postgresql, "mysql": _mysql, "ldap": _ldap}
+
+
+def loader_of(kind: str) -> Loader:
+    """Given one of the kinds of into.KEYS, return what loads its tarballs."""
+    return _LOADERS[kind]()

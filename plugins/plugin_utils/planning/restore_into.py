@@ -1,0 +1,60 @@
+"""`into` of an entry of altbackup_restore: the server into which an item is loaded, with what the inventory tells of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ...module_utils.kinds.into import KEYS, parse_into, place_of
+from ...module_utils.kinds.registry import CATEGORIES
+from ...module_utils.system.errors import InvalidInput
+
+_NOT_WITH = ("member", "special_modes", "numeric", "owner", "group", "mode", "selinux")
+"""Keys of an entry that are of files"""
+_MEANWHILE = "/var/tmp"  # noqa: S108 (what is unpacked there lies in a private folder, see restore/work_folder.py)
+
+
+def parse_place(
+    value: object, given: Mapping[str, Any], kind: str, to_host: str, plan: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Given `into` of an entry, the entry, and the host to which it goes, return the server. Raise InvalidInput with all that is wrong.
+
+    What it does not say is as the item has it: the user, and on the item's own host where its server listens. The login is never the
+    item's, which reads.
+    """
+    into = parse_into(value, kind)
+    useless = [key for key in _NOT_WITH if given.get(key)]
+    if useless:
+        raise InvalidInput(
+            f"{', '.join(useless)}: not for an entry that goes into a server, of which files have none: leave out"
+        )
+    item = _item_of(given, plan)
+    for key in ("user", *(("host", "port") if to_host == given["source"] else ())):
+        if key in KEYS[kind] and key not in into and item.get(key) not in (None, ""):
+            into[key] = item[key]
+    if "user" not in into:
+        raise InvalidInput("into: key 'user' is missing: as whom the server's programs run on that host")
+    return into
+
+
+def _item_of(given: Mapping[str, Any], plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the item that an entry names as the inventory has it, nothing where it has none."""
+    key = f"{CATEGORIES[str(given['kind'])]}/{given['name']}"
+    for item in plan["sources"][given["source"]]["item_list"]:
+        if f"{CATEGORIES[item['kind']]}/{item['name']}" == key:
+            return dict(item)
+    return {}
+
+
+def meanwhile(kind: str, into: Mapping[str, Any]) -> str:
+    """Return the path beside which an item is unpacked before it is loaded: of each place one of its own."""
+    where = {key: into.get(key) for key in ("database", "host", "port", "folder")}
+    digest = hashlib.sha256(json.dumps([kind, where], sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{_MEANWHILE}/altbackup-{kind}-{digest[:16]}"
+
+
+def place_in(order: Mapping[str, Any]) -> str:
+    """Given an order, return what people are told of where it goes."""
+    return place_of(str(order["kind"]), order["into"]) if order.get("into") else str(order["destination"])
