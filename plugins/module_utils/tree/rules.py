@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from typing import Mapping
 
 from ..system.errors import AltbackupError
 from .layout import Tree
