@@ -184,7 +184,7 @@ def test_a_content_is_another_one_where_what_comes_back_is(attributes: dict[str,
 def test_attributes_cannot_pass_for_one_another() -> None:
     headers: list[dict[str, str]] = [
         {"SCHILY__xattr__user__a": "b", "SCHILY__xattr__user__c": "d"},
-        {"SCHILY__xattr__user__a": "b\n26 SCHILY.xattr.user.c=d"},
+        {"SCHILY__xattr__user__a": "b\0SCHILY.xattr.user.c=d"},
         {"SCHILY__xattr__user__a": "bd", "SCHILY__xattr__user__c": ""},
     ]
     assert len({manifest_of(changed(pax_headers=one)).content for one in headers}) == len(headers)
