@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Mapping
 
@@ -37,7 +38,7 @@ def known_rules(tree: Tree) -> dict[str, dict[str, float]]:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         raise ValueError
     return value
 
