@@ -23,19 +23,20 @@ QUALIFIED = {
 
 def too_new(source: str) -> Iterator[str]:
     """Yield the types with parameters, outside of annotations, that Python 3.8 does not know."""
-    tree = ast.parse(source)
     named = {*BUILT_IN, *QUALIFIED}
     unread: set[ast.AST] = set()
-    for node in ast.walk(tree):
+    found = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module in OTHERS and not node.level:
             named.update(entry.asname or entry.name for entry in node.names)
+        elif isinstance(node, ast.Subscript) and isinstance(node.value, (ast.Name, ast.Attribute)):
+            found.append(node)
         for field in ("annotation", "returns"):
             annotation = getattr(node, field, None)
             if isinstance(annotation, ast.AST):
                 unread.update(ast.walk(annotation))
-    for node in ast.walk(tree):
-        used = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and node not in unread
-        if isinstance(node, ast.Subscript) and used and ast.unparse(node.value) in named:
+    for node in found:
+        if isinstance(node.ctx, ast.Load) and node not in unread and ast.unparse(node.value) in named:
             yield ast.unparse(node)
 
 

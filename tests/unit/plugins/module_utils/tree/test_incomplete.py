@@ -23,6 +23,8 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import
         ({"incomplete": [5, None]}, ["5", "None"]),
         ({"incomplete": None}, []),
         ({"incomplete": False}, []),
+        ({"incomplete": "a text that no dump writes"}, []),
+        ({"incomplete": {"a": 1}}, []),
         ({"complete": ["a"]}, []),
     ],
 )
