@@ -36,7 +36,6 @@ from .preflight import missing_tools
 from .space import estimate, missing_space
 
 _SECONDS = 10.0
-_RELEASE = "/etc/os-release"
 _MOST_KEYS = 200
 _MOST_BYTES = 1 << 18
 _VERSION_OF = {"svnadmin": ["--version", "--quiet"]}
@@ -115,13 +114,19 @@ def _is_path(base: str) -> bool:
 
 
 def _system() -> dict[str, str]:
-    """Return what the system is called: id, and ids of those that it is like; see os-release(5)."""
+    """Return what the system is called: id, and ids of those that it is like."""
+    with contextlib.suppress(OSError), open("/etc/os-release", encoding="utf-8", errors="replace") as stream:
+        return _named(stream.read(_MOST_BYTES))
+    return _named("")
+
+
+def _named(release: str) -> dict[str, str]:
+    """Given what a file of a release holds, see os-release(5), return what the system is called."""
     found = {"id": "", "id_like": "", "pretty_name": ""}
-    with contextlib.suppress(OSError), open(_RELEASE, encoding="utf-8", errors="replace") as stream:
-        for line in stream.read(_MOST_BYTES).splitlines():
-            name, _, value = line.partition("=")
-            if name.lower() in found:
-                found[name.lower()] = value.strip().strip("\"'")[:200]
+    for line in release.splitlines():
+        name, _, value = line.partition("=")
+        if name.lower() in found:
+            found[name.lower()] = value.strip().strip("\"'")[:200]
     return found
 
 
