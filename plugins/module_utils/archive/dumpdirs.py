@@ -13,6 +13,9 @@ BLOCK = 512
 _LARGEST_LIST = 16 << 20
 """Most bytes of the list of one folder: an archive with more is refused where it is unpacked"""
 
+_MOST_DIGITS = 20
+"""Most digits of a number in a header; Python refuses to read one of thousands"""
+
 
 def list_folders(states: Iterable[State]) -> dict[bytes, bytes]:
     """Given the states of all that a differential brings back, return {folder: its list, as GNU tar has it}. Raise Unproven for one that is too long."""
@@ -78,10 +81,11 @@ class Incremental:
                 return
             if kind != b"x":
                 break
-            body = self._exactly(_padded(_number(block[124:136])))
+            body = self._exactly(_padded(_number(block[124:136])), len(held))
             records = _records(body[: _number(block[124:136])])
             held += block + body
-        size = int(records[b"size"]) if records.get(b"size", b"").isdigit() else _number(block[124:136])
+        told = records.get(b"size", b"")
+        size = int(told) if told.isdigit() and len(told) <= _MOST_DIGITS else _number(block[124:136])
         if kind == b"5":
             name = records.get(b"path") or _name(block)
             found = self._lists.get(self._below(name))
@@ -95,8 +99,9 @@ class Incremental:
         name = name.rstrip(b"/")
         return name[len(self._top) + 1 :] if name.startswith(self._top + b"/") else b"" if name == self._top else b"\0"
 
-    def _exactly(self, size: int) -> bytes:
-        if size > 2 * _LARGEST_LIST:
+    def _exactly(self, size: int, held: int = 0) -> bytes:
+        """Read so many bytes, less at the end. Raise Hostile where they, and what is `held` before them, are more than any header has."""
+        if held + size > 2 * _LARGEST_LIST:
             raise Hostile("its archive has a header that is too long")
         found = b""
         while len(found) < size and (block := self._source.read(size - len(found))):
@@ -126,7 +131,7 @@ def _records(content: bytes) -> dict[bytes, bytes]:
     records: dict[bytes, bytes] = {}
     while content:
         digits, _, _ = content.partition(b" ")
-        if not digits.isdigit() or not 0 < int(digits) <= len(content):
+        if not digits.isdigit() or len(digits) > _MOST_DIGITS or not 0 < int(digits) <= len(content):
             return records
         key, _, value = content[len(digits) + 1 : int(digits) - 1].partition(b"=")
         records[key] = value

@@ -98,11 +98,15 @@ def _put_together(
     known: dict[str, bool] = {"": True}
 
     def is_left(path: str) -> bool:
-        if path not in known:
-            above, _, name = path.rpartition("/")
+        unknown = []
+        while path not in known:
+            unknown.append(path)
+            path = path.rpartition("/")[0]
+        for below in reversed(unknown):  # from the top down: a path may be deeper than calls may be
+            above, _, name = below.rpartition("/")
             is_folder = above not in after or after[above].type == FOLDER
-            known[path] = is_folder and is_left(above) and (above not in names or name in names[above])
-        return known[path]
+            known[below] = is_folder and known[above] and (above not in names or name in names[above])
+        return known[unknown[0]] if unknown else known[path]
 
     left = {path: member for path, member in before.items() if path not in after and is_left(path)}
     for path in sorted({*left, *after}):

@@ -11,8 +11,8 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Mapping, Sequence
 
 from ..system.digest import digest_file
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing

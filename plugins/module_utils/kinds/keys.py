@@ -15,7 +15,7 @@ OUTPUT, FOLDER = "output", "folder"
 """What a command produces: its standard output, or the files that it leaves in a folder"""
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _HIGHEST_PORT = 65535
-_USER = re.compile(r"[^\s:/,\x00-\x1f\x7f-]?[^\s:/,\x00-\x1f\x7f]*")
+_USER = re.compile(r"[^\s:/,\x00-\x1f\x7f-][^\s:/,\x00-\x1f\x7f]*")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.:-]*[A-Za-z0-9_])?")
 
 
@@ -33,7 +33,7 @@ def _argv(value: object, key: str) -> tuple[str, ...]:
 
 
 def _user(value: object, key: str) -> str:
-    if not isinstance(value, str) or not value or not _USER.fullmatch(value):
+    if not isinstance(value, str) or not _USER.fullmatch(value):
         raise InvalidInput(f"{key} {quoted(value)} is not the name of a user")
     return value
 

@@ -39,6 +39,7 @@ SETTINGS = ("-X", "-A", "-t", "-q", "--no-password", "--set=ON_ERROR_STOP=1")
 RESTRICTED = re.compile(r"\\restrict ([A-Za-z0-9]+)")
 """The first command of a script that pg_dumpall wrote, if it knows that: see CVE-2025-8714"""
 TABLESPACES = re.compile(r"(?:CREATE|ALTER|DROP|COMMENT ON|SECURITY LABEL .*ON|GRANT .* ON|REVOKE .* ON) TABLESPACE ")
+_QUOTES = re.compile(r"'|\"|--")
 _LOCALE = re.compile(r"locale|collation|encoding", re.IGNORECASE)
 _PATIENCE = 120.0
 """Seconds for the scratch server to start"""
@@ -66,9 +67,28 @@ def script_of(text: str, bootstrap: str, token: str) -> tuple[str, int]:
     key = next((match[1] for match in map(RESTRICTED.fullmatch, lines[:40]) if match), "")
     dropped = {f"\\restrict {key}", f"\\unrestrict {key}"} if key else set()
     dropped.add(f"CREATE ROLE {bootstrap};")
-    kept = [line for line in lines if line not in dropped]
-    plain = [line for line in kept if not TABLESPACES.match(line)]
-    return "\n".join([f"\\restrict {token}", *plain, f"\\unrestrict {token}", ""]), len(kept) - len(plain)
+    plain: list[str] = []
+    left_out, quote, is_left_out = 0, "", False
+    for line in lines:
+        if not quote:  # else it goes on with a text of the statement before
+            if line in dropped:
+                continue
+            is_left_out = bool(TABLESPACES.match(line))
+            left_out += is_left_out
+        quote = _quote_after(line, quote)
+        if not is_left_out:
+            plain.append(line)
+    return "\n".join([f"\\restrict {token}", *plain, f"\\unrestrict {token}", ""]), left_out
+
+
+def _quote_after(line: str, quote: str) -> str:
+    """Return the quote that is open after a line of a script, "" for none; `quote` is the one open before it."""
+    for match in _QUOTES.finditer(line):
+        if not quote and match[0] == "--":
+            return ""
+        if not quote or match[0] == quote:
+            quote = "" if quote else match[0]
+    return quote
 
 
 class _Cluster:

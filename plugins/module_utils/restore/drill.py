@@ -29,7 +29,7 @@ from ..system.sandbox import Sandbox, require_allowed
 from ..system.units import counted, readable, told_apart
 from ..system.visible import printable
 from ..tree.abilities import keeps_owners
-from ..tree.contents import CONTENT
+from ..tree.contents import CONTENT, dna_in
 from ..tree.encryption import opened, shared_proof
 from ..tree.failures import failure
 from ..tree.incomplete import missing_of
@@ -372,10 +372,10 @@ class _Drill:
             raise ProofFailed("it has no dna")
         path = self.tree.path(tarball.relpath)
         expected = [(dna, "its dna")]
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            expected.append(
-                (Dna(str(record["dig"]), int(record["size"]), str(record["alg"])), "what its dump recorded")
-            )
+        recorded = dna_in(record)
+        if recorded:
+            alg, size, dig = recorded
+            expected.append((Dna(dig, size, alg), "what its dump recorded"))
         found: dict[str, tuple[str, int]] = {}
         for wanted, what in expected:
             if wanted.alg not in found:

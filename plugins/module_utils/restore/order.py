@@ -17,14 +17,16 @@ from ..kinds.into import parse_into, place_of
 from ..kinds.items import decode_name
 from ..kinds.registry import KINDS, kind_of
 from ..system.age import MOST_IDENTITIES, NOBODY, SUFFIX, Identities, is_encrypted
-from ..system.digest import open_plain
+from ..system.digest import DIGEST_LENGTHS, open_plain
 from ..system.errors import InvalidInput
-from ..system.values import nearest
+from ..system.values import nearest, quoted
 from ..system.visible import one_line
 from ..tree.layout import parse_filename, split_relpath
 from ..tree.sidecar import Dna
 from ..tree.stamps import parse_stamp
 
+_NOBODY_AT_ALL = (1 << 32) - 1
+"""What chown(2) takes to leave an owner as he is; there is none from it on"""
 REPLACE = ("refuse", "move_aside")
 
 
@@ -113,24 +115,25 @@ class Order:
 def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
     """Given an order as the module takes it and the run's stamp, return it. Raise InvalidInput."""
     destination = str(values["destination"])
-    if not os.path.isabs(destination) or os.path.normpath(destination) != destination or destination == "/":
+    plain = os.path.isabs(destination) and os.path.normpath(destination) == destination
+    if not plain or destination.startswith("//") or destination == "/" or "\0" in destination:
         raise InvalidInput(f"destination {destination!r} is not a plain absolute path")
-    for kind in (values["kind"], *(item["kind"] for item in values.get("live_items") or ())):
+    live_items = tuple(map(_live_item, values.get("live_items") or ()))
+    for kind in (values["kind"], *(item["kind"] for item in live_items)):
         if kind not in KINDS:
             raise InvalidInput(f"unknown kind {kind!r}, {nearest(str(kind), tuple(KINDS))}")
     parse_stamp(stamp)
-    archives = []
-    for entry in values["tarballs"]:
-        relpath = str(entry.get("relpath", ""))
-        split_relpath(relpath)
-        dna = Dna(str(entry["dig"]), int(entry["size"]), str(entry["alg"]))
-        archives.append(Archive(relpath, dna, entry.get("record") or {}))
+    archives = [_archive(entry) for entry in values["tarballs"]]
     if not 1 <= len(archives) <= 2:
         raise InvalidInput("a restore takes one tarball, or a full one and its differential")
     if archives[-1].record == {} and is_encrypted(archives[-1].filename):
         archives[-1] = replace(archives[-1], record=values.get("record") or {})
     names = ("base", "live_base", "member", "replace", "owner", "group", "mode", "selinux")
     texts = {name: str(values.get(name) or "") for name in names}
+    if texts["mode"] and not re.fullmatch(r"[0-7]{3,4}", texts["mode"], re.ASCII):
+        raise InvalidInput(f"mode {texts['mode']!r} is not one in octal digits, like 0640")
+    if "\0" in texts["selinux"]:
+        raise InvalidInput(f"selinux {texts['selinux']!r} is not a context: it holds a NUL byte")
     flags = {name: bool(values.get(name)) for name in ("consent", "special_modes", "numeric")}
     suffix = f".{re.sub('/', '', stamp[:10])}-{stamp[11:]}"
     aside = f"{destination}{suffix}"
@@ -145,9 +148,7 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
         aside=aside if texts["replace"] == "move_aside" and not into else "",
         into=into,
         suffix=suffix if texts["replace"] == "move_aside" else "",
-        live_items=tuple(
-            {"kind": str(item["kind"]), "path": str(item["path"])} for item in values.get("live_items") or ()
-        ),
+        live_items=live_items,
         identities=identities_of(values),
         signing_key=str(values.get("signing_key") or ""),
         sources=tuple(map(str, values.get("sources") or ())),
@@ -181,6 +182,25 @@ def _parse_into(values: Mapping[str, Any]) -> dict[str, Any]:
     if values.get("member"):
         raise InvalidInput("into and member: a part of a tarball is not loaded into a server; leave one of them out")
     return into
+
+
+def _live_item(value: Mapping[str, Any]) -> Mapping[str, str]:
+    if "kind" not in value or "path" not in value:
+        raise InvalidInput(f"live_items: {quoted(value)} has no kind and path")
+    return {"kind": str(value["kind"]), "path": str(value["path"])}
+
+
+def _archive(value: Mapping[str, Any]) -> Archive:
+    relpath = str(value.get("relpath", ""))
+    split_relpath(relpath)
+    dig, size, alg = (str(value.get(key, "")) for key in ("dig", "size", "alg"))
+    if len(dig) != DIGEST_LENGTHS.get(alg) or not re.fullmatch(r"[0-9a-f]+", dig):
+        raise InvalidInput(
+            f"{relpath}: {quoted(dig)} is not a digest of {quoted(alg)}, one of {', '.join(sorted(DIGEST_LENGTHS))}"
+        )
+    if not re.fullmatch(r"\d{1,18}", size, re.ASCII):
+        raise InvalidInput(f"{relpath}: size {quoted(size)} is not a number of bytes")
+    return Archive(relpath, Dna(dig, int(size), alg), value.get("record") or {})
 
 
 def remembered_of(order: Order) -> dict[str, Any]:
@@ -227,8 +247,10 @@ def _number(name: str, what: str, look_up: Any) -> int:
     if not name:
         return -1
     if re.fullmatch(r"\d{1,10}", name, re.ASCII):
+        if int(name) >= _NOBODY_AT_ALL:
+            raise InvalidInput(f"{what} {name} is no number that an owner can have")
         return int(name)
     try:
         return int(look_up(name))
-    except KeyError:
+    except (KeyError, ValueError):  # no name that anybody can have
         raise InvalidInput(f"{what} {name!r} is not known on this node: make it first, or give its number") from None

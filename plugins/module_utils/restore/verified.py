@@ -77,7 +77,7 @@ def verify_recorded(path: str, archive: Archive, record: Mapping[str, Any]) -> N
         return
     try:
         recorded = Dna(str(record["dig"]), int(record["size"]), str(record["alg"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return
     if recorded.alg in DIGEST_LENGTHS and not recorded.same_content(archive.dna):
         try:

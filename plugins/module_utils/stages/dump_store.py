@@ -171,7 +171,7 @@ def _complete(tree: Tree, tarball: Tarball, outcome: Outcome) -> bool:
         base = (str(record["base"]), str(record["base_dig"])) if "base" in record else (None, None)
         dna = Dna(str(record["dig"]), int(record["size"]), str(record["alg"]), *base)
         verify(path, dna, from_disk=True)
-    except (DigestMismatch, OSError, KeyError, ValueError, TypeError):
+    except (DigestMismatch, OSError, KeyError, ValueError, OverflowError, TypeError):
         return False
     write_sidecar(path, dna)
     outcome.changed = True

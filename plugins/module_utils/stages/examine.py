@@ -75,7 +75,9 @@ def examine(asked: Questions) -> dict[str, Any]:
     bases = [os.path.normpath(str(one["base"])) for one in asked.owners]
     items = _parsed(asked.items)
     seconds = mounts.answer_timeout(asked.deadline)
-    silent = mounts.find_hung_within({path: path for path in [*bases, *(item.path for item in items)]}, seconds)
+    silent = mounts.find_hung_within(
+        {path: path for path in [*filter(_is_path, bases), *(item.path for item in items)]}, seconds
+    )
     return {
         "user": user_name(),
         "uid": os.geteuid(),
@@ -107,14 +109,25 @@ def _parsed(values: Sequence[Mapping[str, Any]]) -> list[Item]:
     return found
 
 
+def _is_path(base: str) -> bool:
+    """Return whether a base may be looked at: whether it is an absolute path that there can be."""
+    return os.path.isabs(base) and "\0" not in base
+
+
 def _system() -> dict[str, str]:
-    """Return what the system is called: id, and ids of those that it is like; see os-release(5)."""
-    found = {"id": "", "id_like": "", "pretty_name": ""}
+    """Return what the system is called: id, and ids of those that it is like."""
     with contextlib.suppress(OSError), open("/etc/os-release", encoding="utf-8", errors="replace") as stream:
-        for line in stream.read(_MOST_BYTES).splitlines():
-            name, _, value = line.partition("=")
-            if name.lower() in found:
-                found[name.lower()] = value.strip().strip("\"'")[:200]
+        return _named(stream.read(_MOST_BYTES))
+    return _named("")
+
+
+def _named(release: str) -> dict[str, str]:
+    """Given what a file of a release holds, see os-release(5), return what the system is called."""
+    found = {"id": "", "id_like": "", "pretty_name": ""}
+    for line in release.splitlines():
+        name, _, value = line.partition("=")
+        if name.lower() in found:
+            found[name.lower()] = value.strip().strip("\"'")[:200]
     return found
 
 
@@ -147,6 +160,8 @@ def _base(one: Mapping[str, Any], silent: Mapping[str, str], seconds: float) -> 
     """Return what is known of a base."""
     base = os.path.normpath(str(one["base"]))
     found: dict[str, Any] = {"base": base, "role": str(one["role"]), "there": False, "marker": False, "problem": ""}
+    if not _is_path(base):
+        return {**found, "problem": f"base {base!r} is not an absolute path"}
     if base in silent:
         return {**found, "problem": mounts.hung_message(silent[base], seconds)}
     above = base

@@ -27,7 +27,7 @@ def parse_awaited(value: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str,
             key: {(str(one["alg"]), str(one["dig"]), int(one["size"])) for one in several}
             for key, several in value.items()
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InvalidInput("purge: awaited is no mapping of items to digests and sizes") from error
 
 

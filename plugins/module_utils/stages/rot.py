@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any, Tuple, Union
 
 from ..system.digest import digest_file
 from ..system.errors import FULL, AltbackupError
@@ -33,7 +33,7 @@ from ..tree.readings import due_share, files_of, is_fresh, keep_readings, readin
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment
 
-Outcome = Union[tuple[str, int], OSError]
+Outcome = Union[Tuple[str, int], OSError]
 """What reading a tarball found: digest and bytes, or why it could not be read"""
 NOTHING: dict[str, Any] = {"quarantined": [], "healed": [], "notes": []}
 """What is returned where nothing could be set apart"""

@@ -44,7 +44,8 @@ def survey(below: Sequence[str], folders: Sequence[str], deadline: Deadline) -> 
     found: list[dict[str, str]] = []
     unseen: list[str] = []
     count = 0
-    level = [os.path.normpath(path) for path in dict.fromkeys(below)]
+    unseen += [printable(path) for path in below if "\0" in path]
+    level = [os.path.normpath(path) for path in dict.fromkeys(below) if "\0" not in path]
     for depth in range(_DEPTH + 1):
         silent = mounts.find_hung(level, seconds) if level else set()
         unseen += sorted(silent)

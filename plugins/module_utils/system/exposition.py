@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
-from typing import Tuple
+from collections.abc import Iterable
+from typing import Mapping, Tuple
 
 Sample = Tuple[str, Mapping[str, str], float]
 """Name, labels and value"""

@@ -6,12 +6,14 @@ import contextlib
 import glob
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
 from .errors import AltbackupError
 from .opened import user_name
 from .processes import Deadline, find_tool, run
+from .ssh import MASK
 
 _SECONDS = 10.0
 _SYSTEM = ("/etc/crontab", "/etc/cron.d/*")
@@ -20,11 +22,17 @@ _MOST_BYTES = 1 << 20
 _MOST = 50
 _SETTING = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(.*?)\s*", re.ASCII)
 _PASSED_ON = re.compile(r"ALTBACKUP_\w+|MAILTO|PATH")
-_SECRET = re.compile(r"PASS|SECRET|TOKEN", re.IGNORECASE)
+_SECRET = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|P(?:ING|USH)_URL$|CHANNELS$", re.IGNORECASE)
+_SECRET_TEXT = re.compile(
+    r"(?<![\w-])([\w-]*(?:pass|secret|token|credential|p(?:ing|ush)_url(?=\s*=)|channels(?=\s*=))[\w-]*(?<!file)=)"
+    r"(?:\"[^\"]*\"|'[^']*'|[^\s\"']+)|(\w://[^\s/:@]*:)[^\s/@]+(?=@)",
+    re.IGNORECASE,
+)
+"""What in a line is a secret: what is given to a name of one, unless it names a file, and a password in a URL"""
 
 
 def schedules(word: str) -> list[dict[str, Any]]:
-    """Return {where, line, environment} of each scheduled line that contains a word; variables that may be passwords are left out."""
+    """Return {where, line, environment} of each scheduled line that contains a word; secrets in it are left out."""
     found: list[dict[str, Any]] = []
     for where, text in _crontabs():
         environment: dict[str, str] = {}
@@ -34,19 +42,32 @@ def schedules(word: str) -> list[dict[str, Any]]:
                 if _PASSED_ON.fullmatch(setting[1]) and not _SECRET.search(setting[1]):
                     environment[setting[1]] = setting[2].strip("\"'")
             elif word in line and not line.lstrip().startswith("#"):
-                found.append({"where": where, "line": line.strip()[:1000], "environment": dict(environment)})
+                found.append({"where": where, "line": _shown(line), "environment": dict(environment)})
     for path in sorted(path for pattern in _TIMERS for path in glob.glob(os.path.expanduser(pattern))):
         started = _read(f"{path[: -len('.timer')]}.service")
         lines = [line for line in started.splitlines() if line.startswith("ExecStart=") and word in line]
         enabled = glob.glob(os.path.join(os.path.dirname(path), "*.wants", os.path.basename(path)))
         if lines and enabled:
-            found.append({"where": path, "line": lines[0][:1000], "environment": _environment(started)})
+            found.append({"where": path, "line": _shown(lines[0]), "environment": _environment(started)})
     return found[:_MOST]
 
 
+def _shown(line: str) -> str:
+    """Return a line without the secrets in it."""
+    return _SECRET_TEXT.sub(lambda match: f"{match[1] or match[2]}{MASK}", line.strip())[:1000]
+
+
 def _environment(service: str) -> dict[str, str]:
-    named = re.findall(r"^Environment=[\"']?(\w+)=(.*?)[\"']?$", service, re.MULTILINE)
-    return {name: value for name, value in named if _PASSED_ON.fullmatch(name) and not _SECRET.search(name)}
+    """Given a unit of systemd, return what of the variables that it sets is passed on: a line may set several, each quoted; see systemd.exec(5)."""
+    found = {}
+    for line in service.splitlines():
+        key, _, value = line.partition("=")
+        with contextlib.suppress(ValueError):  # a quote is missing, and systemd ignores the line as well
+            for word in shlex.split(value) if key.strip() == "Environment" else ():
+                name, is_set, text = word.partition("=")
+                if is_set and _PASSED_ON.fullmatch(name) and not _SECRET.search(name):
+                    found[name] = text
+    return found
 
 
 def _crontabs() -> Iterator[tuple[str, str]]:

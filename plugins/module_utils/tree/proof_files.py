@@ -47,7 +47,7 @@ def proved_by(tree: Tree, relpath: str, dna: Dna | None) -> float:
             proof = json.loads(stream.read(_MAX_BYTES).decode("utf-8"))
         content = (proof["dig"], int(proof["size"]), proof["alg"])
         moment = float(calendar.timegm(time.strptime(proof["when"], _MOMENT)))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError):
         return 0.0
     is_of_it = dna is not None and content == (dna.dig, dna.size, dna.alg)
     return moment if is_of_it and moment <= time.time() + _AHEAD else 0.0

@@ -7,8 +7,9 @@ number}}`.
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from typing import Mapping
 
 from ..system.errors import AltbackupError
 from .layout import Tree
@@ -38,7 +39,7 @@ def known_rules(tree: Tree) -> dict[str, dict[str, float]]:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         raise ValueError
     return value
 

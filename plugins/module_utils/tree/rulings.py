@@ -44,7 +44,7 @@ def parse_ruling(keep: object, rules: object, where: str, keeps: Mapping[str, An
     given = dict(rules)
     own = {key: given.pop(key) for key in [*given] if "/" in str(key)}
     return Ruling(
-        _parse_keeps(keep, where) | (_parse_keeps(keeps, where) if keeps else {}),
+        {**_parse_keeps(keep, where), **(_parse_keeps(keeps, where) if keeps else {})},
         parse_rules(given, where),
         {str(key): parse_rules(values, f"{where}: {key}") for key, values in own.items()},
     )

@@ -92,7 +92,7 @@ def _number(value: Mapping[str, Any], name: str) -> float:
 
 def _text(value: Any) -> str:
     text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
-    if text is None or len(text) > _LONGEST_TEXT or "\n" in text or "\0" in text:
+    if text is None or len(text) > _LONGEST_TEXT or "\0" in text or len(f"{text}x".splitlines()) > 1:
         raise InvalidInput("a text in it is none of one line")
     return text
 

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from helpers.original_trees import is_as_documented, marked, put, reasons, run_module, tree_hash
 
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import decode_name
-from ansible_collections.altbackup.core.plugins.module_utils.restore.contents import matcher, shown_path
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.results import read_result
 
 OLD, NEW = (f"svn/dybsvn/2013/05/{day}/104701/dybsvn-{revision}.tar.zst" for day, revision in ((10, 7), (11, 8)))
@@ -149,18 +147,6 @@ def test_what_cannot_be_done_is_a_failure(base: Path, options: dict[str, Any], w
     result = run_module("tarball_contents", base=str(base), more=given)
     assert result["failed"] and why in reasons(result)[0]
     assert is_as_documented("tarball_contents", result)
-
-
-@pytest.mark.parametrize(
-    "path", ["plain", "a b", "100%", "%41", "new\nline", "\x1b[31m", "\u202e", "\udcff\udc80", "é"]
-)
-def test_paths_are_shown_as_they_can_be_given_again(path: str) -> None:
-    assert decode_name(shown_path(path)) == path
-    assert shown_path(path).isprintable()
-
-
-def test_patterns_of_names_with_brackets_match_themselves() -> None:
-    assert matcher("[x]")("a/[x]") and matcher("[xy]")("a/x") and not matcher("x")("a/xx")
 
 
 def test_of_many_names_beside_one_that_is_not_there_none_is_told(tmp_path: Path) -> None:

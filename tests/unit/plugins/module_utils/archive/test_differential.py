@@ -356,16 +356,3 @@ def test_a_snapshot_that_is_damaged_is_none(pair: Pair, damage: str) -> None:
     if snapshot is not None:
         with pytest.raises(Unproven, match="is damaged"):
             list(snapshot.entries())
-
-
-@pytest.mark.parametrize(
-    "content", [b"x", b"\0" * 35 + b"y", b"\x02\0\x01" + b"\0" * 32 + b"..", b"\x02\0\x01" + b"\0" * 32 + b"/a"]
-)
-def test_what_a_reader_wrote_is_data(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "states"
-    path.write_bytes(content)
-    with pytest.raises(Unproven):
-        list(read_states(str(path)))
-    os.truncate(path, 1 << 30)
-    with pytest.raises(Unproven, match="too many entries"):
-        list(read_states(str(path)))

@@ -19,8 +19,7 @@ from helpers.hostile import TOP, compressed, folder, member, stream
 from helpers.repositories import make_git, run
 from helpers.trees import Base, as_nobody, describe_tree, item, make_odd_tree, make_siblings, needs_root, nobodys_folder
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.examine import measure
-from ansible_collections.altbackup.core.plugins.module_utils.archive.rules import Judge, Limits
+from ansible_collections.altbackup.core.plugins.module_utils.archive.rules import Limits
 from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import extract, unpack
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, Part
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
@@ -515,11 +514,6 @@ def test_unpacking_ends_at_its_deadline(tmp_path: Path) -> None:
         take(tarball, tmp_path / "out", deadline=Deadline(1e-4, "unpacking"))
 
 
-def test_measure_tells_entries_and_bytes(tmp_path: Path) -> None:
-    tarball = compressed(tmp_path / "thing.tar.zst", stream([folder(), member(f"{TOP}/a", b"12345")]))
-    assert measure(str(tarball), Deadline(60)) == (2, 5)
-
-
 @needs_root
 def test_a_user_unpacks_in_a_sandbox_of_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")  # one that every user can start
@@ -529,41 +523,6 @@ def test_a_user_unpacks_in_a_sandbox_of_his_own(monkeypatch: pytest.MonkeyPatch)
 
 
 # Dumped archives
-
-
-def judged(entries: list[tuple[str, int]]) -> None:
-    """Judge names and modes as a dump does."""
-    Judge("item git 'thing'", TOP, Deadline(60)).look_at_names([(name.encode(), mode) for name, mode in entries])
-
-
-FOLDER, PLAIN, LINK_MODE, FIFO = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o644, stat.S_IFLNK | 0o777, stat.S_IFIFO | 0o644
-
-
-@pytest.mark.parametrize(
-    ("entries", "said"),
-    [
-        ([(TOP, FOLDER), (f"{TOP}/lfs", LINK_MODE), (f"{TOP}/lfs/a", PLAIN)], "'thing/lfs/a' would be written through"),
-        ([(TOP, FOLDER), (f"{TOP}/lfs", LINK_MODE), (f"{TOP}/lfs", FOLDER)], "'thing/lfs' would be written through"),
-        ([(TOP, LINK_MODE)], "'thing' stands in the place of the top folder"),
-        ([(TOP, FOLDER), (f"{TOP}/../x", PLAIN)], r"'thing/../x' its name '.*' leads out by \.\."),
-        ([(TOP, FOLDER), ("other/x", PLAIN)], "'other/x' its name '.*' is not in the top folder"),
-        ([(TOP, FOLDER), *((f"{TOP}/{number}", FIFO) for number in range(1001))], "'thing/1000' is a named pipe"),
-    ],
-)
-def test_what_no_restore_would_unpack_is_not_dumped(entries: list[tuple[str, int]], said: str) -> None:
-    with pytest.raises(Hostile, match=rf"item git 'thing': member {said}.*; no restore would unpack it"):
-        judged(entries)
-
-
-def test_what_a_restore_unpacks_with_an_option_is_dumped() -> None:
-    judged(
-        [
-            (TOP, FOLDER),
-            (f"{TOP}/link", LINK_MODE),
-            (f"{TOP}/fifo", FIFO),
-            (f"{TOP}/\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), PLAIN),
-        ]
-    )
 
 
 @needs_root

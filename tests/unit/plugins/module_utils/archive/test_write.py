@@ -13,15 +13,12 @@ from typing import Any
 
 import pytest
 from helpers.archives import write_archive
-from helpers.trees import file_digest, link_tools, list_archive, make_odd_tree, make_tool, needs_root, unpack
+from helpers.trees import file_digest, link_tools, list_archive, make_tool, needs_root, unpack
 from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.examine import read_content
 from ansible_collections.altbackup.core.plugins.module_utils.archive.manifest import (
     Manifest,
-    manifest_line,
-    pieces_of,
-    read_manifest,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
     ArchiveFormat,
@@ -29,7 +26,6 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
     compressor,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.folder import tree_manifest
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     AltbackupError,
@@ -428,39 +424,6 @@ def test_warnings_of_tar_are_handed_on(tree: Path, tmp_path: Path, fakes: Path) 
     assert stderr_lines == ["tar: careful"]
 
 
-def test_manifest_tells_contents_apart(tree: Path, tmp_path: Path) -> None:
-    def digest(name: str) -> str:
-        manifest = Manifest()
-        write(tree, tmp_path / name, manifest=manifest)
-        return manifest.digest
-
-    seen = [digest("first")]
-    assert digest("again") == seen[0]
-    changes: list[Callable[[], Any]] = [
-        lambda: (tree / "file").write_text("CONTENT"),
-        lambda: (tree / "file").rename(tree / "other"),
-        lambda: ((tree / "sub" / "link").unlink(), (tree / "sub" / "link").symlink_to("other")),
-        lambda: (tree / "twin").unlink(),
-    ]
-    for number, change in enumerate(changes):
-        change()
-        seen.append(digest(f"changed {number}"))
-    assert len(set(seen)) == len(seen)
-
-
-def test_manifest_counts_sparse_files_whole(tmp_path: Path) -> None:
-    tree = make_odd_tree(tmp_path / "odd")
-    sparse, whole = Manifest(), Manifest()
-    write(tree, tmp_path / "1.tar", form=ArchiveFormat(".tar"), sparse=True, manifest=sparse)
-    write(tree, tmp_path / "2.tar", form=ArchiveFormat(".tar"), manifest=whole)
-    assert (sparse.digest, sparse.bytes, sparse.entries) == (whole.digest, whole.bytes, whole.entries)
-    assert (tmp_path / "1.tar").stat().st_size < 1 << 20 < (tmp_path / "2.tar").stat().st_size
-    again = Manifest()
-    with open(tmp_path / "1.tar", "rb") as stream:
-        read_manifest(stream, again, "top")
-    assert again == sparse
-
-
 def test_same_folder_at_another_path_and_in_another_order_gives_the_same_bytes(tmp_path: Path) -> None:
     digests = set()
     for order in (1, -1):
@@ -480,47 +443,3 @@ def test_level_of_the_compressor_is_kept_within_its_range() -> None:
 def test_digest_is_of_what_was_written(tree: Path, tmp_path: Path) -> None:
     dna = write(tree, tmp_path / "x")
     assert dna.dig == hashlib.sha256((tmp_path / "x").read_bytes()).hexdigest()
-
-
-SPARSE = {
-    "hole alone": ([], 5 << 20),
-    "data alone": ([(0, 3 << 20)], 3 << 20),
-    "between": ([(0, 4096), (3 << 20, 8192)], (3 << 20) + 8192),
-    "at both ends": ([((2 << 20) + 4096, 4096)], 9 << 20),
-    "many": ([(number << 16, 4096) for number in range(0, 100, 2)], (100 << 16) + 5),
-    "small": ([(0, 100)], 100),
-}
-
-
-@pytest.mark.parametrize("name", SPARSE)
-def test_digest_of_a_sparse_file_is_that_of_all_its_bytes(tmp_path: Path, name: str) -> None:
-    parts, size = SPARSE[name]
-    folder = tmp_path / "thing"
-    folder.mkdir()
-    with open(folder / "sparse", "wb") as stream:
-        for start, length in parts:
-            stream.seek(start)
-            stream.write(os.urandom(length))
-        stream.truncate(size)
-    (folder / "then").write_text("x")
-    lines = [(b"5", b"", b""), (b"0", b"sparse", (folder / "sparse").read_bytes()), (b"0", b"then", b"x")]
-    expected = hashlib.sha256()
-    for kind, path, content in lines:
-        expected.update(manifest_line(kind, path, hashlib.sha256(content).hexdigest() if kind == b"0" else "", b""))
-    for sparse in (True, False):
-        manifest = Manifest()
-        names = [Part(str(folder), [b".", b"./sparse", b"./then"])]
-        path = str(tmp_path / f"{sparse}.tar")
-        write_archive(
-            path, names, top="thing", form=ArchiveFormat(".tar"), deadline=Deadline(), sparse=sparse, manifest=manifest
-        )
-        assert (manifest.digest, manifest.bytes) == (expected.hexdigest(), size + 1)
-    assert tree_manifest(str(folder), Deadline())["manifest"] == expected.hexdigest()
-
-
-def test_a_map_of_holes_in_no_order_is_not_believed() -> None:
-    member = tarfile.TarInfo("x")
-    member.size = 100
-    for parts in ([(50, 10), (0, 10)], [(0, 60), (50, 10)], [(0, 200)], [(-5, 10)]):
-        member.sparse = parts  # type: ignore[assignment]
-        assert list(pieces_of(member)) == [(0, 100, False)]

@@ -10,7 +10,6 @@ from ansible_collections.altbackup.core.plugins.module_utils.kinds.postgresql_cl
     pinned,
     restricted,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.postgresql_survey import Failed, rows_from, script_of
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, ToolMissing
 
 
@@ -43,25 +42,6 @@ def test_the_script_of_what_databases_share_has_the_item_s_key() -> None:
     one, other = (restricted(f"--\n\\restrict {key}\nx {key}\n\\unrestrict {key}\n", "MINE") for key in ("abc", "xyz9"))
     assert one == "--\n\\restrict MINE\nx abc\n\\unrestrict MINE\n" and other == one.replace("abc", "xyz9")
     assert restricted("CREATE ROLE a;\n", "MINE") == "CREATE ROLE a;\n"
-
-
-def test_a_script_is_loaded_behind_a_restriction_of_our_own() -> None:
-    text = "--\n\\restrict abc\nCREATE ROLE postgres;\nCREATE ROLE a;\nCREATE TABLESPACE t LOCATION '/x';\n\\unrestrict xyz\n\\unrestrict abc\n"
-    script, left_out = script_of(text, "postgres", "OURS")
-    assert script.splitlines() == [
-        "\\restrict OURS",
-        "--",
-        "CREATE ROLE a;",
-        "\\unrestrict xyz",
-        "",
-        "\\unrestrict OURS",
-    ]
-    assert left_out == 1
-
-
-def test_what_psql_says_that_is_no_json_is_refused() -> None:
-    with pytest.raises(Failed, match="no JSON"):
-        rows_from("[1]\nnonsense\n")
 
 
 def test_data_is_counted_in_a_listing() -> None:

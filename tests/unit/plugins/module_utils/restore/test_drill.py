@@ -24,6 +24,8 @@ from ansible_collections.altbackup.core.plugins.module_utils.restore.drill impor
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, DeadlineExceeded
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment("2013/05/31/235959", "2013/05/31/235959")
@@ -171,3 +173,21 @@ def test_a_killed_drill_leaves_nothing_or_is_cleaned_up_by_the_next(copies: Copi
     assert result["failures"] == []
     assert not drilled.exists()
     assert bool(result["notes"]) == (number == signal.SIGKILL)
+
+
+@needs_root
+@pytest.mark.parametrize("more", [{"alg": "crc"}, {"size": float("inf")}, {"size": "x"}, {"dig": None}])
+def test_a_record_that_names_no_bytes_ends_no_drill(copies: Copies, tmp_path: Path, more: dict[str, Any]) -> None:
+    tree = open_tree(str(copies.base))
+    for tarball in scan(tree, keys={"folders/thing"}).verified():
+        record = read_record(tree, tarball.key, tarball.stamp)
+        write_record(tree, tarball.key, tarball.stamp, {**record, **more})
+    result = drill(
+        str(copies.base),
+        ["folders/thing"],
+        moment=NOW,
+        sandbox=Sandbox(),
+        deadline=Deadline(60),
+        folder=str(tmp_path),
+    )
+    assert (result["failures"], len(result["proved"])) == ([], 1)

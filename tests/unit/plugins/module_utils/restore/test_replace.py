@@ -19,8 +19,7 @@ from helpers.trees import NOBODY, describe_tree, make_odd_tree, needs_root, nobo
 from ansible_collections.altbackup.core.plugins.module_utils.restore import replace, work_folder
 from ansible_collections.altbackup.core.plugins.module_utils.restore.replace import clear, place
 from ansible_collections.altbackup.core.plugins.module_utils.restore.work_folder import Work, discard, working
-from ansible_collections.altbackup.core.plugins.module_utils.system import own_state
-from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput, Locked
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 MARKER = "marker of the new\n"
@@ -132,34 +131,6 @@ def test_files_and_links_move_aside_too(destination: Path) -> None:
     put(destination, aside)
     assert os.readlink(aside) == "/nonexistent"
     assert (destination / "file").read_text() == "new"
-
-
-def test_parents_that_were_made_for_nothing_are_removed(tmp_path: Path) -> None:
-    destination = tmp_path / "a" / "b" / "thing"
-    with working(str(destination)) as work:
-        make_new(work)
-        discard(work)
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_second_restore_of_the_same_thing_is_kept_out(destination: Path) -> None:
-    with working(str(destination)) as work, pytest.raises(Locked, match="another restore is at work on"):
-        with working(str(destination)):
-            pass
-    with working(str(destination)) as again:
-        assert again.title == work.title
-
-
-def test_a_long_name_has_a_work_folder_too(tmp_path: Path) -> None:
-    with working(str(tmp_path / ("n" * 240))) as work:
-        assert os.path.isdir(work.path)
-        discard(work)
-
-
-def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(InvalidInput, match="file is no folder"), working(str(tmp_path / "file" / "thing")):
-        pass
 
 
 @pytest.mark.sampled(3)
@@ -327,21 +298,6 @@ def test_a_journal_of_another_version_is_told_and_nothing_is_touched(destination
     with pytest.raises(AltbackupError, match="a restore of another version was ended there"):
         put(destination)
     assert describe_tree(destination.parent) == before
-
-
-@needs_root
-def test_a_work_folder_lies_where_nobody_else_can_move_it(home: Path, tmp_path: Path) -> None:
-    with working(str(home / "a" / "docs")) as work:
-        assert os.path.dirname(work.title) == str(home.parent)
-        assert os.path.dirname(work.arriving) == work.title
-        discard(work)
-    with small_disk(tmp_path / "disk", "size=2m") as disk:
-        as_him(disk)
-        with working(str(disk / "docs")) as work:
-            assert os.path.dirname(work.title) == str(disk)
-            assert os.path.dirname(os.path.dirname(work.arriving)) == f"{own_state.state_folder()}/restores"
-            discard(work)
-        assert os.listdir(disk) == []
 
 
 @needs_root

@@ -1,32 +1,26 @@
-"""Restore orders: how they are parsed, and that a restore killed at any point is healed by the next."""
+"""Restores: a look writes nothing, and one killed anywhere is healed by the next."""
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from helpers.environments import execute
 from helpers.killing import killed_at
-from helpers.trees import FIRST, SECOND, Base, item
+from helpers.orders import NOW, order
+from helpers.trees import Base, item
 
-from ansible_collections.altbackup.core.plugins.module_utils.restore.order import Order, parse_order
+from ansible_collections.altbackup.core.plugins.module_utils.restore.order import parse_order
 from ansible_collections.altbackup.core.plugins.module_utils.restore.replace import clear
 from ansible_collections.altbackup.core.plugins.module_utils.restore.restore import look, prepare, restore
 from ansible_collections.altbackup.core.plugins.module_utils.restore.work_folder import discard, working
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     AltbackupError,
-    InvalidInput,
     Locked,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import remove_folder
-
-NOW = "2013/05/11/090000"
-FULL = {"relpath": f"svn/dybsvn/{FIRST}/dybsvn-12.tar.zst", "dig": "0" * 64, "size": 5, "alg": "sha256"}
-DIFFERENTIAL = {**FULL, "relpath": f"svn/dybsvn/{SECOND}/dybsvn-13.diff.tar.zst"}
 
 
 @pytest.fixture
@@ -37,42 +31,6 @@ def base(tmp_path: Path) -> Base:
 @pytest.fixture
 def destination(tmp_path: Path) -> Path:
     return tmp_path / "new" / "place" / "thing"
-
-
-def order(stamp: str = NOW, **values: Any) -> Order:
-    """Return an order as the module's options give it."""
-    return parse_order({"destination": "/home/scm/svn/dybsvn", "kind": "svn", "tarballs": [FULL], **values}, stamp)
-
-
-def test_an_order_knows_the_top_folder_and_the_member_that_is_wanted() -> None:
-    given = order(
-        tarballs=[FULL, DIFFERENTIAL], member="dybsvn-12/db/100%25", origin={"item": "svn/dybsvn", "source": "dayabay"}
-    )
-    assert (given.top, given.wanted) == ("dybsvn-12", "dybsvn-12/db/100%")
-    assert given.title.startswith("dybsvn-12/db/100%25 of svn/dybsvn of dayabay, ")
-
-
-@pytest.mark.parametrize(("replace", "aside"), [("refuse", ""), ("move_aside", "/home/scm/svn/dybsvn.20130511-090000")])
-def test_what_stands_there_is_moved_aside_only_if_that_is_said(replace: str, aside: str) -> None:
-    assert order(replace=replace).aside == aside
-
-
-@pytest.mark.parametrize(
-    ("values", "reason"),
-    [
-        ({"destination": "relative"}, "is not a plain absolute path"),
-        ({"destination": "/x/../y"}, "is not a plain absolute path"),
-        ({"destination": "/"}, "is not a plain absolute path"),
-        ({"kind": "svm"}, "unknown kind 'svm', did you mean 'svn'?"),
-        ({"stamp": "now"}, "stamp 'now' is not a date and time"),
-        ({"tarballs": []}, "a restore takes one tarball, or a full one and its differential"),
-        ({"tarballs": [FULL] * 3}, "a restore takes one tarball, or a full one and its differential"),
-        ({"tarballs": [{**FULL, "relpath": "../x"}]}, "is not <category>/<name>/"),
-    ],
-)
-def test_bad_input_is_told(values: dict[str, Any], reason: str) -> None:
-    with pytest.raises(InvalidInput, match=re.escape(reason)):
-        order(**values)
 
 
 def test_a_look_reads_all_and_writes_nothing(base: Base, tmp_path: Path, destination: Path) -> None:

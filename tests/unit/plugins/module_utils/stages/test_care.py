@@ -12,7 +12,6 @@ from helpers.original_trees import marked, put, tree_hash
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Care
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
-from ansible_collections.altbackup.core.plugins.module_utils.tree.rules import fallen
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = "2013/05/30/104701"
@@ -107,20 +106,6 @@ def test_numbers_are_written_when_they_change_and_not_otherwise(base: Path) -> N
     purged(base, 31)
     assert json.loads(path.read_text())["svn/x"]["keep"] == 31
     assert os.stat(path).st_mode & 0o777 == 0o600
-
-
-@pytest.mark.parametrize(
-    ("then", "now", "expected"),
-    [
-        ({}, {"keep": 3}, []),
-        ({"keep": 3}, {"keep": 3, "daily": 7}, []),
-        ({"keep": 3, "daily": 7}, {"keep": 4, "daily": 6}, [("daily", 7, 6)]),
-        ({"keep": 3, "daily": 7}, {"keep": 3}, [("daily", 7, 0)]),
-        ({"keep": 3, "within": 86400.0}, {"keep": 2, "within": 0.0}, [("keep", 3, 2), ("within", 86400.0, 0.0)]),
-    ],
-)
-def test_what_fell_is_told_with_what_it_was(then: Any, now: Any, expected: Any) -> None:
-    assert fallen({"svn/x": then}, {"svn/x": now}) == ({"svn/x": expected} if expected else {})
 
 
 def test_with_too_few_verified_copies_nothing_older_goes_and_that_is_a_note(base: Path) -> None:

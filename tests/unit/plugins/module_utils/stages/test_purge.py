@@ -19,11 +19,10 @@ from hypothesis import strategies as st
 from ansible_collections.altbackup.core.plugins.module_utils.stages import purge_removal
 from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Care
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
-from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_plan import Copies, Reviewed, plan_purge
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_plan import Reviewed
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
-from ansible_collections.altbackup.core.plugins.module_utils.tree.retention import Rules
-from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna, read
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import read
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 
@@ -190,48 +189,6 @@ def test_nights_in_part_leave_the_last_whole_copy(tmp_path: Path) -> None:
     assert left[0] == "01" and left[-1] == "07" and len(left) <= 3
 
 
-def copies(words: str) -> list[Tarball]:
-    """Return verified tarballs of May 2013, each named by two digits for its day and a letter for its content."""
-    return [
-        Tarball(
-            "svn", "x", f"2013/05/{word[:2]}/104701", "x.tar", 5, (1, 1), 1, Dna(word[2:], 5, "sha256"), "", "verified"
-        )
-        for word in words.split()
-    ]
-
-
-def paths(days: str) -> list[str]:
-    return [f"svn/x/2013/05/{day}/104701/x.tar" for day in days.split()]
-
-
-@pytest.mark.parametrize(
-    ("history", "known", "failed", "due", "going"),
-    [
-        pytest.param("01a 02b", {}, "", "", "", id="all is kept"),
-        pytest.param("01a 02b 03c 04d", {}, "", "01 02", "01", id="the oldest goes"),
-        pytest.param("01a 02b 03c 04d", {}, "01", "01 02", "02", id="another one goes in its place"),
-        pytest.param("01a 02b 09c 10d", {}, "", "01 02", "01 02", id="one more than the run added"),
-        pytest.param("01a 02b 03c 04d", {"readable": False}, "", "", "", id="a folder cannot be read"),
-        pytest.param("01a 02b 03c 04d", {"partial": paths("04")}, "", "01", "01", id="one is not whole"),
-        pytest.param(
-            "01a 02b 03c 04d",
-            {"came": dict.fromkeys(paths("03"), "2013/05/09/104701")},
-            "",
-            "01 03",
-            "01",
-            id="one came late",
-        ),
-        pytest.param("01a 02b 03c", {"imagined": copies("10d")}, "", "01 02", "01 02", id="a run would add one"),
-    ],
-)
-def test_plan_tells_what_is_due_and_what_of_it_goes_now(
-    history: str, known: dict[str, Any], failed: str, due: str, going: str
-) -> None:
-    plan = plan_purge({"svn/x": Copies(copies(history), Rules(2), **known)}, ["2013/05/10/104701"])
-    assert [one.relpath for one in plan.due] == paths(due)
-    assert [one.relpath for one in plan.going(paths(failed))] == paths(going)
-
-
 # Differentials
 
 
@@ -329,32 +286,3 @@ def test_a_differential_that_another_node_lost_keeps_its_full_tarball(tmp_path: 
     for _ in range(3):
         result = purge_notes(base, 1, "05")
     assert "02D" not in words(result["kept"])
-
-
-@pytest.mark.parametrize("place", ["records", "records/svn", "records/svn/x"])
-def test_no_record_is_looked_for_behind_a_link(tmp_path: Path, place: str) -> None:
-    base, other = marked(tmp_path / "base"), tmp_path / "other"
-    stamps = ["2013/05/08/104701", "2013/05/09/104701"]
-    for number, stamp in enumerate(stamps):
-        put(base, relpath(stamp), str(number).encode())
-    where = other / Path("records/svn/x/2013/05/07/104701.json").relative_to(place)
-    where.parent.mkdir(parents=True)
-    where.write_text("{}")
-    path = base / ".altbackup" / place
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(other)
-    result = purge(str(base), 1, moment=at(stamps[1]))
-    assert where.read_text() == "{}"
-    assert "lies behind, a link" in result["failures"][0]["reason"]
-
-
-def test_records_of_what_is_gone_are_removed(tmp_path: Path) -> None:
-    base = marked(tmp_path / "base")
-    stamps = ["2013/05/08/104701", "2013/05/09/104701"]
-    put(base, relpath(stamps[1]), b"x")
-    for stamp in stamps:
-        write_record(open_tree(str(base)), "svn/x", stamp, {})
-    result = purge(str(base), 1, moment=at(stamps[1]))
-    assert result["failures"] == [] and result["changed"]
-    found = (base / ".altbackup" / "records").rglob("*.json")
-    assert [str(path).endswith(f"{stamps[1]}.json") for path in found] == [True]

@@ -73,7 +73,8 @@ def test_a_proof_not_older_than_asked_for_is_demanded_of_each_item(base: Path) -
 
 
 @pytest.mark.parametrize(
-    "more", [{"dig": "0" * 64}, {"size": 1}, {"alg": "sha512"}, {"when": "yesterday"}, {"when": None}]
+    "more",
+    [{"dig": "0" * 64}, {"size": 1}, {"size": float("inf")}, {"alg": "sha512"}, {"when": "yesterday"}, {"when": None}],
 )
 def test_a_proof_of_other_bytes_or_that_cannot_be_read_counts_for_nothing(base: Path, more: dict[str, Any]) -> None:
     prove(base, FOLDER, SVN, TRAC)

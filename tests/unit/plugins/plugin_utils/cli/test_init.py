@@ -165,9 +165,9 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     ("lines", "sources", "become", "mail"),
     [
         (["", "ops@example.org"], ["localhost"], False, "ops@example.org"),
-        (["a -> b", "y", "none"], ["a"], True, "none"),
-        (["a -> b", "", "none"], ["a"], False, "none"),
-        (["localhost -> b", "YES", "none"], ["localhost"], True, "none"),
+        (["a -> b", "y", "", "none"], ["a"], True, "none"),
+        (["a -> b", "", "y", "none"], ["a"], False, "none"),
+        (["localhost -> b", "YES", "no", "none"], ["localhost"], True, "none"),
     ],
 )
 def test_on_a_terminal_it_is_asked(
@@ -177,6 +177,7 @@ def test_on_a_terminal_it_is_asked(
     answers = init._answers(arguments("x"), "x")
     assert ([host.name for host in answers.sources], answers.mail) == (sources, mail)
     assert any(host.become for host in answers.hosts) is become
+    assert answers.allow_root is (len(lines) == 2 or lines[2] == "y"), "on this machine alone it is what is meant"
 
 
 def test_an_end_of_all_answers_is_no_answer(answering: Any) -> None:
