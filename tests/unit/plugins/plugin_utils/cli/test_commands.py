@@ -109,6 +109,7 @@ def test_every_command_is_told_of() -> None:
         ("drill --check a", {"nodes": ["a"]}, []),
         ("hold x --at -1 why", {"item": "x", "why": "why"}, []),
         ("ls x --jsn", {"item": "x", "path": ""}, ["--jsn"]),
+        ("drill --jsn a --al b", {"nodes": ["a", "b"]}, ["--jsn", "--al"]),
         ("ls x --jsn y", {"item": "x", "path": ""}, ["--jsn", "y"]),
     ],
 )

@@ -23,6 +23,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.cli.inventory impor
         (["-v", "--forks", "5"], []),
         (["--vault-password-file", "x", "-v"], ["--vault-password-file", "x"]),
         (["--vault-password-file=x"], ["--vault-password-file=x"]),
+        (["--vault-password-file=x", "-v"], ["--vault-password-file=x"]),
         (["--vault-id", "a@x", "--vault-id=b@y"], ["--vault-id", "a@x", "--vault-id=b@y"]),
         (["-v", "--vault-pass-file", "x y"], ["--vault-pass-file", "x y"]),
         (["--vault-id"], ["--vault-id"]),

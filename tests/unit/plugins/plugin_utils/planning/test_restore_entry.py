@@ -202,6 +202,14 @@ def test_what_an_entry_cannot_ask_for_is_refused(more: dict[Any, Any], reason: s
     assert reason in str(error.value)
 
 
+def test_a_path_with_a_base_in_it_is_refused() -> None:
+    plan = plan_of(base="/srv/scm/backup")
+    for path in ("/srv", "/srv/scm", "/srv/scm/backup"):
+        with pytest.raises(InvalidInput, match="would lie in each other"):
+            parse_entry({**ENTRY, "to": path}, plan, HOSTS)
+    assert parse_entry({**ENTRY, "to": "/srv/sc"}, plan, HOSTS)["destination"] == "/srv/sc"
+
+
 def test_a_path_beside_a_base_is_none_in_it() -> None:
     assert parse_entry({**ENTRY, "to": "/backup2"}, plan_of(), HOSTS)["destination"] == "/backup2"
     assert parse_entry({**ENTRY, "owner": 0, "group": 7, "to": "/x"}, plan_of(), HOSTS)["owner"] == "0"
