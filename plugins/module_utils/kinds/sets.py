@@ -88,7 +88,7 @@ def parse_members(value: object, key: str) -> tuple[str, ...]:
         category, _, name = member.partition("/") if isinstance(member, str) else ("", "", "")
         if category not in CATEGORIES.values() or not name:
             raise InvalidInput(
-                f"{key}: {quoted(member)} is neither an item, with kind and name, nor the name of one, like git/forge"
+                f"{key} {quoted(member)}: it is neither an item, with kind and name, nor the name of one, like git/forge"
             )
     if len(set(value)) < len(value):
         raise InvalidInput(f"{key} {quoted(value)} names an item twice")

@@ -278,9 +278,9 @@ def _begun(connection: int, watched: int) -> tuple[int, int]:
     os.chdir("/")
     processes.forget_all()
     kept = os.dup(connection), os.dup(watched)
-    with open(os.devnull, "r+b", buffering=0) as null:
-        for descriptor in range(3):
-            os.dup2(null.fileno(), descriptor)
+    null = os.open(os.devnull, os.O_RDWR)  # closed below, unless it is one of the three
+    for descriptor in range(3):
+        os.dup2(null, descriptor)
     first = 3
     for descriptor in (*sorted(kept), 1 << 16):
         os.closerange(first, descriptor)

@@ -24,7 +24,9 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     program.parent.mkdir()
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    return jobs({"setup": SETUP, "targets": {}}, [str(root / "my 50% 'inventory'")], str(root), {"LANG": "C.UTF-8"})
+    return jobs(
+        {"setup": SETUP, "targets": {}, "nodes": {}}, [str(root / "my 50% 'inventory'")], str(root), {"LANG": "C.UTF-8"}
+    )
 
 
 def test_units_are_what_systemd_takes(planned: list[dict[str, Any]], tmp_path: Path) -> None:

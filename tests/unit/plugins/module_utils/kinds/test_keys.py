@@ -49,6 +49,7 @@ TAKEN: dict[str, list[tuple[object, object]]] = {
     "password_file": [("/etc/x", "/etc/x"), ("/etc/./x", "/etc/x")],
     "databases": [(["a"], ("a",)), (["b", "a", "b"], ("b", "a")), (("a b", "-x"), ("a b", "-x"))],
     "lock": [(True, True), (False, False)],
+    "members": [(["git/forge"], ("git/forge",)), (("svn/a", "databases/b"), ("svn/a", "databases/b"))],
 }
 REFUSED: dict[str, tuple[str, list[object]]] = {
     "argv": (
@@ -91,6 +92,10 @@ REFUSED: dict[str, tuple[str, list[object]]] = {
         ["", "a", [], (), None, [""], [5], ["a\0b"], [["a"]], {"a": 1}],
     ),
     "lock": ("is neither true nor false", [0, 1, "yes", "", None, "true"]),
+    "members": (
+        "is not a list of items|is neither an item",
+        ["git/forge", "", None, 5, [], [5], [""], ["forge"], {"git/forge": 1}],
+    ),
 }
 REFUSED["verify"] = REFUSED["argv"]
 
