@@ -207,7 +207,8 @@ class Ground:
         self.runs.append((playbook, run, time.monotonic() - start))
         self.count += 1
         shutil.copytree(self.folder / "runner", self.folder / f"runner.{self.count}", symlinks=True)
-        for pid, title in _at_work(self.folder):
+        holders = {process.pid for process in self.notes.get("holders", ())}
+        for pid, title in (entry for entry in _at_work(self.folder) if entry[0] not in holders):
             self.seen.setdefault("", []).append(f"{title} outlived {playbook}.yml")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -87,6 +87,7 @@ def test_nights_with_hooks(wiki: Site) -> None:
     assert DAY4 in {"/".join(path.parts[-5:-1]) for path in tarballs_of(target)}
 
 
+@pytest.mark.full
 def test_a_controller_that_is_killed_leaves_nothing_stopped(wiki: Site) -> None:
     hang = wiki.folder / "log.hang"
     hang.touch()
@@ -121,6 +122,7 @@ def _group(pid: int) -> list[int]:
     return found
 
 
+@pytest.mark.full
 def test_an_application_of_files_and_a_database_is_one_thing(bare_site: Site) -> None:
     live, log = bare_site.live, bare_site.folder / "log"
     (live / "files").mkdir(parents=True)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from helpers.stores import Place, served
 from integration.site import Site
 
@@ -36,6 +37,7 @@ def files_of(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("docs.tar*")}
 
 
+@pytest.mark.full
 def test_a_night_fills_the_stores_and_a_rerun_changes_nothing(bare_site: Site, tmp_path: Path) -> None:
     with served("sftp", tmp_path / "served") as place:
         site = site_with(bare_site, place, tmp_path / "drawer")
@@ -55,6 +57,7 @@ def test_a_night_fills_the_stores_and_a_rerun_changes_nothing(bare_site: Site, t
             assert run.rc == 0 and not run.stats.get("dark"), run.stdout
 
 
+@pytest.mark.full
 def test_a_disk_that_is_away_is_a_note_and_a_store_that_lost_a_copy_a_failure(bare_site: Site, tmp_path: Path) -> None:
     with served("sftp", tmp_path / "served") as place:
         site = site_with(bare_site, place, tmp_path / "drawer")
@@ -86,6 +89,7 @@ def test_what_is_wrong_with_a_store_is_told_before_anything_is_touched(bare_site
     assert "drawer: no node fills this store" in run.message
 
 
+@pytest.mark.full
 def test_what_is_only_in_stores_is_listed_and_restored_from_there(bare_site: Site, tmp_path: Path) -> None:
     with served("s3", tmp_path / "served") as place:
         site = site_with(bare_site, place, tmp_path / "drawer", altbackup_store_lock_days=3)

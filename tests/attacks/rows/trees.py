@@ -237,7 +237,7 @@ def play_state(ground: Ground) -> None:
     finally:
         for process in ground.notes.get("holders", []):
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 def judge_item(ground: Ground, name: str) -> Iterator[str]:
