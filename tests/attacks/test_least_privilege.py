@@ -25,6 +25,7 @@ import pytest
 from attacks.conftest import Row
 from lab import Lab
 from lab.lab_fixture import lab_fixture, needs_namespaces
+from lab.processes import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = [needs_namespaces, pytest.mark.root]
@@ -133,9 +134,11 @@ class World:
             f'#!/bin/sh\nwhile [ "$1" != {there} ]; do shift; done; shift\nexec {shlex.join(self.ssh())} {there} {asked}\n'
         )
         wrapper.chmod(0o700)
-        return self.call(
-            "rsync", f"--rsh={wrapper}", f"--timeout={5 if claim else 60}", *options, source, f"{there}:{to}", text=text
-        )
+        bound = (
+            ["timeout", "--kill-after=2", "20"] if claim else []
+        )  # two sides that mean different things keep each other alive
+        options = (f"--rsh={wrapper}", f"--timeout={5 if claim else 60}", *options)
+        return self.call(*bound, "rsync", *options, source, f"{there}:{to}", text=text)
 
     def file(self, name: str, content: bytes = b"of the attacker") -> Path:
         """Return an attacker's file, in a folder of its own."""
@@ -297,12 +300,14 @@ def remote_forwarding(world: World) -> Iterable[str]:
 @attempt("forwarding of an agent and of X11")
 def agent(world: World) -> Iterable[str]:
     path = world.folder / "agent"
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listening:
-        listening.bind(str(path))
-        listening.listen()
+    serving = world.lab["dayabay"].popen(["ssh-agent", "-D", "-a", str(path)])
+    try:
+        wait_until(path.exists, 30, "an agent")
         with session(world, "-A", "-X", SSH_AUTH_SOCK=str(path), DISPLAY="127.0.0.1:9") as found:
-            yield from (f"{name} was forwarded" for name in {"SSH_AUTH_SOCK", "DISPLAY"} & set(found))
-    path.unlink()
+            yield from (f"{name} was forwarded" for name in sorted({"SSH_AUTH_SOCK", "DISPLAY"} & set(found)))
+    finally:
+        os.killpg(serving.pid, signal.SIGTERM)
+        serving.communicate()
 
 
 @attempt("variables that programs obey")
@@ -325,10 +330,11 @@ def session(world: World, *options: str, **environment: str) -> Iterator[dict[st
         while not (path.exists() and path.read_text().isdigit()):
             assert time.monotonic() < end, "no session began"
             time.sleep(0.05)
-        words = Path(f"/proc/{path.read_text()}/environ").read_bytes().decode().split("\0")
+        serving = world.lab["cms01"].run(["cat", f"/proc/{path.read_text()}/environ"], check=True)
+        words = serving.stdout.split("\0")
         yield dict(word.split("=", 1) for word in words if "=" in word)
     finally:
-        holder.send_signal(signal.SIGKILL)
+        os.killpg(holder.pid, signal.SIGKILL)  # ssh runs below what enters the host's namespaces
         holder.communicate()
     end = time.monotonic() + 30
     while len(world.log) == logged and time.monotonic() < end:

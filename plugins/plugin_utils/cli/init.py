@@ -197,6 +197,7 @@ def _desk(arguments: argparse.Namespace, inventory: Path, command: str) -> comma
         "all": False,
         "send_mail": False,
         "commands": False,
+        "sheet": False,
         "time_limit": "1h",
     }
     return commands.Desk(argparse.Namespace(command=command, artifacts=arguments.artifacts, **given))
