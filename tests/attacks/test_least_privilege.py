@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 from attacks.conftest import Row
 from lab import Lab
+from lab.errors import LabError
 from lab.lab_fixture import lab_fixture, needs_namespaces
 from lab.processes import wait_until
 
@@ -568,17 +569,24 @@ def many_sessions(world: World) -> Iterable[str]:
         world.lab["dayabay"].popen([*world.ssh(), world.lab["cms01"].address, ADD], stdin=subprocess.PIPE)
         for _ in range(6)
     ]
+
+    def at_work(what: str = "^/usr/bin/rsync --server") -> int:
+        """Return how many processes of sessions the target has, whatever connections are open."""
+        return int(world.lab["cms01"].run(["pgrep", "--count", "--full", what]).stdout)
+
     try:
-        end = time.monotonic() + 40
-        while time.monotonic() < end and sum(one.poll() is None for one in started) > 1:
-            time.sleep(0.1)
-        if (left := sum(one.poll() is None for one in started)) > 1:
+        wait_until(at_work, 60, "a session")
+        time.sleep(2)
+        with contextlib.suppress(LabError):
+            wait_until(lambda: at_work("bin/forced_command.py") <= 1, 40, "the end of older sessions")
+        if (left := max(at_work(), at_work("bin/forced_command.py"))) > 1:
             yield f"{left} sessions go on"
     finally:
         for one in started:
             with contextlib.suppress(ProcessLookupError):
-                one.kill()
+                os.killpg(one.pid, signal.SIGKILL)
             one.communicate()
+        wait_until(lambda: not at_work(), 90, "the end of the last session")
 
 
 @attempt("lines of its own in the log, and a terminal's escapes")

@@ -51,6 +51,7 @@ _IONICE = {"2": 2, "3": 3}
 _TIMEOUT = 600
 """Seconds of silence after which rsync gives up, if the peer sets no limit"""
 _POLL = 0.2
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _GRACE = 5.0
 _RESERVE = 16 << 20
 """Bytes that stay free on the disk"""
@@ -556,13 +557,20 @@ def serve(room: Room, session: Session, log: Log) -> int:
 def _run(room: Room, session: Session, rsync: str, version: int, lock: int, *, watch: bool) -> tuple[int, str]:
     """Run rsync; return its exit code and, if it was ended for lack of room, why."""
     environment = {"PATH": _PATH, "LANG": "C", "HOME": "/"}
+
+    def begin() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        _give_up(session, room, rsync, version)
+
+    # A newer session may end this one at any time: not before it is known here and there what is to be ended with it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     process = subprocess.Popen(
         session.argv(rsync),
         cwd=room.folder,
         env=environment,
         start_new_session=True,
         pass_fds=(lock,),
-        preexec_fn=lambda: _give_up(session, room, rsync, version),  # noqa: PLW1509 (this program has one thread)
+        preexec_fn=begin,  # noqa: PLW1509 (this program has one thread)
     )
     os.pwrite(lock, str(process.pid).encode(), 0)
 
@@ -570,8 +578,9 @@ def _run(room: Room, session: Session, rsync: str, version: int, lock: int, *, w
         _end(process)
         os._exit(128 + signal.SIGTERM)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     why = ""
     while True:
         try:
