@@ -7,7 +7,7 @@ import glob
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .errors import AltbackupError
@@ -42,13 +42,14 @@ def schedules(word: str) -> list[dict[str, Any]]:
                 if _PASSED_ON.fullmatch(setting[1]) and not _SECRET.search(setting[1]):
                     environment[setting[1]] = setting[2].strip("\"'")
             elif word in line and not line.lstrip().startswith("#"):
-                found.append({"where": where, "line": _shown(line), "environment": dict(environment)})
+                found.append({"where": where, "line": _shown(line), "environment": _started_with(line, environment)})
     for path in sorted(path for pattern in _TIMERS for path in glob.glob(os.path.expanduser(pattern))):
         started = _read(f"{path[: -len('.timer')]}.service")
         lines = [line for line in started.splitlines() if line.startswith("ExecStart=") and word in line]
         enabled = glob.glob(os.path.join(os.path.dirname(path), "*.wants", os.path.basename(path)))
         if lines and enabled:
-            found.append({"where": path, "line": _shown(lines[0]), "environment": _environment(started)})
+            environment = _started_with(lines[0].partition("=")[2].replace("%%", "%"), _environment(started))
+            found.append({"where": path, "line": _shown(lines[0]), "environment": environment})
     return found[:_MOST]
 
 
@@ -59,14 +60,37 @@ def _shown(line: str) -> str:
 
 def _environment(service: str) -> dict[str, str]:
     """Given a unit of systemd, return what of the variables that it sets is passed on: a line may set several, each quoted; see systemd.exec(5)."""
-    found = {}
+    found: dict[str, str] = {}
     for line in service.splitlines():
         key, _, value = line.partition("=")
         with contextlib.suppress(ValueError):  # a quote is missing, and systemd ignores the line as well
-            for word in shlex.split(value) if key.strip() == "Environment" else ():
-                name, is_set, text = word.partition("=")
-                if is_set and _PASSED_ON.fullmatch(name) and not _SECRET.search(name):
-                    found[name] = text
+            found.update(_settings(shlex.split(value)) if key.strip() == "Environment" else {})
+    return found
+
+
+def _started_with(line: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a line starts its program with: those around it, and what `env` in it sets, alone after `env -i`."""
+    try:
+        words = shlex.split(line.replace("\\%", "%"))
+    except ValueError:  # no shell would start it either
+        return dict(environment)
+    places = [number for number, word in enumerate(words) if word == "env" or word.endswith("/env")]
+    if not places:
+        return dict(environment)
+    given = words[places[0] + 1 :]
+    is_empty = given[:1] == ["-i"]
+    given = given[is_empty:]
+    count = next((number for number, word in enumerate(given) if not _SETTING.fullmatch(word)), len(given))
+    return {**({} if is_empty else environment), **_settings(given[:count])}
+
+
+def _settings(words: Iterable[str]) -> dict[str, str]:
+    """Return what of settings, `NAME=VALUE` each, is passed on, without secrets."""
+    found = {}
+    for word in words:
+        name, is_set, text = word.partition("=")
+        if is_set and _PASSED_ON.fullmatch(name) and not _SECRET.search(name):
+            found[name] = text
     return found
 
 

@@ -28,7 +28,11 @@ _HANDED = (
     *("ALTBACKUP_PING_URL_FILE", "ALTBACKUP_PING_BODY", "ALTBACKUP_PING_TIMEOUT", "ALTBACKUP_PING_PLAYBOOKS"),
     *("ALTBACKUP_PUSH_URL_FILE", "ALTBACKUP_CHANNELS_FILE"),
 )
-_MAIL, _SECRET = "ALTBACKUP_MAIL_", "ALTBACKUP_MAIL_PASSWORD"
+_OF_MAIL = tuple(
+    f"ALTBACKUP_MAIL_{name}"
+    for name in ("TO", "FROM", "HOST", "PORT", "SECURITY", "USERNAME", "TIMEOUT", "SPOOL", "BODY_LIMIT", "LOG_LIMIT")
+)
+"""Settings of the mail that everybody may see; what bin/altbackup tells a run of itself is not among them"""
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _DAY_MINUTES, _WEEK_MINUTES = 1440, 7 * 1440
 
@@ -96,8 +100,7 @@ def jobs(
     are named.
     """
     where = [word for inventory in inventories for word in ("-i", os.path.abspath(inventory))]
-    kept = {name: value for name, value in sorted(environment.items()) if name in _HANDED or name.startswith(_MAIL)}
-    kept.pop(_SECRET, None)
+    kept = {name: environment[name] for name in sorted({*_HANDED, *_OF_MAIL} & set(environment))}
     if not {"MAILTO", "ALTBACKUP_MAIL_TO"} & set(kept):
         named = list(dict.fromkeys(str(entry["mail_to"]) for entry in plan["nodes"].values() if entry.get("mail_to")))
         kept.update({"ALTBACKUP_MAIL_TO": ",".join(named)} if named else {})

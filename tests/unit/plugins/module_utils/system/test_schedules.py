@@ -51,6 +51,22 @@ def told(machine: Path, text: str) -> list[dict[str, Any]]:
             f"ALTBACKUP_CHANNELS_FILE=/etc/x\n{NIGHT}\n", [(NIGHT, {"ALTBACKUP_CHANNELS_FILE": "/etc/x"})], id="a file"
         ),
         pytest.param(f"{NIGHT} {'x' * 2000}", [(f"{NIGHT} {'x' * 2000}"[:1000], {})], id="a long line"),
+        pytest.param(
+            "MAILTO=a\n30 3 * * * /usr/bin/env -i PATH=/bin ALTBACKUP_MAIL_TO=b@example.org 'ALTBACKUP_MAIL_FROM=50\\% x' altbackup x MAILTO=c",
+            [
+                (
+                    "30 3 * * * /usr/bin/env -i PATH=/bin ALTBACKUP_MAIL_TO=b@example.org 'ALTBACKUP_MAIL_FROM=50\\% x' altbackup x MAILTO=c",
+                    {"PATH": "/bin", "ALTBACKUP_MAIL_TO": "b@example.org", "ALTBACKUP_MAIL_FROM": "50% x"},
+                )
+            ],
+            id="what env sets, alone",
+        ),
+        pytest.param(
+            "MAILTO=a\n30 3 * * * env ALTBACKUP_MAIL_TO=b altbackup",
+            [("30 3 * * * env ALTBACKUP_MAIL_TO=b altbackup", {"MAILTO": "a", "ALTBACKUP_MAIL_TO": "b"})],
+            id="what env adds",
+        ),
+        pytest.param("30 3 * * * altbackup 'x", [("30 3 * * * altbackup 'x", {})], id="a quote is missing"),
         pytest.param(f"{NIGHT}\n" * 60, [(NIGHT, {})] * 50, id="too many"),
     ],
 )

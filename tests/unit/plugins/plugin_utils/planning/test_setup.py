@@ -101,6 +101,8 @@ def test_jobs_name_the_inventory_have_an_explicit_environment_and_no_password() 
         "HOME": "/home/scm",
         "ALTBACKUP_MAIL_TO": "x@example.org",
         "ALTBACKUP_MAIL_PASSWORD": "secret",
+        "ALTBACKUP_MAIL_RECEIPT": "/runs/setup/secret",
+        "ALTBACKUP_MAIL_COMMAND": "altbackup run setup secret",
         "SSH_AUTH_SOCK": "/tmp/x",
         "LANG": "C%",
     }
