@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -74,4 +75,33 @@ def test_the_page_leads_from_bare_hosts_to_a_verified_night(hosts: Lab, desk: Ho
     log = as_written(desk, "bin/altbackup log").stdout
     recap = re.findall(r"changed=(\d+)", log)
     assert recap and set(recap) == {"0"}, log
+    assert started_by_cron(desk) == "good"
     assert not Path("/var/backups/altbackup").exists(), "nothing of it is on the machine of the tests"
+
+
+def started_by_cron(desk: Host) -> str:
+    """Let real cron start the backup of the crontab at the next minute; return the state of that run."""
+
+    def backups() -> list[str]:
+        """Return the states of all runs of the chain, the newest first."""
+        told = json.loads(as_written(desk, "bin/altbackup runs -i inventory/first --json").stdout)
+        return [str(run["state"]) for run in told["runs"] if str(run["playbook"]).startswith("backup")]
+
+    before = len(backups())
+    (desk.home / "empty").touch()
+    for argv in (
+        ["mount", "-t", "tmpfs", "tmpfs", "/etc/cron.d"],
+        ["mount", "--bind", str(desk.home / "empty"), "/etc/crontab"],
+    ):
+        desk.run(argv, check=True)
+    sooner = r"crontab -l | sed -E '/run backup/s/^([0-9]+ ){2}/* * /' | crontab -"
+    assert as_written(desk, sooner).returncode == 0
+    with desk.popen(["cron", "-f"]) as cron:
+        try:
+            wait_until(lambda: len(backups()) > before and backups()[0] != "running", 180, "the run of cron")
+        finally:
+            as_written(desk, "crontab -r")
+            cron.terminate()
+            wait_until(lambda: desk.run(["pgrep", "--full", "ansible-playbook"]).returncode != 0, 120, "its end")
+            desk.run(["pkill", "cron"])
+    return backups()[0]
