@@ -446,3 +446,4 @@ def test_nothing_of_the_environment_reaches_rsync(folder: Path, monkeypatch: pyt
             forced_command.serve(room, parse(ADD, room.folder, reads=False), forced_command.Log(room, ""))
     assert sorted(seen) == ["HOME", "LANG", "PATH"]
     assert os.environ["RSYNC_RSH"] == "sh"
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
