@@ -320,7 +320,8 @@ def find_problems(
     written: list[tuple[Mapping[str, Any], Item]] = []
     good: list[Item] = []
     bad: list[tuple[Mapping[str, Any], str]] = []
-    for value in flattened(values):
+    flat = flattened(values)
+    for value in flat:
         try:
             written.append((value, parse_item(value)))
         except InvalidInput as error:
@@ -343,7 +344,7 @@ def find_problems(
             good.append(item)
         except InvalidInput as error:
             bad.append((value, f"item {item.kind} {item.name!r}: {error}"))
-    problems = problems_of_sets(good)
+    problems = problems_of_sets(good, flat)
     bad += [(value, problems[item.key]) for value, item in written if item in good and item.key in problems]
     return [item for item in good if item.key not in problems], bad
 

@@ -13,6 +13,7 @@ from ..kinds.hooks import NO_HOOKS, Hooks
 from ..kinds.items import Item, check_outside, find_problems
 from ..kinds.patterns import Patterns
 from ..kinds.registry import CATEGORIES, kind_of
+from ..kinds.sets import of_one_set
 from ..system import mounts
 from ..system.errors import AltbackupError, InvalidInput
 from ..system.twins import set_mode
@@ -137,9 +138,10 @@ def _ready_to_encrypt(
             )
         return items, secret
     except (AltbackupError, OSError) as error:
-        keys = listed([item.key for item in encrypted])
+        lost = of_one_set(items, [item.key for item in encrypted])
+        keys = listed([item.key for item in items if item.key in lost])
         failures.append(failure(STAGE, f"{keys}: not dumped, as nothing can be encrypted here: {explain(error)}"))
-        return [item for item in items if item not in encrypted], b""
+        return [item for item in items if item.key not in lost], b""
 
 
 def _marks(tree: Tree, failures: list[dict[str, Any]]) -> Marks:

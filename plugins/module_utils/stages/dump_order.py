@@ -6,12 +6,14 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..archive.write import ArchiveFormat
 from ..kinds.base import Context
 from ..kinds.hooks import NO_HOOKS, Hooks
 from ..kinds.items import Item
 from ..kinds.registry import kind_of
+from ..kinds.set import DUMPED
 from ..kinds.sets import SET
 from ..system import progress
 from ..system.digest import cores, in_parallel
@@ -132,11 +134,11 @@ class Order:
             outcome.skipped = skipped(item, self.context, why, self.max_age, Said(outcome.failures, outcome.notes))
             self._take([outcome])
 
-    def _dump(self, item: Item, readers: Readers, runner: Runner | None) -> Outcome:
-        """Dump an item, with its hooks if it has any and is not stored yet."""
+    def _dump(self, item: Item, readers: Readers, runner: Runner | None, dumped: Sequence[Any] = ()) -> Outcome:
+        """Dump an item, with its hooks if it has any and is not stored yet; the list of a set by what was `dumped` of its members."""
         work = Dump(
             item,
-            self.context,
+            replace(self.context, known={DUMPED: dumped}) if dumped else self.context,
             form_of(item, self.form),
             readers,
             self._directory,
@@ -167,15 +169,22 @@ class Order:
         said = Said(outcome.failures, outcome.notes)
 
         def make() -> None:
+            earlier = [] if self._is_stored(item) else [member.key for member in members if self._is_stored(member)]
             outcomes.extend(self._dump(member, readers, runner) for member in members)
             lacking = [each.key for each in outcomes if each.tarball is None]
+            reason = ""
             if lacking:
-                said.fail(
-                    f"item set {item.name!r}: its member {first_of(lacking, _SHOWN)} was not copied, so its list is not stored",
-                    item.key,
+                reason = f"its member {first_of(lacking, _SHOWN)} was not copied, so its list is not stored"
+            elif earlier:
+                reason = (
+                    f"its member {first_of(earlier, _SHOWN)} was copied by an earlier call of this run, so the copies are of no one time and its list "
+                    "is not stored: a run under a stamp of its own copies all of them"
                 )
+            if reason:
+                said.fail(f"item set {item.name!r}: {reason}", item.key)
                 return
-            own = self._dump(replace(item, hooks=NO_HOOKS), readers, runner)
+            tarballs = [each.tarball for each in outcomes]
+            own = self._dump(replace(item, hooks=NO_HOOKS), readers, runner, tarballs)
             outcome.tarball, outcome.changed = own.tarball, own.changed
             said.failures += own.failures
             said.notes += own.notes
