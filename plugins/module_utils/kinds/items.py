@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -347,6 +348,15 @@ def find_problems(
     problems = problems_of_sets(good, flat)
     bad += [(value, problems[item.key]) for value, item in written if item in good and item.key in problems]
     return [item for item in good if item.key not in problems], bad
+
+
+def readable(values: Iterable[Mapping[str, Any]]) -> list[Item]:
+    """Given items as written, return those that can be read."""
+    found = []
+    for value in values:
+        with contextlib.suppress(InvalidInput):
+            found.append(parse_item(value))
+    return found
 
 
 def check_outside(item: Item, base: tuple[str, str], *received: tuple[str, str]) -> None:

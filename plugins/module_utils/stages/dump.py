@@ -10,7 +10,7 @@ from typing import Any
 from ..archive.write import ArchiveFormat, compressor
 from ..kinds.base import Context, listed
 from ..kinds.hooks import NO_HOOKS, Hooks
-from ..kinds.items import Item, check_outside, find_problems
+from ..kinds.items import Item, check_outside, find_problems, readable
 from ..kinds.patterns import Patterns
 from ..kinds.registry import CATEGORIES, kind_of
 from ..kinds.sets import of_one_set
@@ -74,6 +74,7 @@ def dump(
         lambda asked: _silent_items(asked, limit),
     )
     failures += [_bad_input(value, reason) for value, reason in bad]
+    declared = [*readable([value for value, _ in bad]), *good]
     if not items:
         failures.append(failure(STAGE, f"there are no items to dump to {base}: nothing was backed up"))
     notes: list[str] = []
@@ -88,6 +89,7 @@ def dump(
         max_age,
         lambda item: _require_fit(item, base, received, limit),
         Said(failures, notes),
+        declared,
         secret,
         check_mode,
     )

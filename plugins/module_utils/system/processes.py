@@ -458,7 +458,7 @@ def end_with_children() -> None:
 
     After SIGKILL, which cannot be handled, a guard process ends them. Call it in the main thread, before other threads are started.
     """
-    _start_guard()
+    start_guard()
 
     def handle(number: int, _frame: Any) -> None:
         _told_to_end.append(number)
@@ -475,7 +475,7 @@ def end_with_children() -> None:
         signal.signal(number, handle)
 
 
-def _start_guard() -> None:
+def start_guard() -> None:
     """Fork the guard, which kills the running groups when this process is gone, however it ended.
 
     The kernel's signal at a parent's death (PR_SET_PDEATHSIG) follows the thread that forked, is lost with a change of user, and does not
