@@ -22,6 +22,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system import proce
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import ProofFailed
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
+from ansible_collections.altbackup.core.plugins.module_utils.tree.encryption import shared
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan_items import sort_items
 
@@ -250,6 +251,14 @@ def test_a_list_that_others_can_read_does_not_tell_why_an_encrypted_member_is_su
     member, listed = result["tarballs"][0]["record"], result["tarballs"][2]["record"]
     assert "folders/data is suspect" in listed["suspect"][0]
     assert not any(reason in json.dumps(listed) for reason in member["suspect"]), listed["suspect"]
+
+
+def test_a_target_is_told_what_the_encrypted_list_of_a_set_names(base: Base, live: Path, tmp_path: Path) -> None:
+    form = ArchiveFormat(recipients=(age_key(tmp_path, "one").recipient,))
+    result = base.dump(forge(live), form=form)
+    assert not result["failures"]
+    told = shared(result["tarballs"][2]["record"])
+    assert told["members"] == [tarball["relpath"] for tarball in result["tarballs"][:2]]
 
 
 @pytest.mark.parametrize("evil", ["{}", "no json", '{"members": [{"relpath": "../../etc/passwd"}]}', '{"members": []}'])
