@@ -21,8 +21,10 @@ from helpers.waiting import wait_until
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.hooks import parse_hooks
 from ansible_collections.altbackup.core.plugins.module_utils.stages import hooks as hooks_stage
+from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.stages.hook_ledger import Ledger
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 
 WRITE = """
@@ -643,6 +645,21 @@ def test_after_runs_though_the_limit_of_the_dump_is_over(site: Site) -> None:
     assert len(result["failures"]) == 1
     assert site.words() == ["before", "after"]
     assert not site.owed().owed
+
+
+class Ending(Deadline):
+    """A deadline that passes as soon as it was seen that it has not."""
+
+    def is_over(self) -> bool:
+        return False
+
+
+def test_a_limit_that_passes_meanwhile_leaves_a_program_that_is_owed_its_little_time(site: Site) -> None:
+    options = {"deadline": Ending(1.5, "dump"), "verify_every": 7}
+    slow = site.program("before", "import time; time.sleep(1)")
+    thing = site.item(before=[slow], after=[site.program("after", "import time; time.sleep(1)"), site.program("last")])
+    dump(str(site.base.path), [thing], FIRST, ArchiveFormat(), options)
+    assert site.words() == ["before", "after", "last"]
 
 
 def test_after_runs_when_the_guard_is_killed_and_what_it_ran_ends_with_it(site: Site) -> None:
