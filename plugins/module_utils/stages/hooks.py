@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -202,7 +203,8 @@ class Runner:
                 if self._is_handed_over or when == BEFORE:
                     raise
             self._left = Keeper(self._context.tree)
-            self._left.open(_ANSWER)
+            with contextlib.suppress(AltbackupError, OSError):  # told when it is to be paid
+                self._left.open(_ANSWER)
         self._left.run(**told)
 
     def _patience(self, seconds: float, when: str) -> float:

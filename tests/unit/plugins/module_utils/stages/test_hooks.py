@@ -443,7 +443,9 @@ def test_what_is_owed_is_run_though_nothing_can_be_dumped_now(
         thing = {**site.item(after=[site.program("after")]), "path": str(path), **secret}
         real = processes.shutil.which
         monkeypatch.setattr(
-            processes.shutil, "which", lambda name, path=None, real=real: None if name == "age" else real(name, path=path)
+            processes.shutil,
+            "which",
+            lambda name, path=None, real=real: None if name == "age" else real(name, path=path),
         )
         (failure,) = site.base.dump(thing, stamp=stamp)["failures"]
         assert "age is not installed" in failure["reason"] or "lies inside its path" in failure["reason"]
@@ -647,6 +649,25 @@ def test_after_runs_though_the_limit_of_the_dump_is_over(site: Site) -> None:
     assert not site.owed().owed
 
 
+def test_after_runs_though_the_guard_is_killed_and_its_ledger_cannot_be_had(site: Site) -> None:
+    lock = site.base.path / ".altbackup" / "hooks" / "lock"
+    kill = (
+        "import signal, time\n"
+        f"os.unlink({str(lock)!r})\n"
+        f"os.symlink('nowhere', {str(lock)!r})\n"
+        "os.kill(os.getppid(), signal.SIGKILL)\n"
+        "time.sleep(60)"
+    )
+    result = site.base.dump(site.item(before=[site.program("before", kill)], after=[site.program("after")]))
+    assert site.words() == ["before", "after"]
+    assert [text in entry["reason"] for entry, text in zip(result["failures"], ("was killed", "could not be had"))] == [
+        True,
+        True,
+    ]
+    lock.unlink()
+    assert [entry.item for entry in site.owed().owed] == ["folders/thing"]
+
+
 class Ending(Deadline):
     """A deadline that passes as soon as it was seen that it has not."""
 
@@ -668,8 +689,10 @@ def test_after_runs_when_the_guard_is_killed_and_what_it_ran_ends_with_it(site: 
         f"import time\nopen({str(site.folder / 'pid')!r}, 'w').write(str(os.getpid()))\n"
         f"while not os.path.exists({str(end)!r}): time.sleep(0.01)"
     )
-    see = LIVES.replace("/proc/PID/stat", "/proc/%s/stat").replace('stat")', f'stat" % open({str(site.folder / "pid")!r}).read())')
-    after = site.program("after", f"{see}\n{AGAIN.format(log=str(site.log))}")
+    see = LIVES.replace("/proc/PID/stat", "/proc/%s/stat").replace(
+        'stat")', f'stat" % open({str(site.folder / "pid")!r}).read())'
+    )
+    after = site.program("after", f"import time\ntime.sleep(1)\n{see}\n{AGAIN.format(log=str(site.log))}")
     dump = start(site, site.item(before=[site.program("before", go)], after=[after]), site.item("z"))
     assert wait_until(lambda: site.words() == ["before"])
     os.kill(guard_of(dump.pid), signal.SIGKILL)
