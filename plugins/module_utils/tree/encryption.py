@@ -39,6 +39,7 @@ _SEEN = (
     "alg",
     "base",
     "base_dig",
+    "members",  # the paths of tarballs, which lie beside it
     CONTENT,
     FORMERLY,
     TO,

@@ -56,6 +56,7 @@ def listed(stamp: str, **stamps: str) -> dict[str, Any]:
     return tarball("sets/forge", stamp, {"kind": "set", "members": members})
 
 
+MEMBERS = [f"git/forge/{NEW}/forge.tar.zst", f"folders/data/{NEW}/data.tar.zst"]
 KEYS = {"git": "git/forge", "folder": "folders/data"}
 
 
@@ -119,6 +120,10 @@ def test_a_member_that_did_not_change_on_the_day_is_the_one_that_is_listed() -> 
         (
             [*every(NEW), tarball("sets/forge", NEW, {"members": [f"git/forge/{NEW}/forge.tar.zst"]})],
             ["folders/data is not in the list", "nothing of sets/forge"],
+        ),
+        (
+            [*every(NEW), tarball("sets/forge", NEW, {"members": [*MEMBERS, f"databases/forge/{NEW}/forge.tar.zst"]})],
+            ["names databases/forge, which is no member of it in this inventory"],
         ),
     ],
 )
