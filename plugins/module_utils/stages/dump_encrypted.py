@@ -21,6 +21,7 @@ from ..tree.encryption import (
     TO,
     keep_refused,
     keyed_content,
+    known_public_key,
     public_key_of,
     refused_at,
     same_recipients,
@@ -46,15 +47,13 @@ def prepare(tree: Tree, signing_key: str, deadline: Deadline, *, check_mode: boo
     """
     for tool in ("age", "ssh-keygen"):
         find_tool(tool)
-    if check_mode:
-        return b"", ""
-    public = public_key_of(tree, deadline)
+    public = " ".join(known_public_key(tree).split()[:2]) if check_mode else public_key_of(tree, deadline)
     if signing_key and signing_key.split()[:2] != public.split():
         raise AltbackupError(
-            f"this source signs with {public}, but altbackup_signing_key is {signing_key}: nobody could tell its copies from forged ones. If its state "
+            f"this source signs with {public or 'a key that its next dump makes'}, but altbackup_signing_key is {signing_key}: nobody could tell its copies from forged ones. If its state "
             "was lost or its base is new, enter the new key there, and on the recovery sheet; else find out who changed it"
         )
-    return secret_of(tree), public
+    return (b"", "") if check_mode else (secret_of(tree), public)
 
 
 def require_still_encrypted(work: Dump, before: Sequence[Tarball], *, check_mode: bool = False) -> None:

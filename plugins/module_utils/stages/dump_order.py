@@ -24,10 +24,10 @@ from ..tree.failures import failure
 from ..tree.layout import describe_as, scan, tarball_filename
 from ..tree.marks import Marks
 from ..tree.sidecar import Dna
-from .dump_encrypted import form_of
+from .dump_encrypted import form_of, require_still_encrypted
 from .dump_item import dump_item, predict_item
 from .dump_state import STAGE, Dump, Outcome
-from .dump_store import stored_under
+from .dump_store import stored_under, tarballs_before
 from .hook_guard import Guard
 from .hook_ledger import is_anything_left
 from .hooks import Bearer, Runner, Said, bearer_of, foretold, skipped
@@ -218,7 +218,8 @@ class Order:
             work.outcome.notes.append(
                 f"{item.key}: {item.path} is not there before its hooks were run, so its dump cannot be predicted"
             )
-            relpath = f"{item.key}/{self.context.stamp}/{tarball_filename(item.name, None, work.form.extension)}"
+            require_still_encrypted(work, tarballs_before(self.context, item), check_mode=True)
+            relpath = f"{item.key}/{self.context.stamp}/{tarball_filename(item.name, None, work.form.ending)}"
             work.outcome.tarball = describe_as(self.context.tree, relpath, Dna("", 0, work.form.algorithm), 0.0)
             work.outcome.changed = True
 

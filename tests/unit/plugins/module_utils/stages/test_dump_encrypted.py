@@ -307,9 +307,29 @@ def test_the_source_signs_what_it_made(site: Site, tmp_path: Path) -> None:
 def test_another_signing_key_than_the_known_one_is_told(site: Site, tmp_path: Path) -> None:
     wrong = ssh_key(tmp_path, "wrong").recipient
     options = {"deadline": Deadline(60, "dump")}
-    result = dump(str(site.base.path), [site.item], FIRST, site.form, options, signing_key=wrong)
-    (failure,) = result["failures"]
-    assert f"but altbackup_signing_key is {wrong}" in failure["reason"]
+    for check_mode in (True, False, True):
+        result = dump(
+            str(site.base.path), [site.item], FIRST, site.form, options, signing_key=wrong, check_mode=check_mode
+        )
+        (failure,) = result["failures"]
+        assert f"but altbackup_signing_key is {wrong}" in failure["reason"]
+        assert result["tarballs"] == []
+        assert (site.base.path / ".altbackup/encryption").exists() or check_mode
+    right = (site.base.path / ".altbackup/encryption/signing_key.pub").read_text()
+    for check_mode in (True, False):
+        result = dump(
+            str(site.base.path), [site.item], FIRST, site.form, options, signing_key=right, check_mode=check_mode
+        )
+        assert (len(result["tarballs"]), result["failures"]) == (1, [])
+
+
+def test_what_a_hook_is_to_mount_is_foretold_as_it_will_be(site: Site, tmp_path: Path) -> None:
+    absent = {**site.item, "path": str(tmp_path / "mounted"), "before": [["/bin/true"]]}
+    (tarball,) = site.base.dump(absent, form=site.form, check_mode=True)["tarballs"]
+    assert tarball["relpath"] == f"folders/notes/{FIRST}/notes.tar.zst.age"
+    site.dump()
+    result = site.base.dump(absent, stamp=SECOND, check_mode=True)
+    assert f"it was encrypted until {FIRST}" in result["failures"][0]["reason"]
     assert result["tarballs"] == []
 
 
