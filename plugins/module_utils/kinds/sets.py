@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from .items import Item
 
 SET = "set"
+_COMMON = ("encrypt_to",)
+"""Keys of a set that hold for its members, too: the list of a set alone has nothing to hide"""
 
 
 def flattened(values: Iterable[Any]) -> list[Any]:
     """Given items as written, return them with the members of each set as items before it, and by their names, category/name, in it.
 
-    What is none of a form that is known stays as it is, for whoever reads it.
+    Members that say nothing of it are encrypted as their set is. What is none of a form that is known stays as it is, for whoever reads it.
     """
     found: list[Any] = []
     for value in values:
@@ -26,7 +28,8 @@ def flattened(values: Iterable[Any]) -> list[Any]:
         if not isinstance(members, (list, tuple)):
             found.append(value)
             continue
-        found += [member for member in members if isinstance(member, Mapping)]
+        common = {key: value[key] for key in _COMMON if key in value}
+        found += [{**common, **member} for member in members if isinstance(member, Mapping)]
         found.append({**value, "members": [_key_of(member) for member in members]})
     return found
 

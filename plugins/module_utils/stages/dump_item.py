@@ -70,7 +70,7 @@ def predict_item(work: Dump, *, is_there: bool = True) -> None:
         report_suspect(work, outcome.tarball["record"])
         return
     before = tarballs_before(context, item)
-    require_still_encrypted(work, before)
+    require_still_encrypted(work, before, check_mode=True)
     differs = find_base(item, context, form, before, work.marks) is not None
     relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.ending, differs=differs)}"
     outcome.tarball = describe_as(context.tree, relpath, Dna("", 0, form.algorithm), 0.0)

@@ -10,8 +10,9 @@ from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.kinds.sets import SET
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.tree.layout import is_relpath, split_relpath
+from ...module_utils.tree.stamps import is_stamp
 from .restore_entry import parse_entry
-from .restore_source import order_failure
+from .restore_source import UNNAMED, order_failure
 
 LIST, MEMBER, MEMBERS = "list_of", "member_of", "members"
 """Keys of orders: which entry it is the list of, which set's member, and of a list the members that are restored"""
@@ -90,9 +91,12 @@ def stamps_in(order: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, st
 
 
 def at_one_time(order: Mapping[str, Any], stamps: Mapping[str, str]) -> dict[str, Any]:
-    """Given the order of a member and what the list of its set says, return the order with its stamp. Raise InvalidInput."""
+    """Given the order of a member and what the list of its set says, return the order with its stamp. Raise InvalidInput.
+
+    Unless the set itself is ordered by a stamp, nobody has named that of the member.
+    """
     if order["key"] not in stamps:
         raise InvalidInput(
             f"{order['key']} is not in the list of its set that is taken, which names {', '.join(stamps)}: restore these one by one"
         )
-    return {**order, "at": stamps[order["key"]]}
+    return {**order, "at": stamps[order["key"]], UNNAMED: not is_stamp(order["at"])}

@@ -313,3 +313,11 @@ def test_what_is_written_in_a_set_means_the_same_in_the_plan(live: Path) -> None
     assert flattened(plain) == plain
     assert [parse_item(value).key for value in plain] == [*KEYS, "sets/forge"]
     assert parse_item(plain[2]).option("members") == tuple(KEYS)
+
+
+def test_members_are_encrypted_as_their_set_is_unless_they_say_something_else(live: Path) -> None:
+    one, other = forge(live)["members"]
+    written = {**forge(live), "encrypt_to": ["age1"], "members": [one, {**other, "encrypt_to": []}]}
+    plain = flattened([written])
+    assert [item.get("encrypt_to") for item in plain] == [["age1"], [], ["age1"]]
+    assert flattened(plain) == plain
