@@ -12,9 +12,9 @@ from typing import Any
 from ..system.digest import CHUNK, new_hash, open_plain, within_limits
 from ..system.errors import AltbackupError, DigestMismatch
 from ..system.units import counted
+from ..tree.encryption import shared
 from ..tree.failures import explain
 from ..tree.layout import Tarball
-from ..tree.encryption import shared
 from ..tree.publish import read_record, write_text
 from ..tree.sidecar import SUFFIX, Dna, serialize
 from .known import Copy

@@ -226,8 +226,11 @@ def test_no_member_of_a_set_of_which_a_part_cannot_be_encrypted_is_copied_withou
     monkeypatch.setattr(
         processes.shutil, "which", lambda name, path=None: None if name == "age" else real(name, path=path)
     )
-    form = ArchiveFormat(recipients=(age_key(tmp_path, "one").recipient,))
+    recipients = [age_key(tmp_path, "one").recipient]
+    form = ArchiveFormat(recipients=tuple(recipients))
     wanted = forge(live, before=[writing(tmp_path, "before")])
+    for member in wanted["members"]:
+        member["encrypt_to"] = recipients
     (wanted if plain == "forge" else wanted["members"][0])["encrypt_to"] = []
     other = item("folder", live / "other", "other", encrypt_to=[])
     result = base.dump(wanted, other, stamp="2013/05/10/120000", form=form)
