@@ -51,7 +51,8 @@ def prepare(tree: Tree, signing_key: str, deadline: Deadline, *, check_mode: boo
     if signing_key and signing_key.split()[:2] != public.split():
         raise AltbackupError(
             f"this source signs with {public or 'a key that its next dump makes'}, but altbackup_signing_key is {signing_key}: nobody could tell its "
-            "copies from forged ones. If its state was lost or its base is new, enter the new key there, and on the recovery sheet; else find out who changed it"
+            "copies from forged ones. If its state was lost or its base is new, enter the new key there, and on the recovery sheet; "
+            "else find out who changed it"
         )
     return (b"", "") if check_mode else (secret_of(tree), public)
 
