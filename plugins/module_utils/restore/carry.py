@@ -1,7 +1,7 @@
-"""Carrying tarballs from the node that holds them to the host that needs them, by way of the controller.
+"""Transfer of tarballs from the node that holds them to the host that needs them, through the controller.
 
-The two know nothing of each other and have no keys, but the controller reaches both. What it fetches lies in a private folder
-of its own, which is removed at the end; one that a killed call left is removed by the next.
+The two hosts need no keys for each other, since the controller reaches both. Tarballs pass through a private folder on the controller,
+which is removed at the end; one that a killed call left is removed by the next call.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ..tree.publish import remove_folder
 
 _ATTEMPTS = 3
 _CUT = (10, 12, 30, 35, 255)
-"""Exit codes of rsync where the way between the two may have been cut"""
+"""Exit codes of rsync after which a transfer is tried again: the connection may have been lost"""
 _PAUSE = 2.0
-"""Seconds between attempts: each goes on where the one before was cut"""
+"""Seconds between attempts; each resumes where the one before was cut"""
 
 
 def bring(
@@ -41,10 +41,11 @@ def bring(
     *,
     tree: bool = False,
 ) -> dict[str, Any]:
-    """Given a peer with a tree, one with an empty folder, and tarballs of the tree, bring these into the folder; return the result.
+    """Copy tarballs (paths below the origin's folder) into the destination's empty folder; return `seconds`, `notes` and `failures`.
 
-    `folder` is where the controller puts what it fetches, `size` their bytes. Each arrives by its last name. As a `tree` they
-    keep their paths, and what cannot be read is one of the `failures` that holds up no other. Raise AltbackupError or OSError.
+    A peer without `host` is this host. `folder` is where the controller keeps its private folder, `size` the sum of the tarballs in
+    bytes. Files arrive under their final names, flat; as a `tree` they keep their paths, and a file that cannot be read is one of the
+    `failures` while the others arrive. Raise AltbackupError or OSError.
     """
     start = time.monotonic()
     for relpath in relpaths:
@@ -66,7 +67,7 @@ def bring(
 
 
 class _Mover:
-    """How files go from one end to the other: a cut is tried again, and costs no more than what was not there yet."""
+    """Transfers with retries: an interrupted transfer is resumed, and only the missing part is sent again."""
 
     def __init__(self, deadline: Deadline, tree: bool, size: int) -> None:
         self.errors: list[ToolFailed] = []
@@ -75,7 +76,7 @@ class _Mover:
         self._size = size
 
     def persist(self, peer: Peer, here: str, relpaths: Sequence[str], *, fetch: bool) -> None:
-        """Carry files. Raise ToolFailed, but keep what some of a tree's met in `errors`."""
+        """Transfer files, up to _ATTEMPTS times. Raise ToolFailed; that a tree arrived in part is kept in `errors` instead."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 carry(peer, here, relpaths, self._deadline, fetch=fetch, relative=self._tree, size=self._size)
@@ -91,7 +92,7 @@ class _Mover:
 
 @contextlib.contextmanager
 def _spool(folder: str, size: int, notes: list[str]) -> Iterator[str]:
-    """Yield an empty private folder with room for so many bytes, held by this call; it is removed at the end."""
+    """Yield an empty private folder with `size` free bytes, locked by this call; it is removed at the end. Raise AltbackupError or OSError."""
     os.makedirs(folder, 0o700, exist_ok=True)
     require_kept(folder, "what travels through the controller")
     with _locked(folder):
@@ -114,7 +115,7 @@ def _spool(folder: str, size: int, notes: list[str]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _locked(path: str, flags: int = fcntl.LOCK_EX) -> Iterator[int]:
-    """Hold a folder, and yield it as an open file. Raise BlockingIOError."""
+    """Lock a folder, and yield its descriptor. Raise BlockingIOError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, flags)
@@ -124,7 +125,7 @@ def _locked(path: str, flags: int = fcntl.LOCK_EX) -> Iterator[int]:
 
 
 def _remove_abandoned(folder: str) -> list[str]:
-    """Remove this user's folders of calls that were killed: nobody holds these. Return a note on each."""
+    """Remove this user's unlocked folders, which killed calls left; return a note on each."""
     notes = []
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)

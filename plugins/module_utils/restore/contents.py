@@ -1,4 +1,4 @@
-"""What is in tarballs: a folder of one, a name in many, and what differs between two. Nothing is unpacked or written."""
+"""Contents of tarballs: list a folder, find names, compare two. Nothing is unpacked or written."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from ..tree.layout import Tree, parse_filename, split_relpath
 STAGE = "contents"
 STEPS = ("list", "find", "diff")
 MOST = 1000
-"""Entries that are told, if nothing else is said"""
+"""Default limit of returned entries"""
 MOST_EVER = 100_000
 _NAMED = 20
-"""Most names that a message tells of those beside one that is not there"""
+"""Most names that a message lists beside one that was not found"""
 _MOST_BELOW = 200_000
-"""Members of one folder that are held to be told in the order of their names"""
+"""Most entries of one folder kept in memory, to be sorted by name"""
 _ODD = re.compile(f"%(?=[0-9A-Fa-f]{{2}})|[\t\n\ud800-\udfff]|{STEERING.pattern}")
 _UNCONFINED = "this host's kernel does not allow to confine programs: the tarballs were read unconfined"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of some tarballs."""
+    """The parsed options of a call."""
 
     step: str
     relpaths: tuple[str, ...]
     tops: tuple[str, ...]
-    """The top folder in each"""
+    """The top folder in each tarball"""
     bases: tuple[str, ...]
-    """The full one that each needs, empty for one that is full"""
+    """The full tarball that each differential needs, empty for a full one"""
     path: str = ""
     name: str = ""
     recursive: bool = False
@@ -51,7 +51,7 @@ class Wanted:
 
 @dataclass
 class _Answer:
-    """What was found: entries, of which only so many are kept, numbers, and what went wrong."""
+    """Result of a call: at most `most` entries, totals, failures and notes."""
 
     most: int
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -68,7 +68,7 @@ class _Answer:
 
 
 def parse_wanted(options: Mapping[str, Any]) -> Wanted:
-    """Given what the module was told, return it. Raise InvalidInput."""
+    """Return the module's options, checked. Raise InvalidInput."""
     relpaths, tops, bases = [], [], []
     for entry in options["tarballs"]:
         relpath = str(entry.get("relpath", ""))
@@ -98,7 +98,7 @@ def parse_wanted(options: Mapping[str, Any]) -> Wanted:
 
 
 def _top_of(relpath: str) -> str:
-    """Given a full tarball below its base, return its top folder."""
+    """Return the name of the top folder in a full tarball, by its relpath."""
     _, name, _, filename = split_relpath(relpath)
     _, extension = parse_filename(filename, name) or (None, "")
     return filename[: -len(extension)] if extension else name
@@ -107,9 +107,10 @@ def _top_of(relpath: str) -> str:
 def look_into(
     tree: Tree, wanted: Wanted, deadline: Deadline, *, user: str = "nobody", identities: Identities = NOBODY
 ) -> dict[str, Any]:
-    """Given a tree and what is wanted of its tarballs, return `contents`, `totals`, `notes` and `failures`.
+    """Read tarballs of a tree; return `contents` (entries), `totals`, `notes` and `failures`.
 
-    Of one that cannot be read the failure tells, and the others are read. Raise AltbackupError or OSError where none can.
+    A tarball that cannot be read is a failure, and the others are read. `user` runs the confined programs. Raise AltbackupError or OSError
+    if no tarball can be read.
     """
     sandbox: Sandbox | None = Sandbox(user)
     answer = _Answer(wanted.most)
@@ -140,7 +141,7 @@ def look_into(
 
 
 def _each_read(wanted: Wanted, answer: _Answer, read: Callable[[int, str], None]) -> None:
-    """Read each of the tarballs; what goes wrong with one is a failure, and what there is no time for, one for all of them."""
+    """Call `read` with number and relpath of each tarball; an error is a failure of that tarball, a passed deadline one of all that are left."""
     for number, relpath in enumerate(wanted.relpaths):
         try:
             read(number, relpath)
@@ -167,7 +168,7 @@ def _list(wanted: Wanted, read: Callable[..., None], answer: _Answer) -> None:
 
 
 class _Folder:
-    """What a folder of a tarball holds: what lies in it, each folder with what is below it, or with `recursive` all below."""
+    """Collects the entries of one folder of a tarball: its direct children, each with the totals below it, or with `recursive` all below."""
 
     def __init__(self, path: str, recursive: bool) -> None:
         self._path = path
@@ -180,7 +181,7 @@ class _Folder:
         self.bytes = 0
 
     def take(self, member: Member) -> None:
-        """Take a member."""
+        """Count a member if it lies in the folder."""
         if member.path == self._path:
             self._is_there = True
             if member.type != FOLDER:
@@ -212,7 +213,7 @@ class _Folder:
             entry["entries"] += 1
 
     def require(self) -> None:
-        """Raise InvalidInput if there was nothing at the path."""
+        """Raise InvalidInput if the tarball has nothing at the path."""
         if not self._is_there:
             hint = nearest(self._path, sorted(map(printable, self._alike)))
             if len(self._alike) > _NAMED and not hint.endswith("?"):
@@ -221,7 +222,7 @@ class _Folder:
 
 
 def described(member: Member) -> dict[str, Any]:
-    """Return what a member's headers say of it, but for its path."""
+    """Return a member's metadata as plain JSON values, without its path."""
     return {
         "type": member.type,
         "size": member.size,
@@ -234,7 +235,7 @@ def described(member: Member) -> dict[str, Any]:
 
 
 def shown_path(path: str) -> str:
-    """Given a path, return it as decode_name takes it back: what would steer a terminal, and bytes that are no text, as %XX."""
+    """Return a path with terminal control characters and undecodable bytes as %XX, which decode_name reverses."""
     return _ODD.sub(lambda match: "".join(f"%{byte:02X}" for byte in os.fsencode(match[0])), path)
 
 
@@ -255,7 +256,7 @@ def _find(wanted: Wanted, read: Callable[..., None], answer: _Answer) -> None:
 
 
 def matcher(name: str) -> Callable[[str], bool]:
-    """Given a name, a pattern with `*`, `?` or `[...]`, or the end of a path, return what tells whether a path is meant."""
+    """Return a predicate of paths, by a name, a pattern with `*`, `?` or `[...]`, or the end of a path."""
     wanted = name.strip("/")
     pattern = re.compile(fnmatch.translate(wanted))
     ending = re.compile(fnmatch.translate(f"*/{wanted}"))
@@ -273,8 +274,7 @@ def matcher(name: str) -> Callable[[str], bool]:
 def _diff(wanted: Wanted, read: Callable[..., None], answer: _Answer) -> None:
     old, new = wanted.relpaths
     before: dict[str, Member] = {}
-    changed: set[str] = set()
-    # paths whose content did, which hard links to them have, too
+    changed: set[str] = set()  # paths whose content changed; their hard links count as changed, too
 
     def is_meant(member: Member) -> bool:
         path = wanted.path
@@ -302,7 +302,7 @@ def _diff(wanted: Wanted, read: Callable[..., None], answer: _Answer) -> None:
 
 
 def _compare(old: Member | None, new: Member, relpath: str, answer: _Answer, changed: set[str]) -> None:
-    """Note what became of a member."""
+    """Count one member of the newer tarball, and add an entry if it is new or changed; `changed` collects paths with other content."""
     entry = {"relpath": relpath, "path": shown_path(new.path), **described(new)}
     if old is None:
         answer.count("added")
@@ -324,7 +324,7 @@ def _compare(old: Member | None, new: Member, relpath: str, answer: _Answer, cha
 
 
 def _words(old: Member, new: Member) -> list[str]:
-    """Return in what two members of one path differ; times do not matter."""
+    """Return the properties in which two members of one path differ; times are not compared."""
     if old.type != new.type:
         return ["type"]
     pairs: Sequence[tuple[str, object, object]] = (

@@ -1,4 +1,4 @@
-"""The place at which something is to stand: whether what stands there may make way."""
+"""Destination of a restore: whether what is there may be replaced."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from ..system.units import readable
 
 
 def require_place(destination: str, aside: str) -> None:
-    """Given a destination and the path for what stands there, or none, raise AltbackupError if that may not be replaced."""
+    """Raise AltbackupError if what is at the destination may not be moved to `aside`; with an empty `aside` nothing may be there."""
     with walked(os.path.dirname(destination)) as (steps, missing):
         if not missing:
             require_place_in(steps[-1].descriptor, destination, aside)
 
 
 def stands_beside(destination: str, suffix: str) -> bool:
-    """Return whether there is something with the destination's name and a suffix."""
+    """Return whether there is a file with the destination's path and a suffix."""
     with walked(os.path.dirname(destination)) as (steps, missing):
         return not missing and inode_of(steps[-1].descriptor, os.path.basename(destination) + suffix) is not None
 
 
 def require_place_in(parent: int, destination: str, aside: str) -> None:
+    """Check the destination as require_place does, in its folder, which `parent` holds open."""
     name = os.path.basename(destination)
     if inode_of(parent, name) is None:
         return
@@ -40,7 +41,7 @@ def require_place_in(parent: int, destination: str, aside: str) -> None:
 
 
 def _described(parent: int, name: str) -> str:
-    """Return what a thing is that somebody may want to keep."""
+    """Return type, size and time of what is there, for a message."""
     status = os.stat(name, dir_fd=parent, follow_symlinks=False)
     changed = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(status.st_mtime))
     what = f"a file of {readable(status.st_size)}" if stat.S_ISREG(status.st_mode) else "something special"

@@ -1,4 +1,4 @@
-"""What a restore makes doubtful: items whose content is then that of a backup, and is no live data before somebody says so."""
+"""Markers of restored items: which path is marked, so that its content is not backed up as live data until somebody adopts it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..system.paths import is_within
 def marked_path(
     destination: str, new: str, *, member: bool, items: Sequence[Mapping[str, Any]], discover: Mapping[str, str]
 ) -> str:
-    """Given where a restore is to put what, whether that is a part of a tarball, and what is backed up on this host, return what to mark.
+    """Return the path to mark after a restore, empty for none. `new` is what was unpacked, `member` whether it is a part of a tarball.
 
-    `items` are mappings of kind and path, `discover` {kind: folder}. It is the topmost item whose content becomes doubtful: one that is
-    replaced, or a repository, environment or database of which a part is; of a folder, a part is as good as any other change. Where an item lies in
-    what is restored, that is marked. Else a part is not marked, nor is what goes into a folder that is backed up; anything else is, as
-    it could become an item.
+    `items` are the items of this host, mappings of kind and path; `discover` is {kind: folder}. Marked is the topmost item that is
+    replaced, or the repository, environment or database that gets a part from the backup; a part of a folder item counts as an ordinary
+    change and is not marked. If an item lies in what is restored, the destination is marked. Otherwise a part, or anything that goes into a
+    folder item, is not marked; anything else is, since it could become an item.
     """
     place = _real(destination)
     around = [_holder(kind, folder, place, os.path.isdir(new)) for kind, folder in discover.items()]
@@ -34,13 +34,13 @@ def marked_path(
 
 
 def _real(path: str) -> str:
-    """Return a path without links on its way; what stands there itself may be one that is replaced."""
+    """Return a path with the links of its parent folders resolved; the last component may be a link that is replaced."""
     folder, name = os.path.split(os.path.normpath(path))
     return os.path.join(os.path.realpath(folder), name)
 
 
 def _is_part(name: str, path: str, place: str) -> bool:
-    """Return whether what stands at a place is an item, or so much of its content that the rest is worth nothing without it."""
+    """Return whether a path is an item's, or inside one whose rest is useless without it."""
     kind = kind_of(name)
     tops = {_real(path), os.path.realpath(path)}
     if kind.is_file or kind.is_tree:
@@ -51,7 +51,7 @@ def _is_part(name: str, path: str, place: str) -> bool:
 
 
 def _holder(kind: str, folder: str, place: str, can_hold: bool) -> tuple[str, str] | None:
-    """Return (kind, path) of the repository that is discovered around a place, or can be at or below it then; None where there is none."""
+    """Return (kind, path) of the repository that is discovered around a path, or will be at or below it; None if there is none."""
     top = _real(folder)
     if place == top or not is_within(place, top) or kind not in DISCOVERABLE:
         return None

@@ -1,4 +1,4 @@
-"""Drills: tarballs are unpacked into a scratch folder and proved to restore; the proof is kept beside each."""
+"""Drills: unpack tarballs into a scratch folder and prove that they restore; the proof is stored beside each."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ PROVING: dict[str, Any] = {
     "identity": {"type": "str", "default": "", "no_log": True},
     "identity_file": {"type": "path", "default": "", "no_log": False},
 }
-"""What a call of a module that drills may be told: which items, how much at a time, and as whom"""
+"""Options that all modules share that drill"""
 MARGIN = 64 << 20
-"""Bytes of the disk that a drill leaves free, by what it expects."""
+"""Bytes of the disk that the planned size of a drill leaves free"""
 _UNCOMPARED = (
     "it is a differential, and it or its full tarball has devices or named pipes, which a drill does not make: it was unpacked, but what came "
     "out was compared with nothing"
 )
 _RESERVE = 16 << 20
-"""Bytes of the disk with which a drill stops that finds the disk fuller than it expected: others write there, too."""
+"""Free bytes at which unpacking stops, if others fill the disk meanwhile"""
 
 
 def names_of(options: Mapping[str, Any]) -> list[str] | None:
-    """Given the parameters of a module that drills, return which items (category/name) it chooses from, None for all."""
+    """Return the items (category/name) among which a module chooses by its options, None for all."""
     names = options["names"]
     return with_remembered(options["base"], {}, names)[1] if names is not None and options["remembered"] else names
 
@@ -85,15 +85,12 @@ def drill(
     identities: Identities = NOBODY,
     check_mode: bool = False,
 ) -> dict[str, Any]:
-    """Given a base, prove that the newest verified tarball of each item restores; return `proved`, `left`, `notes`, `failures`.
+    """Prove that the newest verified tarball of each item restores; return `proved`, `left`, `notes` and `failures`.
 
-    `verify` is {category/name: the argv that is to judge what a command gave}, of those items that have one.
-
-    `names` (category/name) limits it to these items, `share` (above 0, up to 1) to that part of them whose last proof is
-    oldest. At most `limit` bytes (0: as many as are free) are unpacked at a time, below `folder` or the private folder;
-    all of it is removed, whatever happens. Of what is encrypted the ciphertext alone is proved where there are no `identities`.
-    In check mode `proved` are those that would be tried.
-    Raise AltbackupError where nothing can be done.
+    `names` (category/name) limits it to these items, `share` (above 0, up to 1) to the part of them whose last proof is oldest. At most
+    `limit` bytes (0: as many as are free) are unpacked at a time, below `folder` or the private folder; all of it is removed in any case.
+    `verify` is {category/name: argv of the program that judges a command's output}. Without `identities` only the ciphertext of encrypted
+    tarballs is verified. In check mode `proved` are those that would be tried. Raise AltbackupError if nothing can be drilled.
     """
     tree = open_tree(base) if check_mode else require_writable(base)
     result: dict[str, Any] = {"changed": False, "proved": [], "left": [], "notes": [], "failures": []}
@@ -101,7 +98,7 @@ def drill(
     try:
         if chosen:
             require_allowed(sandbox, deadline)
-    except AltbackupError as error:  # is so of every tarball
+    except AltbackupError as error:  # concerns every tarball
         result["failures"].append(failure(STAGE, error))
         return result
     if check_mode:
@@ -124,10 +121,9 @@ def drill(
 def choose(
     tree: Tree, names: Sequence[str] | None, share: float, moment: Moment, result: dict[str, Any]
 ) -> list[Tarball]:
-    """Given a tree, items and the part of them to drill, return the newest verified tarballs of those whose last proof is oldest.
+    """Return the newest verified tarballs of the `share` of items whose last proof is oldest.
 
-    What is later than the moment does not count.
-    What is `left`, and `failures`, are entered in the result. Raise InvalidInput.
+    Tarballs later than `moment` do not count. `left` (relpaths not chosen) and `failures` are added to `result`. Raise InvalidInput.
     """
     if not 0 < share <= 1:
         raise InvalidInput(f"share {share:g} is not a part of the items above 0 and up to 1")
@@ -139,7 +135,7 @@ def choose(
 
 
 def chain_of(tree: Tree, tarball: Tarball) -> list[Tarball]:
-    """Given a tarball, return those that unpack to one state: the full one, then its differential. Raise ProofFailed without it."""
+    """Return the tarballs that restore to the state of one: itself, or its full tarball and then it. Raise ProofFailed if the full one is missing."""
     dna = tarball.dna
     if dna is None or dna.base is None:
         return [tarball]
@@ -154,7 +150,7 @@ def chain_of(tree: Tree, tarball: Tarball) -> list[Tarball]:
 
 
 def failure_of(relpath: str, reason: str | BaseException) -> dict[str, Any]:
-    """Given a tarball and why it was not proved, return the failure."""
+    """Return the failure of a tarball that was not proved; its reason names the tarball."""
     found = failure(STAGE, reason, relpath=relpath)
     return {**found, "reason": f"{printable(relpath)}: {found['reason']}"}
 
@@ -166,7 +162,7 @@ def _described(tarball: Tarball) -> dict[str, Any]:
 def _newest(
     tree: Tree, names: Sequence[str] | None, moment: Moment, result: dict[str, Any]
 ) -> tuple[dict[str, Tarball], dict[str, float]]:
-    """Return {category/name: its newest verified tarball} and when each item was last proved; an item without one is a failure."""
+    """Return {category/name: newest verified tarball} and {category/name: time of the last proof}; an item without a tarball is a failure."""
     found = scan(tree, keys=None if names is None else set(names), tolerate_unreadable=True)
     verified = [
         tarball
@@ -193,7 +189,7 @@ def _newest(
 
 @contextlib.contextmanager
 def _scratch(tree: Tree, folder: str, result: dict[str, Any]) -> Iterator[str]:
-    """Yield an empty private folder, which is removed whatever happens; what a killed drill left there goes first."""
+    """Yield an empty private folder, removed at the end; one that a killed drill left is removed first. Raise AltbackupError or OSError."""
     if folder and not (os.path.isabs(folder) and os.path.isdir(folder)):
         raise InvalidInput(f"folder {folder!r} for drills is not the absolute path of a folder on this node")
     path = os.path.join(folder, f"{DRILLING}{tree.source or 'own'}") if folder else drill_folder(tree)
@@ -219,7 +215,7 @@ def _scratch(tree: Tree, folder: str, result: dict[str, Any]) -> Iterator[str]:
 
 
 class _Room:
-    """How many bytes may be unpacked at a time; whoever needs more waits for others to end, or is refused."""
+    """Allowance of bytes that are unpacked at a time: a larger request waits for others to end, or is refused."""
 
     def __init__(self, folder: str, limit: int) -> None:
         self.folder = folder
@@ -231,7 +227,7 @@ class _Room:
 
     @contextlib.contextmanager
     def taken(self, size: int, deadline: Deadline) -> Iterator[None]:
-        """Have room for a number of bytes while the block lasts. Raise AltbackupError if there never is, or DeadlineExceeded."""
+        """Reserve `size` bytes while the block lasts. Raise AltbackupError if there is never that much room, or DeadlineExceeded."""
         if size > self.capacity:
             raise AltbackupError(self.refusal(size))
         with self._changed:
@@ -247,7 +243,7 @@ class _Room:
                 self._changed.notify_all()
 
     def refusal(self, size: int | None = None) -> str:
-        """Return what is said to somebody who needs so many bytes; None for more than there are, however many."""
+        """Return the message of a request of `size` bytes that does not fit; None: larger than the capacity."""
         needed, free = (f"more than {readable(self.capacity)}", readable(self.free))
         if size is not None:
             needed, free = told_apart(size, self.free)
@@ -260,7 +256,7 @@ class _Room:
 
 @dataclass
 class _Outcome:
-    """What became of one tarball."""
+    """Proof, failures and notes of one tarball."""
 
     proved: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
@@ -281,7 +277,7 @@ class _Drill:
     identities: Identities = NOBODY
 
     def guarded(self, tarball: Tarball) -> _Outcome:
-        """Drill one tarball so that nothing that goes wrong with it reaches the others."""
+        """Drill one tarball; any error is its failure, so that the others are drilled all the same."""
         outcome = _Outcome()
         try:
             with progress.at_work(tarball.key):
@@ -293,7 +289,7 @@ class _Drill:
         return outcome
 
     def _drill(self, tarball: Tarball, outcome: _Outcome) -> None:
-        """Prove one tarball and keep the proof. Raise AltbackupError or OSError."""
+        """Prove one tarball and write its proof. Raise AltbackupError or OSError."""
         start = time.monotonic()
         record = self._record(tarball, outcome)
         kind = kind_in(tarball.category, record.get("kind"))
@@ -358,7 +354,7 @@ class _Drill:
         outcome.proved.append({**_described(tarball), **whole, **({"incomplete": True} if missing_of(record) else {})})
 
     def _record(self, tarball: Tarball, outcome: _Outcome) -> dict[str, Any]:
-        """Return what the dump recorded of a tarball, empty if that is nothing."""
+        """Return the record of a tarball's dump, {} if there is none or it is another tarball's."""
         record = read_record(self.tree, tarball.key, tarball.stamp)
         if record and record.get("relpath", tarball.relpath) != tarball.relpath:
             outcome.notes.append(f"{tarball.relpath}: the record under its stamp is that of {record['relpath']}")
@@ -366,7 +362,7 @@ class _Drill:
         return record
 
     def _require_match(self, tarball: Tarball, record: Mapping[str, Any]) -> None:
-        """Raise ProofFailed unless a tarball is what its dna, and its record, say."""
+        """Raise ProofFailed unless a tarball's bytes have the digest and size of its dna and of its record."""
         dna = tarball.dna
         if dna is None:
             raise ProofFailed("it has no dna")
@@ -407,7 +403,7 @@ class _Drill:
     def _prove(
         self, kind: str, path: str, record: Mapping[str, Any], folder: str, parts: Sequence[Contents], key: str
     ) -> dict[str, Any]:
-        """Return the proof of an unpacked item, by what its parts hold. Raise AltbackupError or OSError."""
+        """Return the proof (facts, versions, notes) of an unpacked item. Raise AltbackupError or OSError."""
         if os.path.islink(path) or not os.path.isdir(path):
             raise ProofFailed(f"it holds no folder {os.path.basename(path)}")
         contents = parts[-1]
@@ -425,12 +421,12 @@ class _Drill:
 
 
 def _members(path: str) -> list[str]:
-    """Return the names of what is in a folder, none where it is none."""
+    """Return the names in a folder, [] if the path is not a folder."""
     return os.listdir(path) if os.path.isdir(path) and not os.path.islink(path) else []
 
 
 def _require_recorded(record: Mapping[str, Any], name: str, found: Any) -> None:
-    """Raise ProofFailed where an archive holds something else than its dump recorded; what could not be found out is not compared."""
+    """Raise ProofFailed if a value differs from the one that the dump recorded; an empty value is not compared."""
     if found != "" and record.get(name, found) != found:
         raise ProofFailed(f"the {name} of its archive are {found}, but its dump recorded {record[name]}")
 
@@ -442,13 +438,13 @@ def _content(tarball: Tarball) -> dict[str, Any]:
 
 
 def _stem(tarball: Tarball) -> str:
-    """Return a tarball's file name without its extension: that of its top folder."""
+    """Return a tarball's file name without its extension: the name of its top folder."""
     parsed = parse_filename(tarball.filename, tarball.name)
     return tarball.filename[: -len(parsed[1])] if parsed else tarball.name
 
 
 def _require_revision(tarball: Tarball, facts: Mapping[str, Any]) -> None:
-    """Raise ProofFailed if the youngest revision is not the one that the file's name says."""
-    named = re.findall(r"-(\d+)", _stem(tarball)[len(tarball.name) :])  # a second number is that of a second try
+    """Raise ProofFailed if the youngest revision is not the one in the file's name."""
+    named = re.findall(r"-(\d+)", _stem(tarball)[len(tarball.name) :])  # a second try of the dump adds its own number
     if "revision" in facts and named and str(facts["revision"]) not in named:
         raise ProofFailed(f"its youngest revision is {facts['revision']}, but its name says {named[0]}")

@@ -1,7 +1,7 @@
-"""Drills on a scratch host: the node that holds the tarballs chooses, another one unpacks and proves, the first keeps the proofs.
+"""Drills on a scratch host: the tarballs' node selects, the scratch host unpacks and proves, the node stores the proofs.
 
-On the scratch host the tarballs lie in a temporary tree, which is marked and locked like any other, and is removed by the call
-that drills. One that a killed run left is removed when a tree is made in its place.
+On the scratch host the tarballs lie in a temporary tree with a marker and a lock like any other, which the drilling call removes. One that
+a killed run left is removed when a tree is made in its place.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ _PROOF_KEYS = ("dig", "size", "alg", "stamp", "kind", "when", "seconds", "facts"
 
 
 def choose_away(base: str, names: Sequence[str] | None, share: float, moment: Moment) -> dict[str, Any]:
-    """Given a base, items, the part of them to drill and the moment, return what is to be drilled elsewhere as `chosen`, with `left` and `failures`.
+    """Return what is to be drilled elsewhere as `chosen`, with `left` and `failures`; options as in drill.choose.
 
-    Each entry has `relpath`, `record` and `tarballs` (relpath, size, dna), a differential after its full one. Raise AltbackupError.
+    Each entry of `chosen` has `relpath`, `record` and `tarballs` (relpath, size, dna), a differential after its full one. Raise
+    AltbackupError.
     """
     tree = open_tree(base)
     result: dict[str, Any] = {"changed": False, "chosen": [], "left": [], "notes": [], "failures": []}
@@ -53,7 +54,7 @@ def choose_away(base: str, names: Sequence[str] | None, share: float, moment: Mo
 
 
 def make_away(base: str, size: int, run: Run | None, *, check_mode: bool = False) -> dict[str, Any]:
-    """Given the path of a temporary tree and the bytes of the tarballs that it is to take, make it, the run's. Raise AltbackupError or OSError."""
+    """Make a temporary tree for tarballs of `size` bytes, owned by the run. Raise AltbackupError or OSError."""
     base = _temporary(base)
     folder = os.path.dirname(base)
     if not is_folder(folder):
@@ -87,9 +88,9 @@ def drill_away(
     verify: Mapping[str, Sequence[str]] | None = None,
     identities: Identities = NOBODY,
 ) -> dict[str, Any]:
-    """Given a temporary tree with tarballs and what was chosen, prove each; return `proved`, `notes`, `failures`.
+    """Prove the chosen tarballs, which arrived in a temporary tree; return `proved`, `notes` and `failures`.
 
-    The tree is removed, whatever happens. Raise AltbackupError or OSError.
+    The tree is removed in any case. Raise AltbackupError or OSError.
     """
     tree = open_tree(_own(base))
     try:
@@ -114,9 +115,9 @@ def drill_away(
 
 
 def keep_proofs(base: str, proofs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Given a base and proofs of tarballs that were drilled elsewhere, keep each beside its tarball if that is still the same.
+    """Write proofs of tarballs that were drilled elsewhere, each if its tarball has not changed; return these as `proved`, and `failures`.
 
-    Return those kept as `proved`, and `failures`. Raise AltbackupError or OSError.
+    Raise AltbackupError or OSError.
     """
     tree = open_tree(base)
     keys = {_key(str(proof["relpath"])) for proof in proofs}
@@ -140,13 +141,13 @@ def keep_proofs(base: str, proofs: Sequence[Mapping[str, Any]]) -> dict[str, Any
 
 
 def abandon_away(base: str) -> dict[str, Any]:
-    """Given a temporary tree, remove it. Raise InvalidInput or OSError."""
+    """Remove a temporary tree. Raise InvalidInput or OSError."""
     remove_folder(_own(base))
     return {"changed": True, "notes": [], "failures": []}
 
 
 def _temporary(base: str) -> str:
-    """Return the path of a temporary tree. Raise InvalidInput for one that could be anything else: it will be removed."""
+    """Return the normalized path of a temporary tree. Raise InvalidInput for any other path, since the tree will be removed."""
     if not os.path.isabs(base) or not os.path.basename(os.path.normpath(base)).startswith(DRILLING):
         raise InvalidInput(
             f"base {base!r} is not the absolute path of a temporary tree, whose name begins with {DRILLING}"
@@ -155,7 +156,7 @@ def _temporary(base: str) -> str:
 
 
 def _own(base: str) -> str:
-    """Return the path of a temporary tree that is this user's alone. Raise InvalidInput."""
+    """Return the path of a temporary tree that belongs to this user alone. Raise InvalidInput."""
     base = _temporary(base)
     require_kept(os.path.dirname(base), "drills")
     require_own(base)
@@ -163,7 +164,7 @@ def _own(base: str) -> str:
 
 
 def _remove_left(base: str, run: Run | None) -> list[str]:
-    """Remove a temporary tree that is nobody's any more; return a note on it. Raise Locked."""
+    """Remove a temporary tree that no living run holds; return a note on it. Raise Locked."""
     if not is_there(base):
         return []
     if is_folder(os.path.join(base, MARKER)) and not os.path.islink(base):
@@ -175,7 +176,7 @@ def _remove_left(base: str, run: Run | None) -> list[str]:
 
 
 def _settle(tree: Tree, entry: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Put beside the tarballs what their node had there; return a failure if the one to prove did not arrive. Raise AltbackupError."""
+    """Write the sidecars and the record of what arrived; return a failure if the tarball to prove did not arrive. Raise AltbackupError."""
     for part in entry["tarballs"]:
         split_relpath(part["relpath"])
         if is_plain_file(tree.path(part["relpath"])):

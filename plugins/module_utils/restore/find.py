@@ -1,4 +1,4 @@
-"""Finding what a node holds of some items, for a restore: only what is verified and nobody writes to is offered."""
+"""Find: the tarballs of items that a node holds, for a restore; a tree that a run writes to is not read."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from ..tree.quarantine import quarantined
 
 
 def find(trees: Sequence[Mapping[str, Any]], run: Run | None) -> dict[str, Any]:
-    """Given trees (source, base, keys of items or `every` item, and `own` for that of the source itself), return what each holds of those items, newest last.
+    """Return the tarballs in each tree, oldest first, of the items in its `keys`, or of all with `every`.
 
-    What is wrong with a tree is in its `problem`, no failure: another node may hold the same.
+    A tree has `source`, `base` and, for the source's own tree, `own`. An error of a tree is its `problem` instead of a failure, since
+    another node may hold the same tarballs.
     """
     return {"changed": False, "trees": [_find_in(tree, run) for tree in trees], "failures": []}
 
@@ -55,7 +56,7 @@ def _find_in(wanted: Mapping[str, Any], run: Run | None) -> dict[str, Any]:
 
 
 def _accepted(tree: Tree) -> dict[str, str]:
-    """Return up to which stamps suspects of items are accepted here; where that is not known, none is: a restore goes on."""
+    """Return {category/name: stamp up to which suspects are accepted}; {} if the marks cannot be read, so that a restore goes on."""
     try:
         return dict(marks_of(tree).accepted)
     except AltbackupError:
@@ -63,7 +64,7 @@ def _accepted(tree: Tree) -> dict[str, str]:
 
 
 def _origin(tree: Tree, wanted: Mapping[str, Any]) -> dict[str, str]:
-    """Return base and id of the source whose tree it is, or whose copies it holds; nothing where that is not known."""
+    """Return base and id of the source to which the tree belongs; {} if they are not known."""
     if wanted.get("own"):
         known = id_of(tree)
         return {"base": tree.base, "id": known} if known else {}
@@ -87,7 +88,7 @@ def _describe(tree: Tree, tarball: Tarball) -> dict[str, Any]:
 
 
 def _set_apart(tree: Tree, keys: Collection[str]) -> Iterator[dict[str, Any]]:
-    """Yield what of these items rotted, so that nobody takes it for gone who looks for it: it is not offered, but told of."""
+    """Yield the quarantined tarballs of these items: they are not offered, but reported."""
     with contextlib.suppress(AltbackupError, OSError):
         for entry in quarantined(tree, keys)[0]:
             if not entry.healed:
@@ -106,7 +107,7 @@ def _set_apart(tree: Tree, keys: Collection[str]) -> Iterator[dict[str, Any]]:
 
 
 def _keys_of(tree: Tree) -> list[str]:
-    """Return the items of a tree, to tell the nearest where one is not there."""
+    """Return the items of a tree, for hints on misspelled names."""
     keys = []
     for category in sorted(os.listdir(tree.base)) if is_folder(tree.base) else ():
         folder = tree.path(category)

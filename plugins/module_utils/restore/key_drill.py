@@ -1,6 +1,6 @@
-"""The drill of keys: that the identity of each recipient still opens the newest encrypted tarball of each item, all of it; nothing is unpacked.
+"""Drill of keys: each recipient's identity must decrypt the newest encrypted tarball of each item to its end; nothing is unpacked.
 
-It is for where plaintext is at home, the source: no target decrypts.
+It runs on the source, where plaintext already is; no target decrypts.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .drill import choose, failure_of
 def drill_keys(
     base: str, names: Sequence[str] | None, *, identities: Identities, moment: Moment, deadline: Deadline
 ) -> dict[str, Any]:
-    """Given a source's base and identities, open the newest tarball of each encrypted item with the one of each recipient; return `notes` and `failures`.
+    """Decrypt the newest tarball of each encrypted item once for each recipient; return `notes` and `failures`.
 
-    A recipient whose identity is not among them is a failure. Raise InvalidInput where no identity is given, AltbackupError or OSError.
+    A recipient whose identity is missing is a failure. Raise InvalidInput without identities, AltbackupError or OSError.
     """
     if not identities:
         raise InvalidInput(
@@ -64,7 +64,7 @@ def drill_keys(
 def _try(
     path: str, tarball: Tarball, recipient: str, identity: Identities, deadline: Deadline, result: dict[str, Any]
 ) -> None:
-    """Open a tarball to its end with one key, and enter what came of it."""
+    """Decrypt a tarball to its end with one identity, and add a note or a failure to the result."""
     start, size = time.monotonic(), 0
     try:
         with open_plain(path) as source, decrypting(identity, source, tarball.relpath) as age:

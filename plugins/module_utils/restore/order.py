@@ -1,4 +1,4 @@
-"""What is to be restored to where, and how."""
+"""Order of a restore: what goes where, and how."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from ..tree.sidecar import Dna
 from ..tree.stamps import parse_stamp
 
 _NOBODY_AT_ALL = (1 << 32) - 1
-"""What chown(2) takes to leave an owner as he is; there is none from it on"""
+"""(uid_t)-1, by which chown(2) leaves an owner unchanged; no valid id is that large"""
 REPLACE = ("refuse", "move_aside")
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A tarball to restore from: where it lies below its base, and what its bytes must be."""
+    """A tarball to restore from: its path below its base, and its expected content."""
 
     relpath: str
     dna: Dna
     record: Mapping[str, Any] = field(default_factory=dict)
-    """Of an encrypted one, what its dump recorded where anybody can see it"""
+    """The public part of the record of an encrypted tarball's dump"""
 
     @property
     def filename(self) -> str:
@@ -47,50 +47,50 @@ class Archive:
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be restored to where, and how."""
+    """A parsed order of a restore."""
 
     destination: str
     kind: str
     archives: tuple[Archive, ...]
-    """The full one, then the differential, if there is one"""
+    """The full tarball, then the differential, if there is one"""
     origin: Mapping[str, Any]
-    """What the marker tells: source, item, stamp, dig, node, host, when, by"""
+    """Content of the marker: source, item, stamp, dig, node, host, when, by"""
     base: str = ""
-    """The tree that holds the tarballs if that is on this node; empty if they arrive in the work folder"""
+    """The tree with the tarballs if it is on this node; empty if they arrive in the work folder"""
     live_base: str = ""
-    """Where this host's own dumps go, if it is a source"""
+    """The base of this host's own tarballs, if it is a source"""
     live_items: tuple[Mapping[str, Any], ...] = ()
-    """What is backed up on this host: mappings of kind and path"""
+    """The items of this host: mappings of kind and path"""
     live_discover: Mapping[str, str] = field(default_factory=dict)
-    """{kind: folder} in which such things are discovered"""
+    """{kind: folder} in which this host discovers items"""
     record: Mapping[str, Any] = field(default_factory=dict)
     member: str = ""
     replace: str = "refuse"
     aside: str = ""
-    """The path for what stands at the destination"""
+    """Path to which what is at the destination is moved; empty if nothing may be there"""
     consent: bool = False
     special_modes: bool = False
     numeric: bool = False
-    """Whether owners have the numbers of the archive, whatever names it has"""
+    """Whether owners are restored by number instead of by name"""
     owner: str = ""
     group: str = ""
     mode: str = ""
     selinux: str = ""
     proof_user: str = "nobody"
     identities: Identities = NOBODY
-    """What opens an encrypted tarball"""
+    """Identities that decrypt an encrypted tarball"""
     signing_key: str = ""
-    """The public key of the source's signatures, empty where it is not known"""
+    """The public key of the source's signatures, empty if it is not known"""
     sources: tuple[str, ...] = ()
-    """The names under which the source signed, if that matters"""
+    """The names under which the source may have signed; empty: any"""
     into: Mapping[str, Any] = field(default_factory=dict)
-    """The server into which it is to be loaded, as into.parse_into has it; then nothing stands at the destination, beside which it is unpacked"""
+    """The server to load into, as from into.parse_into; the item is then unpacked beside `destination`, where nothing is left"""
     suffix: str = ""
-    """What the name of something in that server gets at its end where it is moved aside"""
+    """Suffix of the name under which something in that server is moved aside"""
 
     @property
     def place(self) -> str:
-        """What messages call the place to which it goes."""
+        """The destination or server, for messages."""
         return place_of(self.kind, self.into) if self.into else self.destination
 
     @property
@@ -102,18 +102,18 @@ class Order:
 
     @property
     def wanted(self) -> str:
-        """The member's path in the tarball: as in names of items, %XX is a byte. Raise InvalidInput."""
+        """The member's path in the tarball, in which %XX is a byte, as in names of items. Raise InvalidInput."""
         return clean_member(decode_name(self.member), self.top)
 
     @property
     def title(self) -> str:
-        """What it is, for people."""
+        """What is restored, for messages."""
         part = f"{one_line(self.member)} of " if self.member else ""
         return f"{part}{self.origin.get('item')} of {self.origin.get('source')}, {self.origin.get('stamp')}, from {self.origin.get('node')}"
 
 
 def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
-    """Given an order as the module takes it and the run's stamp, return it. Raise InvalidInput."""
+    """Return the module's order, checked; `stamp` is the run's and names what is moved aside. Raise InvalidInput."""
     destination = str(values["destination"])
     plain = os.path.isabs(destination) and os.path.normpath(destination) == destination
     if not plain or destination.startswith("//") or destination == "/" or "\0" in destination:
@@ -159,7 +159,7 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
 
 
 def identities_of(values: Mapping[str, Any], *, needed: bool = True) -> Identities:
-    """Return the identities that the controller handed over, or those in a file of this host; none where that is not there and not `needed`.
+    """Return the identities that the controller passed on, or those in a file of this host; none if that is missing and not `needed`.
 
     Raise InvalidInput.
     """
@@ -178,7 +178,7 @@ def identities_of(values: Mapping[str, Any], *, needed: bool = True) -> Identiti
 
 
 def _parse_into(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the server that an order of the module names, {} for none. Raise InvalidInput."""
+    """Return the server of an order, {} for none. Raise InvalidInput."""
     if not values.get("into"):
         return {}
     into = parse_into(values["into"], str(values["kind"]))
@@ -209,7 +209,7 @@ def _archive(value: Mapping[str, Any]) -> Archive:
 
 
 def remembered_of(order: Order) -> dict[str, Any]:
-    """Return what makes one order of a destination another one, as plain JSON values."""
+    """Return the values that tell two orders of one destination apart, as plain JSON values."""
     return {
         "source": str(order.origin.get("source", "")),
         "kind": order.kind,
@@ -226,7 +226,7 @@ def remembered_of(order: Order) -> dict[str, Any]:
 
 
 def tools_for(order: Order) -> list[str]:
-    """Return the programs that the restore of an order needs, rather than find that one is missing when the tarball is here."""
+    """Return the programs that a restore needs, so that a missing one is found before anything is transferred."""
     names = [archive.filename for archive in order.archives]
     locked = ["age"] if any(map(is_encrypted, names)) else []
     names = [name[: -len(SUFFIX)] if is_encrypted(name) else name for name in names]
@@ -236,12 +236,12 @@ def tools_for(order: Order) -> list[str]:
 
 
 def endings_beside(order: Order) -> Sequence[str]:
-    """Return the endings of what may not stand beside the destination; a part of a tarball may be a database."""
+    """Return the suffixes of files that must not exist beside the destination; a member of a tarball may be a database."""
     return BESIDE_A_DATABASE if order.member else kind_of(order.kind).beside
 
 
 def owner_of(order: Order) -> tuple[int, int]:
-    """Return (uid, gid) to give, -1 for as archived. Raise InvalidInput for names that this node does not know."""
+    """Return (uid, gid) to set, -1 to keep the archived one. Raise InvalidInput for names that this node does not know."""
     return (
         _number(order.owner, "owner", lambda name: pwd.getpwnam(name).pw_uid),
         _number(order.group, "group", lambda name: grp.getgrnam(name).gr_gid),
@@ -257,5 +257,5 @@ def _number(name: str, what: str, look_up: Any) -> int:
         return int(name)
     try:
         return int(look_up(name))
-    except (KeyError, ValueError):  # no name that anybody can have
+    except (KeyError, ValueError):  # not a valid name
         raise InvalidInput(f"{what} {name!r} is not known on this node: make it first, or give its number") from None

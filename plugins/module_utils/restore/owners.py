@@ -1,4 +1,4 @@
-"""Owners of what is restored: by the names that its archive has, where this node knows them, else by number."""
+"""Owners of restored files: by the names in the archive where this node knows them, else by number."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Renumbering:
-    """What becomes of the numbers of an archive: those that are others here, and the names that this node does not know."""
+    """{archived id: id on this node} of users and groups that differ, and the names that this node does not know."""
 
     users: Mapping[int, int] = field(default_factory=dict)
     groups: Mapping[int, int] = field(default_factory=dict)
     unknown: Names = field(default_factory=Names)
     silent: str = ""
-    """Why nobody told all of them"""
+    """Why names could not be looked up, if so"""
 
     @property
     def is_needed(self) -> bool:
-        """Whether what was unpacked has to be looked at."""
+        """Whether the unpacked files must be scanned."""
         return bool(self.users or self.groups or self.unknown.users or self.unknown.groups)
 
     def notes(self, users: Collection[int] | None = None, groups: Collection[int] | None = None) -> list[str]:
-        """Given the numbers that are there (all, if None), return the one note on those without a name, if there are any."""
+        """Return a note on names that this node does not know, of the ids in use (None: all)."""
         if self.silent:
             return [f"{self.silent}: owners have the numbers that they had in the backup"]
         words = [
@@ -49,9 +49,9 @@ def _words(what: str, names: Mapping[int, str], there: Collection[int] | None) -
 
 
 def renumber(names: Names, directory: Directory) -> Renumbering:
-    """Given the names of an archive by their numbers there, return what becomes of the numbers here.
+    """Return the mapping of archived ids, whose `names` are given, to ids of this node.
 
-    A number that has its name here, too, stays: of several with one name each keeps its own.
+    An id that has the same name here keeps its number, also if several ids share that name.
     """
     here = directory.names(names.users, names.groups)
     users = {uid: name for uid, name in names.users.items() if here.users.get(uid) != name}
@@ -70,9 +70,9 @@ def renumber(names: Names, directory: Directory) -> Renumbering:
 
 
 def take_names(folder: int, top: bytes, renumbering: Renumbering) -> list[str]:
-    """Given an open folder and what was unpacked in it with the numbers of its archive, give all of it its owners here; return notes.
+    """Change the owners of `top`, in an open folder, and of all below it from archived ids to those of this node; return notes.
 
-    No link is followed, and no path looked up that others could change meanwhile. Raise OSError.
+    No link is followed, and no path is resolved that others could change meanwhile. Raise OSError.
     """
     if not renumbering.is_needed:
         return renumbering.notes()
@@ -95,14 +95,12 @@ def take_names(folder: int, top: bytes, renumbering: Renumbering) -> list[str]:
 
 
 def change_owner(folder: int, name: bytes, uid: int, gid: int) -> None:
-    """Give something another owner and group (-1 for the one that it has), and again what that takes away: setuid and setgid bits, and
-    capabilities. Raise OSError.
-    """
+    """Change owner and group (-1: keep), and restore what chown(2) clears: setuid and setgid bits, and capabilities. Raise OSError."""
     mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
     path = b"/proc/self/fd/%d/%s" % (folder, name)
     capability = b""
     if stat.S_ISREG(mode):
-        with contextlib.suppress(OSError):  # it has none, or the file system knows of none
+        with contextlib.suppress(OSError):  # it has no capabilities, or the file system does not support them
             capability = os.getxattr(path, _CAPABILITY, follow_symlinks=False)
     os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
     if mode & _SPECIAL and stat.S_ISREG(mode):
@@ -112,7 +110,7 @@ def change_owner(folder: int, name: bytes, uid: int, gid: int) -> None:
 
 
 def all_below(folder: int, top: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (open folder, name) of something in an open folder and of all below it; follow no link."""
+    """Yield (open folder, name) of an entry of an open folder and of all below it; no link is followed."""
     yield folder, top
     if stat.S_ISDIR(os.stat(top, dir_fd=folder, follow_symlinks=False).st_mode):
         for _, folders, files, descriptor in walk_open(top, folder):

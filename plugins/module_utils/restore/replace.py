@@ -1,8 +1,8 @@
-"""Giving a restored thing its place, near which it was made: by one rename, so that what stood there is there, or the new one is.
+"""Placement of a restored file or folder by one rename: afterwards either the new or the old one is at the destination, complete.
 
-What is under way is told by a journal in this user's own state, so that the next attempt puts right what a killed one left: the
-thing that is to take the place, what is to become of the one that stood there, and the marker as it was. Folders are held open
-from the first look to the last rename; whoever may write beside the destination can lead none of it elsewhere.
+A journal in this user's own state records the replacement, so that the next attempt completes or reverts what a killed one left: the new
+file or folder, the name for the old one, and the previous marker. Folders are held open throughout, so that whoever may write beside the
+destination cannot redirect any step.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ _LOCK_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 @dataclass(frozen=True)
 class Placement:
-    """What is to happen at a destination, as the journal has it before it does."""
+    """A planned replacement, as the journal records it beforehand."""
 
     path: str
-    """The new thing, below the work folder"""
+    """Path of the new file or folder, below the work folder"""
     new: list[int] | None
-    """Its device and inode"""
+    """Its [device, inode]"""
     old: list[int] | None
-    """Those of what stands at the destination, if anything does"""
+    """[device, inode] of what is at the destination, None for nothing"""
     aside: str
-    """The name which that gets; empty where nothing may stand there"""
+    """Name to which that is moved; empty if nothing may be there"""
     marked: str
-    """Beside what the marker stands; empty for none"""
+    """Path beside which the marker is written; empty for none"""
     marker: str | None
-    """Its text as it was before"""
+    """Text of the previous marker, None if there was none"""
     done: dict[str, Any] | None
-    """What is remembered of what was restored"""
+    """Description of the restored order, to be remembered"""
 
 
 def _parse_placement(journal: Mapping[str, Any], destination: str) -> Placement:
-    """Given what a journal holds, return it; what is missing in one that another version wrote is taken for nothing."""
+    """Return the placement in a journal; keys that another version did not write count as empty."""
     before, done, aside = journal.get("marker"), journal.get("done"), os.path.basename(str(journal.get("aside") or ""))
     return Placement(
         str(journal.get("path")),
@@ -66,9 +66,9 @@ def _parse_placement(journal: Mapping[str, Any], destination: str) -> Placement:
 
 
 def clear(work: Work, *, keep: bool = False) -> list[str]:
-    """Given a work folder, put right what a killed attempt left in it and empty it; return notes. With `keep` what arrived stays.
+    """Complete or revert what a killed attempt left in a work folder and empty it, but for arrived tarballs with `keep`; return notes.
 
-    Raise AltbackupError or OSError: what stood at the destination may then be in the work folder, in which nothing was touched.
+    Raise AltbackupError or OSError: the work folder, which may hold what was at the destination, is then unchanged.
     """
     notes = _heal(work, _read_journal(work)) if is_under_way(work) else []
     kept = os.path.basename(work.arriving) if keep else ""
@@ -82,7 +82,7 @@ def clear(work: Work, *, keep: bool = False) -> list[str]:
 
 
 def _heal(work: Work, placement: Placement) -> list[str]:
-    """Bring what the journal of a killed attempt tells of to its end; return notes."""
+    """Complete or revert the placement of a killed attempt; return notes."""
     placed, notes = _settle(work, placement)
     if not placed:
         return notes
@@ -92,9 +92,9 @@ def _heal(work: Work, placement: Placement) -> list[str]:
 
 
 def left_in_place(destination: str) -> dict[str, Any] | None:
-    """Given a destination at which something was left, return what will be remembered of what stands there, where a killed attempt put that.
+    """Return what will be remembered of what is at the destination, if a killed attempt put it there, else None.
 
-    Change nothing. Raise AltbackupError or OSError.
+    Nothing is changed. Raise AltbackupError or OSError.
     """
     with opened_state(state_key(destination)) as (state, _), walked(os.path.dirname(destination)) as (steps, missing):
         known = _parse_placement(read_json(state, JOURNAL) or {}, destination)
@@ -133,12 +133,12 @@ def place(
     order: Mapping[str, Any] | None = None,
     title: str = "",
 ) -> list[str]:
-    """Given something in a work folder, give it its place at the destination, with its marker, all of it flushed; return notes.
+    """Rename something of a work folder to the destination, flushed and with its marker; return notes.
 
-    The marker stands beside `marked`, by default the destination; there is none if that is empty. What stands at the destination goes
-    to the path `aside`, in the same folder; without that nothing may stand there. With an `order`, plain JSON values, it is remembered
-    as done under that title. Raise AltbackupError or OSError: then what stood there still does, or the work folder stays for the next
-    attempt to put that right.
+    The marker is written beside `marked`, by default the destination, or not at all if that is empty. What is at the destination is moved
+    to the path `aside`, in the same folder; without that nothing may be there. An `order`, plain JSON values, is remembered as done under
+    `title`. Raise AltbackupError or OSError: then the old file or folder is still there, or the work folder is kept, and the next attempt
+    restores it.
     """
     destination = work.destination
     marked = destination if marked is None else marked
@@ -185,7 +185,7 @@ def place(
 
 @contextlib.contextmanager
 def _holder(work: Work, placement: Placement) -> Iterator[tuple[int, str]]:
-    """Yield the open folder in the work folder in which the new thing was made, and its name there."""
+    """Yield (open folder, name) of the new file or folder, in the work folder."""
     parts = placement.path.split("/")
     if {"", ".", ".."} & set(parts):
         raise AltbackupError(
@@ -200,15 +200,15 @@ def _holder(work: Work, placement: Placement) -> Iterator[tuple[int, str]]:
 
 
 def _flush(folder: int) -> None:
-    """Flush an open folder's entries, where this user may read it."""
+    """Flush the entries of an open folder, if this user may read it."""
     with contextlib.suppress(PermissionError):
         flush_folder(by_descriptor(folder))
 
 
 def _settle(work: Work, placement: Placement) -> tuple[bool, list[str]]:
-    """Bring a placement to its end: the new thing in its place and the old one aside, or all as it was.
+    """Complete a placement, with the old file or folder moved aside, or revert it entirely.
 
-    Return whether the new thing is in its place, and notes.
+    Return whether the new one is at the destination, and notes.
     """
     notes: list[str] = []
     placed = placement.new is not None and inode_of(work.parent, work.name) == placement.new
@@ -227,7 +227,7 @@ def _settle(work: Work, placement: Placement) -> tuple[bool, list[str]]:
 
 @contextlib.contextmanager
 def _beside(work: Work, marked: str) -> Iterator[int]:
-    """Yield the open folder in which the marker of something stands. Raise AltbackupError or OSError."""
+    """Yield the open folder of a marker. Raise AltbackupError or OSError."""
     folder = os.path.dirname(marked)
     if folder == os.path.dirname(work.destination) or not marked:
         yield work.parent
@@ -239,22 +239,22 @@ def _beside(work: Work, marked: str) -> Iterator[int]:
 
 
 def _unmark(work: Work, marked: str, before: str | None) -> None:
-    """Let the marker beside something be as it was before."""
+    """Restore the previous marker, or remove the new one."""
     if not marked:
         return
     with _beside(work, marked) as folder:
         if before is not None:
             write_marker(work.descriptor, folder, marked, before)
         else:
-            with contextlib.suppress(AltbackupError):  # no file: it is not ours
+            with contextlib.suppress(AltbackupError):  # not a regular file, so not ours
                 remove_marker(folder, marked)
         _flush(folder)
 
 
 def _put_aside(work: Work, placement: Placement) -> bool:
-    """Move what stood at the destination aside, if the new thing is there; return whether the new thing still is.
+    """Move the old file or folder aside if the new one is in place; return whether the new one still is.
 
-    Where it is another one than was looked at, or its name is taken, it gets its place back.
+    If the old one changed since it was inspected, or the name aside is taken, the old one is moved back.
     """
     with contextlib.ExitStack() as stack:
         places = [(work.descriptor, _OLD)]
@@ -275,7 +275,7 @@ def _put_aside(work: Work, placement: Placement) -> bool:
 
 
 def _swap(work: Work, folder: int, name: str) -> None:
-    """Give what is in the work folder its place at the destination again, and take the new thing back."""
+    """Move what is in the work folder back to the destination, and the new file or folder out of it."""
     try:
         renameat2(folder, name, work.parent, work.name, EXCHANGE)
     except OSError as error:
@@ -287,7 +287,7 @@ def _swap(work: Work, folder: int, name: str) -> None:
 
 
 def _exchange(work: Work, folder: int, name: str) -> None:
-    """Put the new thing where the old one stands, in one step where the file system can do that, else in two."""
+    """Replace the old file or folder by the new one, atomically if the file system supports it, else by two renames."""
     try:
         renameat2(folder, name, work.parent, work.name, EXCHANGE)
     except OSError as error:

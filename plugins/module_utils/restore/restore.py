@@ -1,6 +1,6 @@
-"""Restoring on the host where the thing is to stand: see whether it can be done, verify, unpack beside the place, prove, rename.
+"""Restore on the destination's host: check, verify, unpack beside the destination, prove, rename.
 
-Nothing takes its place unless it was proven, and nothing is lost for it: what stands there stays until the rename, and then
+Only what was proved is placed at the destination, and nothing is lost: what was there stays until the rename, and then keeps its content
 under a dated name.
 """
 
@@ -40,13 +40,13 @@ from .work_folder import Work, discard, is_left, nearest_folder, working
 
 STAGE = "restore"
 _LOOKING = 120.0
-"""Seconds that it may take to see whether a key fits"""
+"""Seconds to check whether an identity decrypts"""
 
 
 def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -> dict[str, Any]:
-    """Given an order, see whether it can be done here, as far as that is known before its tarballs are; return the result.
+    """Check whether an order can be carried out, as far as that is known without its tarballs; return the result.
 
-    Makes the work folder with `incoming`, in which tarballs of other nodes arrive, unless in check mode. Raise AltbackupError or OSError.
+    Makes the work folder and in it `incoming`, for tarballs of other nodes, unless in check mode. Raise AltbackupError or OSError.
     """
     if order.into:
         return prepare_into(order, check_mode=check_mode)
@@ -83,7 +83,7 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
 
 
 def _is_done(order: Order) -> tuple[bool, str]:
-    """Return whether what is ordered stands at the destination as a restore put it there; if not, why what one put there does not count."""
+    """Return whether an earlier restore of the same order is unchanged at the destination; if not, why an earlier one does not count."""
     known = left_in_place(order.destination) if is_left(order.destination) else None
     done, reason = compare(order.destination, remembered_of(order), known or recall(order.destination))
     for suffix in endings_beside(order) if done else ():
@@ -98,9 +98,9 @@ def _done(order: Order, notes: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[str, Any]:
-    """Given an order whose tarballs are in a tree of this node, see what a restore would find in them; write nothing.
+    """Read the tarballs of an order, which are in a tree of this node, as a restore would, and write nothing.
 
-    They are read whole: their bytes, what they hold, and whether the member is among that. Raise AltbackupError or OSError.
+    Digests are verified, and the member must exist. Raise AltbackupError or OSError.
     """
     start = time.monotonic()
     _, reader, _ = sandboxes(order, deadline)
@@ -147,7 +147,7 @@ def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[st
 
 @contextlib.contextmanager
 def _told_with(notes: Sequence[str]) -> Iterator[None]:
-    """Let an error that the block meets tell, too, what was found before: it may be the reason. Raise AltbackupError."""
+    """Append notes to an AltbackupError of the block, as they may explain it."""
     try:
         yield
     except AltbackupError as error:
@@ -169,10 +169,10 @@ def _check_destination(order: Order) -> None:
 
 
 def restore(order: Order, deadline: Deadline, *, run: Run | None = None, show_lines: bool = False) -> dict[str, Any]:
-    """Given an order that was prepared and whose tarballs are here, restore it; return the result.
+    """Carry out an order that was prepared and whose tarballs arrived; return the result.
 
-    Whatever fails, nothing is changed and nothing is left behind. With `show_lines` the lines in which a folder differs are
-    in the result as `diff`. What a restore of the same order put there is `done`. Raise AltbackupError or OSError.
+    On any error nothing is changed and nothing is left behind. With `show_lines` the result has as `diff` the lines in which a folder
+    differs. An order that an earlier restore carried out already is `done`. Raise AltbackupError or OSError.
     """
     if order.into:
         return restore_into(order, deadline, run=run)
@@ -196,7 +196,7 @@ def restore(order: Order, deadline: Deadline, *, run: Run | None = None, show_li
 
 
 def abandon(order: Order) -> dict[str, Any]:
-    """Given an order whose tarballs did not arrive, remove what was prepared for it."""
+    """Remove what was prepared for an order whose tarballs did not arrive."""
     if order.into:
         abandon_into(order)
     elif is_left(order.destination):
@@ -218,10 +218,10 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
         if show_lines:
             result["diff"] = unified_diff(work.place, new, found)
         if not order.consent:
-            # Ansible shows the lines of what is changed alone
+            # Ansible shows a diff only of a changed result
             return {**result, "changed": show_lines, "refused": _without_consent(order, summarize_differences(found))}
     with _no_dump(order, run):
-        _check_destination(order)  # once more: unpacking took its time, and a database may have been opened since
+        _check_destination(order)  # again: a database may have been opened while the tarballs were unpacked
         marked = marked_path(
             order.destination,
             new,
@@ -244,7 +244,7 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
 
 
 def _marker(order: Order, marked: str) -> str:
-    """Return the text of the marker beside something. One that is there and tells of another part makes all of it doubtful."""
+    """Return the marker's text. If there is a marker of another part already, the new one covers all of `marked`."""
     known = read_marker(marked) if marked else None
     other = known is not None and (known["path"] or marked) != order.destination
     path = marked if other else order.destination
@@ -253,13 +253,13 @@ def _marker(order: Order, marked: str) -> str:
 
 @contextlib.contextmanager
 def _no_dump(order: Order, run: Run | None) -> Iterator[None]:
-    """Keep the dumps of this host, if it is a source, away while the block lasts: they would read the old and the new thing. Raise Locked."""
+    """Keep this host's dumps, if it is a source, from running while the block lasts, as they would read a mixture. Raise Locked."""
     with contextlib.ExitStack() as stack:
         if order.live_base:
             try:
                 tree = open_tree(order.live_base)
             except BaseUnusable:
-                pass  # a new host, on which nothing is dumped yet
+                pass  # a new host, without dumps yet
             else:
                 stack.enter_context(unclaimed(tree, run))
         yield

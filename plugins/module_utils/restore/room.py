@@ -1,4 +1,4 @@
-"""Whether a restore has the room that it needs."""
+"""Free space for a restore."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from .work_folder import Work, nearest_folder
 
 
 def require_space(order: Order) -> dict[str, int]:
-    """Return the bytes that are `needed` at least, and `free`. Raise AltbackupError where that is not enough."""
+    """Return `needed`, the least bytes that the restore takes, and `free`. Raise AltbackupError if that is not enough."""
     sizes = sum(archive.dna.size for archive in order.archives)
-    needed = sizes + (0 if order.base else sizes)  # the bytes of its files are no measure: they may be sparse
+    needed = sizes + (0 if order.base else sizes)  # the unpacked size does not count: files may be sparse
     return require_free(order, needed, "at least ")
 
 
 def require_free(order: Order, needed: int, about: str = "") -> dict[str, int]:
+    """Return `needed` and `free` bytes of the destination's file system. Raise AltbackupError if that is not enough; `about` precedes the number."""
     there = nearest_folder(order.destination)
     free = there.free
     if needed > free:
@@ -32,7 +33,7 @@ def require_free(order: Order, needed: int, about: str = "") -> dict[str, int]:
 
 
 def require_arriving_space(order: Order, work: Work) -> None:
-    """Raise AltbackupError where the folder in which the tarballs arrive has no room for them."""
+    """Raise AltbackupError if the folder in which the tarballs arrive has no room for them."""
     sizes, free = sum(archive.dna.size for archive in order.archives), shutil.disk_usage(work.arrived).free
     if sizes > free:
         wanted, left = told_apart(sizes, free)
@@ -48,7 +49,7 @@ def require_room(order: Order, needed: int) -> None:
 
 @contextlib.contextmanager
 def in_its_room(order: Order, free: int) -> Iterator[None]:
-    """Let what the block finds too large tell where it has no room. Raise AltbackupError."""
+    """Let TooLarge in the block name the folder that lacks room. Raise AltbackupError."""
     try:
         yield
     except TooLarge as error:

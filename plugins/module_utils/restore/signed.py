@@ -1,7 +1,7 @@
-"""Encrypted tarballs of a restore: that their keys are at hand, and that the source itself made them, before anything travels or is unpacked.
+"""Encrypted tarballs of a restore: whether an identity decrypts them, and whether the source signed them, before they are transferred or unpacked.
 
-age authenticates nobody: whoever knows the recipients can make a file that opens. What tells is the source's signature over whose tarball it is, its
-stamp and its digest.
+age does not authenticate: whoever knows the recipients can encrypt a file to them. Authentic is what the source signed: the item, its stamp
+and the digest of the tarball.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from ..tree.layout import split_relpath
 from .order import Archive, Order
 
 _LONGEST = 1 << 16
-"""Most characters of what a record says of a signature"""
+"""Most characters of statement and signature in a record"""
 
 
 class Unsigned(AltbackupError):
-    """An encrypted tarball that its source did not make, or not as what it is given out for."""
+    """An encrypted tarball without a valid signature of its source, or with one of another tarball."""
 
 
 def encrypted_of(order: Order) -> list[Archive]:
-    """Return the tarballs of an order that are encrypted."""
+    """Return the encrypted tarballs of an order."""
     return [archive for archive in order.archives if is_encrypted(archive.filename)]
 
 
 def unlocked(order: Order, deadline: Deadline) -> tuple[Order, list[str]]:
-    """Given an order, return it with what its dump recorded, of an encrypted tarball out of the sealed part of its record, and notes.
+    """Return the order with the record of its dump, decrypted if the tarball is encrypted, and notes.
 
-    Raise Unsigned for one that its source did not sign, NoKey, which names the recipients, where no identity opens it, ToolMissing or OSError.
+    Raise Unsigned if the source did not sign it, NoKey, which names the recipients, if no identity decrypts it, ToolMissing or OSError.
     """
     archives = encrypted_of(order)
     if not archives:
@@ -63,7 +63,7 @@ def unlocked(order: Order, deadline: Deadline) -> tuple[Order, list[str]]:
 
 
 def require_signed(order: Order, archives: list[Archive], deadline: Deadline) -> list[str]:
-    """Given encrypted tarballs of an order, return a note if no key is known by which to tell who made them. Raise Unsigned or ToolMissing."""
+    """Verify that the source signed encrypted tarballs of an order; return a note if its public key is not known. Raise Unsigned or ToolMissing."""
     if not order.signing_key:
         source = order.origin.get("source")
         made = f"nothing tells that {source} made {archives[-1].relpath}: whoever knows the recipients could have"
@@ -95,7 +95,7 @@ def require_signed(order: Order, archives: list[Archive], deadline: Deadline) ->
 
 
 def verified_statement(record: Mapping[str, Any], signing_key: str, deadline: Deadline, relpath: str) -> dict[str, str]:
-    """Given the record of a tarball and the source's public key, return what the source signed, {word: text}. Raise Unsigned or ToolMissing."""
+    """Return {word: text} that the source signed of a tarball, whose record is given. Raise Unsigned or ToolMissing."""
     signed, signature = (record.get(name) for name in (SIGNED, SIGNATURE))
     advice = "take it from another node (from), or another stamp (at)"
     if (

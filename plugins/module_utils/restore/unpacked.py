@@ -1,4 +1,4 @@
-"""Making what is restored in a work folder: unpacked, proven, with the names, the owner, mode and label that it is to have."""
+"""The restored file or folder in a work folder: unpacked, proved, and with its final owners, mode and label."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ _SELINUX = "security.selinux"
 
 
 def make_thing(work: Work, order: Order, deadline: Deadline, run: Run | None) -> tuple[str, dict[str, Any], list[str]]:
-    """Unpack what is ordered into a work folder and prove it; return its path there, its proof, nothing for a part, and notes."""
+    """Unpack an order's tarballs into a work folder and prove the item; return its path there, its proof and notes.
+
+    The proof of a member is empty.
+    """
     keeper, reader, notes = sandboxes(order, deadline)
     absent: Special = {}
     owners = Owners()
@@ -53,7 +56,7 @@ def make_thing(work: Work, order: Order, deadline: Deadline, run: Run | None) ->
 
 
 def names_wanted(order: Order, owners: Owners) -> Names:
-    """Return the names that count of those that an archive has: none where owners are not restored, or given, or wanted by number."""
+    """Return the archived names of owners that apply: none if owners are not restored, are given, or are restored by number."""
     if os.geteuid() != 0 or order.numeric:
         return Names()
     names = owners.names()
@@ -61,12 +64,12 @@ def names_wanted(order: Order, owners: Owners) -> Names:
 
 
 def _below(work: Work, path: str) -> bytes:
-    """Return a path in a work folder as it is from there."""
+    """Return a path relative to the work folder."""
     return os.fsencode(os.path.relpath(path, work.path))
 
 
 def sandboxes(order: Order, deadline: Deadline) -> tuple[Sandbox | None, Sandbox | None, list[str]]:
-    """Return where tar unpacks, and where what is unpacked is read, if programs can be confined, and a note where the kernel does not allow it."""
+    """Return the sandbox of tar, that of programs that read the result, and notes; both None, with a note, if the kernel cannot confine."""
     keeper = for_unpacking(order.special_modes)
     if is_allowed(keeper, deadline):
         return keeper, Sandbox(order.proof_user), []
@@ -85,14 +88,14 @@ def _unpack(
     absent: Special,
     owners: Owners,
 ) -> str:
-    """Unpack into an empty folder, with owners (by number) where that is possible, and with modes; return what is wanted of it.
+    """Unpack into an empty folder, with modes and, as root, owners by number; return the path of what is wanted.
 
-    `notes`, `absent` and `owners` receive what `unpack` tells.
-    Raise AltbackupError, before anything is written, where that has no room: holes of sparse files take none.
+    `notes`, `absent` and `owners` are filled by `unpack`. Raise AltbackupError, before anything is written, if there is no room for it;
+    holes of sparse files take none.
     """
     part = bool(order.member) and len(paths) == 1
     limits = Limits(MOST_BYTES if part else nearest_folder(order.destination).free)
-    copies = 1 if order.member or kind_of(order.kind).is_tree else 2  # a proof takes a copy of what it looks at
+    copies = 1 if order.member or kind_of(order.kind).is_tree else 2  # proving copies the item
     mask = os.umask(0)
     try:
         with in_its_room(order, limits.bytes):
@@ -119,9 +122,9 @@ def _unpack(
 
 
 def _thing(order: Order, top: str) -> str:
-    """Given the unpacked top folder, return what is to stand at the destination. Raise AltbackupError.
+    """Return the path of what is placed at the destination, by the unpacked top folder. Raise AltbackupError.
 
-    That is the folder itself, the one file in it, or, where the destination is a thing's own folder (`.git`), the one in it.
+    That is the top folder, the one file in it or, if the destination is a repository's inner folder (`.git`), that folder.
     """
     kind = kind_of(order.kind)
     own = os.path.join(top, kind.inner)
@@ -139,9 +142,9 @@ def _thing(order: Order, top: str) -> str:
 
 
 def _set_attributes(work: Work, order: Order, root: str) -> None:
-    """Give what was unpacked its owner, group, label and mode: the mode to the top alone, the others to all of it.
+    """Set owner, group and label of all that was unpacked, and the mode of its top.
 
-    No link is followed, and no path looked up that others could change meanwhile.
+    No link is followed, and no path is resolved that others could change meanwhile.
     """
     uid, gid = owner_of(order)
     top = _below(work, root)

@@ -1,4 +1,4 @@
-"""The tarballs of a restore, each read and found as its dna says, and as its dump recorded it."""
+"""The tarballs of a restore, verified against their dna and the record of their dump."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .work_folder import Work
 
 @contextlib.contextmanager
 def verified_archives(work: Work, order: Order, run: Run | None, deadline: Deadline) -> Iterator[list[str]]:
-    """Yield the paths of the tarballs, each read and found as its dna says; those of a tree of this node while nobody writes to it."""
+    """Yield the paths of the verified tarballs; a tree of this node is locked against writers meanwhile. Raise AltbackupError or OSError."""
     with contextlib.ExitStack() as stack:
         if order.base:
             tree = open_tree(order.base)
@@ -36,7 +36,7 @@ def verified_archives(work: Work, order: Order, run: Run | None, deadline: Deadl
 
 
 def _unchanging(path: str, work: Work, deadline: Deadline) -> str:
-    """Given a tarball, return its path, or that of a private copy where others could change it between its proof and its use."""
+    """Return the path of a tarball, or of a private copy of it if others could change it between verification and use."""
     with contextlib.suppress(InvalidInput, OSError), walked(os.path.dirname(path)) as (steps, missing):
         name = os.path.basename(path)
         if (
@@ -57,7 +57,7 @@ def _unchanging(path: str, work: Work, deadline: Deadline) -> str:
 
 
 def verify_archive(path: str, archive: Archive, stored: str) -> None:
-    """Raise AltbackupError unless a tarball is as its dna says, which stands beside it still where it is `stored`, if that is in a tree."""
+    """Raise AltbackupError unless a tarball matches its dna; `stored` is its path in a tree, whose sidecar must still say the same."""
     status = plain_status(path)
     if status is None:
         raise AltbackupError(f"{path} is not there, or no plain file: nothing was restored")
@@ -72,7 +72,7 @@ def verify_archive(path: str, archive: Archive, stored: str) -> None:
 
 
 def verify_recorded(path: str, archive: Archive, record: Mapping[str, Any]) -> None:
-    """Raise AltbackupError unless a tarball is the one that its dump recorded: a dna may have been written anew over other bytes."""
+    """Raise AltbackupError unless a tarball matches its dump's record: a dna may have been rewritten for other bytes."""
     if record.get("relpath") != archive.relpath:
         return
     try:

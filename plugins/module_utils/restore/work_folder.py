@@ -1,6 +1,6 @@
-"""The private folder in which a destination is restored, and what is remembered of it in this user's own state.
+"""The private folder in which a restore works, and the state of a restore in this user's own state.
 
-Folders are held open from the first look to the last rename; whoever may write beside the destination can lead none of it elsewhere.
+Folders are held open throughout, so that whoever may write beside the destination cannot redirect any step.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WORK = "work"
 
 @dataclass(frozen=True)
 class Nearest:
-    """The nearest folder above a destination, the bytes that are free in it, and whether others between them are missing."""
+    """The nearest existing folder above a destination, the free bytes there, and whether folders between are missing."""
 
     path: str
     free: int
@@ -39,20 +39,20 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Work:
-    """The private folder in which a destination is restored, held by this call alone."""
+    """The private folder of a restore, locked by this call."""
 
     path: str
-    """The folder as this process and its children see it, wherever somebody moves it"""
+    """The folder through /proc, valid for this process and its children even if it is moved"""
     title: str
-    """Where it was made"""
+    """Its path when it was made"""
     destination: str
     descriptor: int
     parent: int
-    """The folder of the destination, as an open one"""
+    """Descriptor of the destination's folder"""
     state: int
-    """Where what is under way is remembered, as an open folder"""
+    """Descriptor of the folder with this restore's state"""
     arriving: str
-    """The folder in which others may put files by its path"""
+    """Path of the folder into which others transfer files"""
 
     @property
     def name(self) -> str:
@@ -61,13 +61,13 @@ class Work:
 
     @property
     def arrived(self) -> str:
-        """The folder in which files arrived, as it is held open."""
+        """The folder of arrived files, by a descriptor."""
         top = self.path if os.path.dirname(self.arriving) == self.title else by_descriptor(self.state)
         return f"{top}/{os.path.basename(self.arriving)}"
 
     @property
     def place(self) -> str:
-        """The destination, in the folder that is held open."""
+        """The destination, by the descriptor of its folder."""
         return f"{by_descriptor(self.parent)}/{self.name}"
 
     def folder(self, name: str) -> str:
@@ -78,14 +78,14 @@ class Work:
         return path
 
     def clear_arriving(self) -> str:
-        """Make the folder in which others may put files, empty, and return its path."""
+        """Make the folder into which others transfer files, empty, and return its path."""
         remove(self.arrived)
         os.mkdir(self.arrived, 0o700)
         return self.arriving
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Let errors that the block meets tell the folder by its path. Raise them."""
+        """Replace paths by descriptor in errors of the block by the real ones, and raise them."""
         try:
             yield
         except OSError as error:
@@ -103,20 +103,22 @@ class Work:
 
 
 def by_descriptor(descriptor: int) -> str:
+    """Return the path of an open folder, for this process and its children."""
     return f"/proc/self/fd/{descriptor}"
 
 
 def state_key(destination: str) -> str:
+    """Return the name of a destination's folder in the user's own state."""
     return f"{_STATES}/{hashlib.sha256(os.fsencode(destination)).hexdigest()[:32]}"
 
 
 def is_left(destination: str) -> bool:
-    """Return whether an earlier attempt of this user at a destination left something to see to."""
+    """Return whether an earlier attempt of this user at a destination left state."""
     return has_state(state_key(destination))
 
 
 def nearest_folder(path: str) -> Nearest:
-    """Given a destination, return the nearest folder above it that is there. Raise InvalidInput or OSError."""
+    """Return the nearest existing folder above a path. Raise InvalidInput or OSError."""
     with walked(os.path.dirname(path)) as (steps, missing):
         status = os.statvfs(by_descriptor(steps[-1].descriptor))
         return Nearest(steps[-1].path, status.f_bavail * status.f_frsize, bool(missing))
@@ -124,9 +126,9 @@ def nearest_folder(path: str) -> Nearest:
 
 @contextlib.contextmanager
 def working(destination: str) -> Iterator[Work]:
-    """Given a destination, hold its work folder while the block lasts; it and the parents of the destination are made where missing.
+    """Hold the work folder of a destination while the block lasts; it and missing parents of the destination are made.
 
-    Raise Locked if another restore of this user is at work on it, AltbackupError or OSError.
+    Raise Locked if another restore of this user holds it, AltbackupError or OSError.
     """
     _refuse_older(destination)
     with contextlib.ExitStack() as stack:
@@ -149,7 +151,7 @@ def working(destination: str) -> Iterator[Work]:
 
 
 def _locked_state(destination: str, stack: contextlib.ExitStack) -> tuple[int, str]:
-    """Hold what is remembered of a destination; whoever held it before may have removed it meanwhile. Raise Locked."""
+    """Open and lock the state of a destination, again if the previous holder removed it meanwhile. Raise Locked."""
     while True:
         with contextlib.ExitStack() as attempt:
             state, title = attempt.enter_context(opened_state(state_key(destination)))
@@ -166,7 +168,7 @@ def _locked_state(destination: str, stack: contextlib.ExitStack) -> tuple[int, s
 
 
 def _refuse_older(destination: str) -> None:
-    """Raise AltbackupError if a restore of version 0.1.0 was ended in its place: what stood there may be in its work folder."""
+    """Raise AltbackupError if a restore by version 0.1.0 was interrupted here: its work folder may hold what was at the destination."""
     folder, name = os.path.split(destination)
     older = f"{TEMPORARY}restore-{name}"
     with walked(folder) as (steps, missing):
@@ -175,7 +177,7 @@ def _refuse_older(destination: str) -> None:
         try:
             descriptor = open_own(older, steps[-1].descriptor, f"{folder}/{older}")
         except (FileNotFoundError, InvalidInput):
-            return  # not this user's: nothing that it says is obeyed
+            return  # not this user's, so it is not trusted
         except OSError as error:
             if is_impossible(older, error):
                 return
@@ -191,9 +193,9 @@ def _refuse_older(destination: str) -> None:
 
 
 def _open_work(state: int, known: dict[str, Any], ways: list[Step]) -> tuple[int, str, bool]:
-    """Open the work folder that is remembered, or make one; return it, its path, and whether nobody else can replace it.
+    """Open the recorded work folder, or make one; return its descriptor, its path, and whether nobody else can replace it.
 
-    It is made where nobody else can replace it, if such a folder is on the destination's file system, else beside the destination.
+    It is made where nobody else can replace it, if there is such a folder on the destination's file system, else beside the destination.
     """
     kept = {step.path: step for step in ways if step.keeps}
     where = known.get("where")
@@ -221,7 +223,7 @@ def _open_work(state: int, known: dict[str, Any], ways: list[Step]) -> tuple[int
 
 
 def _best(ways: list[Step]) -> Step:
-    """Return the folder nearest to the destination in which a work folder is safe and can be renamed from, else the destination's own."""
+    """Return the nearest folder on the destination's file system that nobody else can change and this user can write to, else the last."""
     mount = mount_of(ways[-1].descriptor)
     for step in reversed(ways):
         if mount_of(step.descriptor) != mount:
@@ -232,7 +234,7 @@ def _best(ways: list[Step]) -> Step:
 
 
 def _open_known(above: Step, known: dict[str, Any]) -> int | None:
-    """Open the work folder that was made before, None if it is gone or another one."""
+    """Open the recorded work folder; None if it is gone or another one."""
     name = str(known.get("name"))
     if "/" in name or not name.startswith(TEMPORARY):
         return None
@@ -248,17 +250,16 @@ def _open_known(above: Step, known: dict[str, Any]) -> int | None:
 
 
 def discard(work: Work, keep: Sequence[str] = ()) -> None:
-    """Remove a work folder, and the parents of the destination that were made for it and are still empty.
+    """Remove a work folder, its state but for the names in `keep`, and the still empty parents of the destination that were made for it.
 
-    What is remembered beside it under the names to `keep` stays.
-    One in which a replacement could not be brought to its end stays, since what stood at the destination may be in it.
+    A folder with an incomplete replacement stays, since it may hold what was at the destination.
     """
     if is_under_way(work):
         return
     known = read_json(work.state, _WORK) or {}
     for name in os.listdir(work.descriptor):
         remove(f"{work.path}/{name}")
-    with contextlib.suppress(InvalidInput):  # somebody put another thing in its place
+    with contextlib.suppress(InvalidInput):  # something else is in its place
         _remove_empty(work)
         with walked(str(known.get("above"))) as (steps, missing):
             if not missing:
@@ -282,10 +283,12 @@ def _remove_empty(work: Work) -> None:
 
 
 def is_under_way(work: Work) -> bool:
+    """Return whether there is a journal: a replacement is incomplete."""
     return inode_of(work.state, JOURNAL) is not None
 
 
 def remove(path: str) -> None:
+    """Remove a file, or a folder with all below it, if it exists."""
     if os.path.isdir(path) and not os.path.islink(path):
         remove_folder(path)
     else:
@@ -293,6 +296,7 @@ def remove(path: str) -> None:
 
 
 def read_json(folder: int, name: str) -> dict[str, Any] | None:
+    """Return the mapping in a file of an open folder; None if there is none, or it is not a mapping in JSON."""
     try:
         with open(f"{by_descriptor(folder)}/{name}", encoding="utf-8", errors="surrogateescape") as stream:
             value = json.load(stream)
