@@ -1,4 +1,4 @@
-"""Targets that may be away for a while, such as disks that are carried out of the house."""
+"""Targets that may be away for a while, such as disks that are carried off site."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def excused(
     failures: list[dict[str, Any]],
     away: Mapping[str, str],
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Given the plan, what a source knows of its targets, failures, and {target that is away: the reason of its failure}, return
-    the failures without those of targets that may be away now, and a note on each of these.
+    """Return the failures without those of targets that may be away now, and a note on each of these targets.
 
-    An empty reason stands for each failure of a target.
+    `pairs` is the source's state of each target, `away` {target: reason of its failure}; an empty reason stands for all failures of a
+    target.
     """
     rest = list(failures)
     notes = []
@@ -45,7 +45,7 @@ def excused(
 
 
 def readable_time(seconds: float) -> str:
-    """Given seconds, return them with the largest unit in which they are a whole number."""
+    """Return seconds in the largest unit (d, h, m, s) of which they are a whole number."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds and seconds % size == 0:
             return f"{seconds / size:g}{unit}"

@@ -1,4 +1,4 @@
-"""What is wrong with an inventory beyond single variables: each function returns or adds the errors of one subject."""
+"""Checks of an inventory that need more than one variable: each function returns or adds the errors of one subject."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from .recipients import check_recipients
 
 @dataclass(frozen=True)
 class Scope:
-    """What a playbook is for, and what of it is left."""
+    """The groups that a playbook is for, and the hosts of its play."""
 
     parts: Sequence[str]
-    """The groups whose nodes have a part in it, empty for any; that of sources alone takes their trees for itself"""
+    """The groups whose nodes take part, empty for any; a playbook of sources alone locks their trees"""
     play_hosts: Sequence[str]
     limit: str
-    """As the user gave it"""
+    """`--limit` as the user gave it"""
 
 
 def check_scope(plan: Mapping[str, Any], scope: Scope) -> list[str]:
-    """Return an error if no host of the play has a part in its playbook, or if no source there has a target left."""
+    """Return an error if no host of the play takes part in its playbook, or if no source there has a target left."""
     if not scope.parts:
         return []
     nodes = list(dict.fromkeys(node for part in scope.parts for node in plan[part]))
@@ -51,7 +51,7 @@ def check_scope(plan: Mapping[str, Any], scope: Scope) -> list[str]:
 
 
 def check_names(sources: Iterable[str]) -> list[str]:
-    """Return an error for each source whose name cannot be that of a folder."""
+    """Return an error for each source whose name is not valid as a folder's name."""
     found = []
     for host in sources:
         try:
@@ -62,11 +62,12 @@ def check_names(sources: Iterable[str]) -> list[str]:
 
 
 def check_only_targets(only: Sequence[str], hosts: Sequence[str], targets: Sequence[str]) -> list[str]:
+    """Return an error for each name in altbackup_only_targets that is not a target."""
     return [f"altbackup_only_targets: {_no_target(name, hosts, targets)}" for name in only if name not in targets]
 
 
 def check_former_names(*values: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Given the settings of all sources, and of all targets, return an error for each former name that is not one node's alone."""
+    """Return an error for each former name that is not unique; each argument is {host: settings} of one role."""
     found = []
     for of_role in values:
         owners: dict[str, list[str]] = {}
@@ -86,7 +87,7 @@ def check_former_names(*values: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def check_adopted(adopted: Sequence[str], nodes: Sequence[str]) -> list[str]:
-    """Return an error for each name that is no node's, of what is adopted and is no item."""
+    """Return an error for each name to adopt that is neither an item nor a node."""
     return [
         f"altbackup_adopt: {name!r} is neither an item, written as source/category/name, nor a source, target or store, {nearest(name, nodes)}"
         for name in adopted
@@ -95,7 +96,7 @@ def check_adopted(adopted: Sequence[str], nodes: Sequence[str]) -> list[str]:
 
 
 def check_undo(asked: Sequence[str], sources: Sequence[str]) -> list[str]:
-    """Return an error for each tarball that is to be put back of what is no source."""
+    """Return an error for each tarball to put back whose source is unknown."""
     named = [(text, text.partition("/")[0]) for text in asked if not is_day(text)]
     return [
         f"altbackup_undo: {text}: {source!r} is no source, {nearest(source, sources)}"
@@ -150,7 +151,7 @@ def check_source(
 
 
 def _check_nights(host: str, values: Mapping[str, Any], errors: Errors) -> None:
-    """Add the errors of full_every where sidecars are to be those of the original scripts, which know no differentials."""
+    """Add the errors of full_every with md5: the original scripts, which use it, do not know differentials."""
     if values["altbackup_dna_algorithm"] != "md5":
         return
     many = {"altbackup_full_every": values["altbackup_full_every"]}
@@ -165,7 +166,7 @@ def _check_nights(host: str, values: Mapping[str, Any], errors: Errors) -> None:
 
 
 def _check_memory(host: str, values: Mapping[str, Any], errors: Errors) -> None:
-    """Add the errors of what is said of items that are none any more."""
+    """Add the errors of retired items and former names."""
     items = sort_items(values["altbackup_items"] or ())[0]
     keys = {item.key for item in items}
     retired = values["altbackup_retired"] or {}
@@ -190,7 +191,7 @@ def _check_memory(host: str, values: Mapping[str, Any], errors: Errors) -> None:
 
 
 def check_drill_hosts(nodes: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], errors: Errors) -> None:
-    """Add the errors of nodes whose tarballs are to be drilled on another host."""
+    """Add the errors of nodes whose tarballs are drilled on another host; `nodes` is {node: settings}."""
     for node, values in nodes.items():
         host = values["altbackup_drill_host"]
         if host and host not in hosts:
@@ -218,7 +219,7 @@ def check_stores(
     hosts: Sequence[str],
     errors: Errors,
 ) -> None:
-    """Given the settings of all stores, and those of each node as a source and as a target, add the errors of who fills which."""
+    """Add the errors of stores; `stores` is {store: settings}, `nodes` {node: its settings as a source and as a target}."""
     named: dict[str, list[str]] = {}
     for node, of_roles in nodes.items():
         given = [name for values in of_roles for name in values["altbackup_stores"] or ()]
@@ -277,7 +278,7 @@ def _check_same_places(
 def check_bases(
     source_values: Mapping[str, Mapping[str, Any]], target_values: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
-    """Return an error for each node whose own tarballs would lie in a tree that it keeps for a source, or beside those trees."""
+    """Return an error for each node whose own base is, or lies in, a tree of a source's copies, or is the base of these trees."""
     found = []
     for host in source_values:
         base = source_values[host]["altbackup_base"]

@@ -1,4 +1,4 @@
-"""How the node that runs rsync reaches the other one, as the plan says."""
+"""Connections between nodes, by the plan: how the node that runs rsync reaches the other one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def peers(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
-    """Given the plan and a source, return how each target on another machine to which it sends is reached."""
+    """Return the peer for each target on another machine to which a source sends."""
     return [
         connection(plan, source, target)
         for target in plan["sources"][source]["targets"]
@@ -17,18 +17,18 @@ def peers(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
 
 
 def source_peers(plan: Mapping[str, Any], source: str, target: str) -> list[dict[str, Any]]:
-    """Given the plan, a source and a target, return how the target reaches the source, if it fetches from another machine."""
+    """Return the peer by which a target reaches a source from which it fetches, [] if it does not or both are one machine."""
     local = target in plan["sources"][source]["local_targets"]
     return [connection(plan, source, target)] if is_fetched(plan, source, target) and not local else []
 
 
 def is_fetched(plan: Mapping[str, Any], source: str, target: str) -> bool:
-    """Given the plan, a source and a target, return whether the target fetches, instead of being sent to."""
+    """Return whether the target fetches from the source, instead of being sent to."""
     return bool(plan["sources"][source]["transport"].get(target) == "pull")
 
 
 def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, Any]:
-    """Given the plan, a source and a target, return the peer of the one that runs rsync, as modules take it."""
+    """Return the peer of the node that runs rsync, as modules take it: the target, or the source if the target fetches."""
     fetched = is_fetched(plan, source, target)
     ends = plan["sources"][source], plan["targets"][target]
     caller, called = reversed(ends) if fetched else ends
@@ -40,7 +40,7 @@ def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, A
     )
     found.update({name: max(caller[name], called[name]) for name in ("connect_timeout", "io_timeout")})
     if limits := [end["bwlimit"] for end in ends if end.get("bwlimit")]:
-        found["bwlimit"] = f"{min(limits)}b"  # rsync takes a bare number for KiB
+        found["bwlimit"] = f"{min(limits)}b"  # rsync reads a number without unit as KiB
     found["min_rate"] = min(*(end["min_rate"] for end in ends), *limits)
     if target not in plan["sources"][source]["local_targets"]:
         found.update({name: called[f"rsync_{name}"] for name in ("host", "port", "user") if called[f"rsync_{name}"]})
@@ -55,5 +55,5 @@ def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, A
 
 
 def incoming_folder(plan: Mapping[str, Any], source: str, target: str) -> str:
-    """Return the folder of a target into which a source's tarballs come."""
+    """Return the folder of a target into which a source's tarballs are transferred."""
     return os.path.join(plan["targets"][target]["target_base"], ".altbackup", "incoming", source)

@@ -1,4 +1,4 @@
-"""What is to be looked into, found or compared, from what the user wrote, the plan of the run, and what the nodes hold; as plain JSON values."""
+"""Contents of tarballs: what to list, find or compare, from the user's options, the plan and what nodes hold; as plain JSON values."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .restore_source import base_of, full_among
 
 KEYS = ("step", "item", "at", "other", "from", "path", "name", "recursive", "most")
 _SHOWN = 5
-"""Stamps that a message names"""
+"""Most stamps in a message"""
 _FACTS = ("revision", "rows", "entries", "bytes", "measures")
-"""What is told of two dumps beside their files, of what they recorded"""
+"""Values in the records of two dumps that a comparison reports beside the files"""
 
 
 def plan_contents(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Given the plan of the run, return what is wanted (see KEYS), with the items and nodes that it concerns. Raise InvalidInput."""
+    """Return the checked options of altbackup_contents (see KEYS) and `sources`, {source: category/name, "" for all}. Raise InvalidInput."""
     value = plan["contents"]
     unknown = [f"unknown key {key!r}, {nearest(str(key), KEYS)}" for key in value if key not in KEYS]
     if unknown:
@@ -68,7 +68,7 @@ def plan_contents(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _day(name: str, text: str, plan: Mapping[str, Any]) -> str:
-    """Return a stamp or a day, or nothing for the newest. Raise InvalidInput."""
+    """Return a stamp or a day, "" for the newest. Raise InvalidInput."""
     text = text.strip()
     if not text or is_stamp(text):
         return text
@@ -90,7 +90,7 @@ def _source(item: str, plan: Mapping[str, Any]) -> str:
 
 
 def _key(item: str, plan: Mapping[str, Any]) -> str:
-    """Return category/name of an item, which need be none any more."""
+    """Return category/name of an item, which may have been removed from the inventory. Raise InvalidInput."""
     source, _, key = item.partition("/")
     category, _, name = key.partition("/")
     categories = tuple(CATEGORIES.values())
@@ -101,13 +101,13 @@ def _key(item: str, plan: Mapping[str, Any]) -> str:
 
 
 def nodes_of(plan: Mapping[str, Any], source: str, only: str = "") -> list[str]:
-    """Given the plan, a source and perhaps the one node that is meant, return the nodes that may hold its tarballs, those first that are to be asked first."""
+    """Return the nodes that may hold a source's tarballs, in the order of preference; with `only` that node alone."""
     nodes = [*plan["sources"][source]["targets"], source]
     return [node for node in dict.fromkeys(nodes) if only in ("", node)]
 
 
 def searches(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
-    """Given the plan and a node, return the trees on it in which to look, as tarball_find takes them; none where nothing can be looked for."""
+    """Return the trees to search on a node, as tarball_find takes them; [] if the options are not valid."""
     try:
         wanted = plan_contents(plan)
     except InvalidInput:
@@ -122,9 +122,9 @@ def searches(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
 
 
 def choose(plan: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Given the plan and what tarball_find returned on each node, return `wanted`, `chosen` (the calls), `answers` that need none, `failures` and `notes`.
+    """Return `wanted`, `chosen` (calls), `answers` that need no call, `failures` and `notes`, by what tarball_find returned on each node.
 
-    A node that cannot be asked is passed over, and that is a note; that no node has what is wanted, a failure.
+    A node that cannot be asked is noted and left out; if no node has what is wanted, that is a failure.
     """
     empty: dict[str, Any] = {"wanted": {}, "chosen": [], "answers": [], "failures": [], "notes": {}}
     try:
@@ -143,7 +143,7 @@ def choose(plan: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> d
             )
             if problem:
                 passed.setdefault(source, []).append(f"{node}: {problem}")
-        if source in offers:  # what is encrypted no target opens
+        if source in offers:  # targets cannot decrypt
             offers[source].sort(key=lambda entry: is_encrypted(entry["relpath"]) and entry["node"] != source)
     result = _CHOICES[wanted["step"]](plan, wanted, offers, passed)
     notes = {source: [f"passed over {each}" for each in problems] for source, problems in passed.items()}
@@ -155,7 +155,7 @@ def _failure(node: str, reason: str, key: str = "") -> dict[str, Any]:
 
 
 def _offer(source: str, node: str, registered: Mapping[str, Any] | None) -> tuple[list[dict[str, Any]], str]:
-    """Return the verified tarballs of a source that a node told of, newest last, and why it cannot be asked, if so."""
+    """Return the verified tarballs of a source that a node reported, newest last, and why it could not be asked, if so."""
     if not registered:
         return [], "is not among the hosts of this run: is it left out by --limit?"
     result = read_result(registered, STAGE)
@@ -178,7 +178,7 @@ def _offer(source: str, node: str, registered: Mapping[str, Any] | None) -> tupl
 
 
 def _base(tarball: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return where the full tarball that one needs lies, from the item's folder, nothing for a full one, None where it is not there."""
+    """Return the path of the full tarball that one needs, from the item's folder; "" for a full one, None if it is missing."""
     if not tarball["base"]:
         return ""
     own = [entry for entry in entries if entry["key"] == tarball["key"]]
@@ -193,7 +193,7 @@ def _at(offers: Sequence[Mapping[str, Any]], day: str) -> list[Mapping[str, Any]
 
 
 def _none(key: str, source: str, day: str, offers: Sequence[Mapping[str, Any]], passed: Sequence[str]) -> str:
-    """Return that no node has a tarball of an item of a day, and what there is."""
+    """Return the message that no node has a tarball of an item and day, with the newest stamps there are."""
     at = f" of {day}" if day else ""
     stamps = sorted({entry["stamp"] for entry in offers})
     there = f"; the newest are of {', '.join(stamps[-_SHOWN:])}" if stamps else ""
@@ -228,7 +228,7 @@ def _choose_find(
     offers: Mapping[str, Sequence[Mapping[str, Any]]],
     passed: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
-    """Each content is read once, on the first node that has it."""
+    """Choose calls so that each content is read once, on the first node that has it."""
     taken: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     known = set()
     failures = []
@@ -306,7 +306,7 @@ def _told(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def facts(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given what two dumps recorded of an item, return the numbers that differ: revisions, rows of tables, and what its kind measures."""
+    """Return the numbers in which the records of two dumps differ: revisions, rows of tables, and what the kind measures."""
     found: list[dict[str, Any]] = []
     for name in _FACTS:
         before, after = old.get(name), new.get(name)
@@ -329,7 +329,7 @@ def facts(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]
 def _call(
     plan: Mapping[str, Any], wanted: Mapping[str, Any], node: str, source: str, entries: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return what is to be read on a node, and the options of its module."""
+    """Return the call that reads tarballs on a node, with the options of its module."""
     options = {name: wanted[name] for name in ("step", "path", "name", "recursive", "most")}
     return {
         "node": node,
@@ -348,7 +348,7 @@ _CHOICES = {"list": _choose_list, "find": _choose_find, "diff": _choose_diff}
 
 
 def answer(choice: Mapping[str, Any], read: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Given what was chosen and what the calls returned (source, node, contents, totals), return what is told of it: one mapping."""
+    """Return one mapping of what was found, by the choice and the results of its calls (source, node, contents, totals)."""
     wanted = choice.get("wanted") or {}
     told = [entry for call in choice.get("chosen") or () for entry in call["told"]]
     totals: dict[str, int] = {}
@@ -370,7 +370,7 @@ def answer(choice: Mapping[str, Any], read: Sequence[Mapping[str, Any]]) -> dict
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:
-    """Given an answer, return it as lines for a person."""
+    """Return the lines in which an answer is printed."""
     rows = [
         (
             str(entry.get("what") or entry.get("type", "")),

@@ -1,4 +1,4 @@
-"""What the controller's own item holds: this collection and the inventory of the run, as they are on disk, never decrypted."""
+"""Content of the controller's own item: this collection and the inventory of the run, as on disk, with vaults still encrypted."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ...module_utils.system.visible import one_line
 
 COLLECTION = Path(__file__).resolve().parents[3]
 PLACE = "ansible_collections/altbackup/core"
-"""Where the collection is in the item, so that Ansible finds it there"""
+"""Path of the collection in the item, at which Ansible finds it"""
 _EXCLUDED = ("__pycache__", "*.py[co]", "*.retry", ".git", ".venv", ".venv-*", ".ansible", ".*_cache", ".hypothesis")
 _EXCLUDED_AT_TOP = ("var",)
 _BESIDE = ("group_vars", "host_vars")
 _MOST = 32 << 20
-"""Bytes; an inventory and this collection are a few MiB, and travel within the call of a module"""
+"""Most bytes of the item; inventory and collection have a few MiB, and are transferred in a module's options"""
 _KEY = re.compile(
     rb"^\s*-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----|^PuTTY-User-Key-File|^AGE-SECRET-KEY-|-----BEGIN PGP PRIVATE",
     re.MULTILINE,
@@ -32,16 +32,16 @@ _SECRET_FILE = re.compile(
     r"|.*vault[._-]?pass.*",
     re.IGNORECASE,
 )
-"""Names of files that hold a secret and nothing else; YAML of the inventory, such as passwords.yml, is none of them"""
+"""Names of files that contain only a secret; YAML files of the inventory, such as passwords.yml, are not among them"""
 
 Entries = dict[str, dict[str, Any]]
 
 
 def controller_tree(inventories: Sequence[str], collection: Path = COLLECTION, secrets: Iterable[str] = ()) -> Entries:
-    """Given the inventory's sources, return {path in the item: {mode, content} or {link}}. Raise InvalidInput or OSError.
+    """Return {path in the item: {mode, content} or {link}} of the inventory's sources and the collection. Raise InvalidInput or OSError.
 
-    Files that hold a private key or, by their names, a password are left out, and so are those named as `secrets`, unless they
-    are in a vault. README.txt in the item names them.
+    Files that hold a private key or, by their names, a password are left out, and so are those named as `secrets`, unless they are
+    encrypted by a vault. README.txt in the item names them.
     """
     reader = _Reader({os.path.realpath(path) for path in secrets})
     entries = reader.below(collection, PLACE)
@@ -97,23 +97,23 @@ def _excluded(name: str, top: bool) -> bool:
 
 
 def _is_secret(name: str, content: bytes) -> bool:
-    """Return whether a file is a private key or, by its name, holds a password; what is in a vault is none."""
+    """Return whether a file is a private key or, by its name, holds a password; a vault counts as none."""
     if content.startswith(b"$ANSIBLE_VAULT;"):
         return False
     return _KEY.search(content) is not None or _SECRET_FILE.fullmatch(name) is not None
 
 
 class _Reader:
-    """Reads regular files, opened without following a link or waiting for a pipe, up to so many bytes in all."""
+    """Reads regular files, without following links or blocking on pipes, up to _MOST bytes in total."""
 
     def __init__(self, secrets: Collection[str]) -> None:
         self.left_out: list[str] = []
-        """Paths in the item"""
+        """Paths in the item of files that were left out"""
         self._secrets = secrets
         self._sizes: dict[str, int] = {}
 
     def below(self, folder: Path, place: str) -> Entries:
-        """Return what is in a folder, but for what can be made again; folders themselves are not kept, links are not followed."""
+        """Return the files and links below a folder, without caches and the like; links are kept as links, folders are not entries."""
         found: Entries = {}
         for parent, folders, files, descriptor in os.fwalk(folder, onerror=_raise):
             inside = os.path.relpath(parent, folder)
@@ -130,7 +130,7 @@ class _Reader:
         return found
 
     def file(self, path: Path, place: str) -> Entries:
-        """Return one file."""
+        """Return the entry of one file."""
         return self._content(str(path), place, str(path))
 
     def _content(self, shown: str, place: str, name: str, folder: int | None = None) -> Entries:

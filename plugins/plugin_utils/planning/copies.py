@@ -1,4 +1,4 @@
-"""On how many of its targets the newest tarball of each item is verified, as a run has found it."""
+"""The number of targets on which the newest tarball of each item is verified, by what a run found."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def newest_offered(state: Mapping[str, Any], stamp: str) -> dict[str, str]:
-    """Given what a run of a stamp knows of a source, return {item: relpath of its newest tarball}, of those on offer and those predicted.
+    """Return {item: relpath of its newest tarball} of a source, among those on offer and those that check mode predicts.
 
-    What is later than the run is no run's, and nobody has it.
+    `stamp` is the run's; later tarballs are ignored.
     """
     paths = [*state["predicted"], *(entry["relpath"] for entry in state["offer"] or ())]
     stamps = [("/".join(path.split("/")[2:6]), path) for path in paths]
@@ -17,9 +17,9 @@ def newest_offered(state: Mapping[str, Any], stamp: str) -> dict[str, str]:
 
 
 def delivered(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) -> dict[str, int]:
-    """Given the plan, a source and what the run knows of it, return {item: number of targets on which its newest tarball is verified}.
+    """Return {item: number of targets on which its newest tarball is verified}.
 
-    A target of whose tree a check has been told counts with the items alone that passed.
+    On a target whose tree was checked only items that passed count.
     """
     newest = newest_offered(state, plan["stamp"])
     found = dict.fromkeys(newest, 0)
@@ -31,7 +31,7 @@ def delivered(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) ->
 
 
 def shelved(plan: Mapping[str, Any], source: str, states: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Given the plan, a source and what the run knows of all hosts, return the same, as listings of its trees have it (shelf): by equal dna."""
+    """Return what delivered does by the listings of trees, in which equal dna counts; `states` are those of all hosts."""
     shelves: dict[str, Mapping[str, list[str]]] = {}
     for state in states:
         known = state.get("shelves") or {}
@@ -45,7 +45,7 @@ def shelved(plan: Mapping[str, Any], source: str, states: Iterable[Mapping[str, 
 
 
 def shelf(tarballs: Iterable[Mapping[str, Any]], stamp: str) -> dict[str, list[str]]:
-    """Given the tarballs of a tree as listed, return {item: [stamp, dna] of its newest verified one} that is not later than a run."""
+    """Return {item: [stamp, dna] of its newest verified tarball} of a listed tree, not later than the run's `stamp`."""
     found: dict[str, list[str]] = {}
     for entry in tarballs:
         key = f"{entry.get('category')}/{entry.get('name')}"

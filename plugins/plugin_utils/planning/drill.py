@@ -1,6 +1,6 @@
-"""What drills on a scratch host are to do, and what came of them; as plain JSON values.
+"""Errands: drills of one tree's tarballs on a scratch host; as plain JSON values.
 
-An errand is all that is to be drilled of one tree: it goes from its node by way of the controller to the scratch host.
+Tarballs go from the tree's node through the controller to the scratch host.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _OF_TREES = ("role", "source", "node", "base", "drill_limit", "drill_user", "nic
 def errand(
     tree: Mapping[str, Any], chosen: Sequence[Mapping[str, Any]], peers: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Given a tree, what was chosen of it, and how the controller reaches hosts, return its errand, of which nothing is done yet.
+    """Return the errand of the chosen tarballs of a tree, with none of its steps done; `peers` is how the controller reaches each host.
 
-    One whose ends the controller does not reach by ssh has the reasons as its `problem`.
+    `problem` is why the controller cannot reach an end by ssh, if so.
     """
     node, host, source = tree["node"], tree["drill_host"], tree["source"]
     sizes = {part["relpath"]: part["size"] for entry in chosen for part in entry["tarballs"]}
@@ -46,7 +46,7 @@ def errand(
 
 
 def predicted(errand: Mapping[str, Any]) -> dict[str, Any]:
-    """Given an errand for which there would be room, return `proved` and `notes` of what a run would do with it."""
+    """Return `proved` and `notes` of an errand that check mode does not carry out."""
     node = errand["node"]
     proved = [{"relpath": entry["relpath"], "when": "", "node": node} for entry in errand["chosen"]]
     note = f"would bring {readable(errand['size'])} of {errand['source']} to {errand['host']} to drill them there"
@@ -54,9 +54,9 @@ def predicted(errand: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def told(result: Mapping[str, Any], failures: Sequence[Mapping[str, Any]], host: str) -> dict[str, Any]:
-    """Given the result of a call for an errand, its failures and the scratch host, return what is told of it.
+    """Return `failures` and `notes` of a call for an errand, each naming the scratch host.
 
-    What went wrong there is a failure of the drill, but leaves the node itself as it was; each failure and note names the scratch host.
+    An error there fails the drill, but does not concern the tarballs' own node.
     """
     where = f"drilled on {host}"
     return {

@@ -1,4 +1,4 @@
-"""Between Ansible and what filters call: values become plain, results are never templates, and errors name the filter."""
+"""Values between Ansible and filters: arguments become plain, results are never templates, and errors name the filter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jinja2.exceptions import TemplateError
 
 try:
     from ansible.template import trust_as_template as _trust  # noqa: F401
-except ImportError:  # before ansible-core 2.19 all text is a template unless it says otherwise
+except ImportError:  # before ansible-core 2.19 any text not marked unsafe is a template
     MARKS_TRUST = False
 else:
     MARKS_TRUST = True
@@ -27,7 +27,7 @@ def is_template(raw: Any) -> bool:
 
 
 def explain(error: Exception) -> str:
-    """Given why a value could not be evaluated, return that without quoting any value."""
+    """Return why a value could not be evaluated, without quoting any value."""
     undefined = re.search(r"'([A-Za-z_][\w.]*)' is undefined", str(error))
     if undefined:
         return f"is a template with {undefined[1]!r}, which is undefined"
@@ -37,7 +37,7 @@ def explain(error: Exception) -> str:
 
 
 def plain(value: Any, strict: bool = False) -> Any:
-    """Given a value of Ansible's, return it of plain types. Raise TemplateError for what was not evaluated, if `strict`."""
+    """Return a value of Ansible's in plain types. With `strict` raise TemplateError for a template that was not evaluated."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, Mapping):
@@ -55,18 +55,18 @@ def plain(value: Any, strict: bool = False) -> Any:
 
 
 def is_left_over(value: Any) -> bool:
-    """Return whether a value is a template that ansible-core before 2.19 gave up on."""
+    """Return whether a value is a template that ansible-core before 2.19 left unevaluated."""
     return not isinstance(value, unsafe_proxy.AnsibleUnsafe) and re.search(r"{{|{%", str(value)) is not None
 
 
 def untrusted(value: _Result) -> _Result:
-    """Given a result, return it so that no text in it, such as a name found on a node, is ever taken for a template."""
+    """Return a result marked so that no text in it, such as a name found on a node, is evaluated as a template."""
     result: _Result = value if MARKS_TRUST else unsafe_proxy.wrap_var(value)
     return result
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn whatever is wrong with the arguments into an error of the task that names the filter."""
+    """Return a filter that raises AnsibleFilterError with its name for wrong arguments."""
 
     def call(*arguments: Any, **options: Any) -> Any:
         try:

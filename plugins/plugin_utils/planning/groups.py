@@ -1,4 +1,4 @@
-"""The groups of an inventory that say which part a host has in backups."""
+"""Groups of an inventory that give hosts a role in backups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OF_PARTS = (
     "altbackup_target_base",
     "altbackup_store_remote",
 )
-"""Variables that only a host with a part in backups needs; the first two no other one has by chance"""
+"""Variables that only a host with a role in backups needs; the first two have names that nothing else uses by chance"""
 
 
 def check_outside(
@@ -27,9 +27,10 @@ def check_outside(
     groups: Mapping[str, Sequence[str]],
     errors: Errors,
 ) -> list[str]:
-    """Given the hosts in neither group, add an error for each that was surely meant to be in one; return notes on those that may have been.
+    """Add an error for each host in no group that was clearly meant to be in one; return notes on those that may have been.
 
-    A variable that each host has may come from the group of all, and tells nothing.
+    `outside` are the hosts in none of the groups, `groups` {group: hosts}. A variable that all hosts have may come from group all, and
+    counts for nothing.
     """
     notes = []
     telling = [name for name in _OF_PARTS if any(name not in variables.get(host, {}) for host in errors.hosts)]
@@ -56,7 +57,7 @@ def _nor(variable: str) -> str:
 
 
 def _meant_group(name: str) -> list[str]:
-    """Given the name of a group, return which of the three it was meant to be, if it is but a slip away from one."""
+    """Return which of the three groups was meant by a misspelled name, [] if none."""
     lower = name.lower()
     return [
         meant

@@ -1,7 +1,7 @@
-"""What rotted on a node is fetched again from another one: what is asked, who is tried, and what is told; as plain JSON values.
+"""Healing: copies that rotted on a node are fetched again from another one; as plain JSON values.
 
-A *file* is what rotted: one content of one tree, under one stamp or more. The trees of one source, its own and those on its targets, are its holders;
-each is known by its role and node.
+A *file* is one rotted content of one tree, under one or more stamps. A *holder* is a tree of the same source, its own or one on a target,
+identified by `<role> <node>`.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from ...module_utils.tree.layout import MARKER, is_relpath
 File = dict[str, Any]
 _NOT_YET = "no good copy was fetched in this run: the next one tries again"
 _LONGEST = 10
-"""Most reasons that are told why a good copy did not come"""
+"""Most reasons that are reported why no good copy came"""
 
 
 def holder_of(tree: Mapping[str, Any]) -> str:
-    """Given a tree of a source, return what tells it from that source's other ones."""
+    """Return the identifier of a tree among those of its source."""
     return f"{tree['role']} {tree['node']}"
 
 
 def files_of(
     place: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], failures: Sequence[Mapping[str, Any]]
 ) -> list[File]:
-    """Given a tree (node, source, role, base), what its check says is in quarantine, and the failures of that call, return the files that rotted.
+    """Return the files of a tree (node, source, role, base), by the quarantine's entries and the failures of its check.
 
-    Of one that was found now its failure is with it: it is told when it is known whether a good copy came.
+    A failure that was found now is attached to its file, and reported after the search for a good copy.
     """
     files: dict[tuple[str, ...], File] = {}
     taken: set[int] = set()
@@ -61,7 +61,7 @@ def files_of(
 
 
 def withheld(failures: Sequence[Mapping[str, Any]], files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Given failures and files that rotted, return the failures that are not with one of these."""
+    """Return the failures that are not attached to a file."""
     told = [(one["relpath"], one["reason"]) for file in files for one in file["failures"]]
     return [dict(one) for one in failures if (one.get("relpath"), one.get("reason")) not in told]
 
@@ -72,12 +72,12 @@ def waiting(file: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def unhealed_items(files: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return the items (category/name) of which a good copy is still awaited somewhere."""
+    """Return the items (category/name) of which a good copy is still awaited."""
     return {item_of(name["relpath"]) for file in files for name in waiting(file)}
 
 
 def awaited(files: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Return {item: the dna of each content of which a good copy is still awaited somewhere}: what has it does not go from where it is."""
+    """Return {item: dna of each content that is still awaited}; copies with that content must not be purged."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for file in files:
         for name in waiting(file):
@@ -87,14 +87,14 @@ def awaited(files: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]
 
 
 def keys_of(files: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the items of which holders are asked what they have."""
+    """Return the items about which holders are asked."""
     return sorted(unhealed_items(files))
 
 
 def copies(file: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Given a file and {holder: its good copies}, return {holder: the copy there that may take the file's place}, the nearest first.
+    """Return {holder: its copy that may replace a file}, nearest first; `held` is {holder: its good copies}.
 
-    That is one of the same content, under the same stamp or another; the file's own tree comes first, then the source's, then the others.
+    The copy has the same content, under the same stamp or another. The file's own tree comes first, then the source's, then the others.
     """
     own = holder_of(file["place"])
     found = {}
@@ -112,8 +112,10 @@ def copies(file: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]]) -> di
 def good_copies(
     files: Sequence[Mapping[str, Any]], tarballs: Sequence[Mapping[str, Any]]
 ) -> dict[str, list[Mapping[str, Any]]]:
-    """Given the files and what a holder said that it has, return {content: copies} of what may take the place of a file: of each content those
-    of its stamps, and one of another. A holder may say that it has much more."""
+    """Return {content: copies} among a holder's tarballs that may replace a file: those under the file's stamps, and at most one other.
+
+    A holder may report many more.
+    """
     names = [name for file in files for name in waiting(file)]
     wanted, stamps = {content for name in names for content in _contents(name)}, {name["relpath"] for name in names}
     found: dict[str, list[Mapping[str, Any]]] = {}
@@ -126,7 +128,7 @@ def good_copies(
 
 
 def _contents(name: Mapping[str, Any]) -> list[str]:
-    """Return what a name of a file may hold again: what its sidecar says, or what was read, as it may be the sidecar that rotted."""
+    """Return the contents that may replace a name: that in its sidecar, or that which was read, as the sidecar may have rotted."""
     return list(dict.fromkeys(map(_content, (name["dna"], name["read"]))))
 
 
@@ -135,12 +137,12 @@ def _content(values: Mapping[str, Any]) -> str:
 
 
 def rounds(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, Any]]) -> int:
-    """Return how many holders may have to be tried, one after the other."""
+    """Return how many holders may have to be tried one after the other."""
     return max((len(copies(file, held)) for file in files), default=0)
 
 
 def errands(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Given the files and {holder: its good copies}, return what is to be fetched now from where: one errand for a tree and the holder that is tried next."""
+    """Return what is to be fetched now: one errand for each tree and the holder that is tried next; `held` is {holder: its good copies}."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for file in files:
         candidates = {name: one for name, one in copies(file, held).items() if name not in file["tried"]}
@@ -175,7 +177,7 @@ def errands(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, 
 
 
 def carry_of(errand: Mapping[str, Any], base: str, peers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Given an errand, the base of its holder, and how the controller reaches nodes, return what tarball_carry is told."""
+    """Return the options of tarball_carry for an errand, by the base of its holder and how the controller reaches nodes."""
     sizes = {one["held"]: one["size"] for one in errand["tarballs"]}
     holder = errand["holder"].partition(" ")[2]
     return {
@@ -188,7 +190,7 @@ def carry_of(errand: Mapping[str, Any], base: str, peers: Mapping[str, Mapping[s
 
 
 def healing_folder(tree: Mapping[str, Any]) -> str:
-    """Given a tree, return the folder on its node into which good copies come."""
+    """Return the folder on a tree's node in which good copies arrive."""
     if tree["role"] == "source":
         return os.path.join(tree["base"], MARKER, "healing")
     above, source = os.path.split(tree["base"])
@@ -198,7 +200,7 @@ def healing_folder(tree: Mapping[str, Any]) -> str:
 def followed(
     files: Sequence[Mapping[str, Any]], errand: Mapping[str, Any], healed: Sequence[str], why: Sequence[str]
 ) -> list[File]:
-    """Given the files, an errand that was tried, the relpaths that it healed and why it did not others, return the files as they are now."""
+    """Return the files after an errand, which healed some relpaths and, for the reasons in `why`, not the others."""
     of_errand = {one["relpath"] for one in errand["tarballs"]}
     node = errand["holder"].partition(" ")[2]
     found = []
@@ -219,7 +221,7 @@ def followed(
 
 
 def judged(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, Any]]) -> list[File]:
-    """Given the files and what each holder has said, return the files, each with what is told of it: whether a good copy came, and from where."""
+    """Return the files with their `outcome`: whether a good copy came, and from where."""
     return [{**file, "outcome": _outcome(file, held)} for file in files]
 
 

@@ -1,4 +1,4 @@
-"""The variables of a host that the plan is made from, evaluated, as plain values."""
+"""Variables of a host from which the plan is made, evaluated, as plain values."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ CONNECTION = ("ansible_host", "ansible_port", "ansible_user", "ansible_connectio
 
 
 def read_host(variables: Mapping[str, Any], only: str = "") -> dict[str, Any]:
-    """Given the variables of a host, return those that matter, or one, evaluated, as plain values or Unreadable."""
+    """Return the relevant variables of a host, or `only` one, evaluated, as plain values or Unreadable."""
     found: dict[str, Any] = {}
     for name in [str(name) for name in variables]:
         if not only and meant(name):
-            found[name] = None  # it is its name that is wrong
+            found[name] = None  # the error is the name
         elif name == only or (not only and (name.startswith(PREFIX) or name in CONNECTION)):
             try:
                 found[name] = _whole(name, plain(variables[name], strict=True))
@@ -34,32 +34,32 @@ def read_host(variables: Mapping[str, Any], only: str = "") -> dict[str, Any]:
 
 
 def _whole(name: str, value: Any) -> Any:
-    """Return a value as it was given with -e, of which Ansible took what stands before the first blank."""
+    """Return the whole value of a variable given with -e, which Ansible cut at the first blank."""
     return uncut(name, value, map(str, context.CLIARGS.get("extra_vars") or ())) if isinstance(value, str) else value
 
 
 def inventory_files(hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Any]) -> dict[str, str]:
-    """Given hostvars and the groups, return {source: the file of the inventory that names it}, an empty text where there is none."""
+    """Return {source: inventory file that names it}, "" if there is none."""
     return {str(host): str(hostvars[host].get("inventory_file") or "") for host in groups.get(SOURCES, ())}
 
 
 def given_inventory() -> str:
-    """Return the first inventory that the run was given and that is a file or a folder, empty where none is."""
+    """Return the first inventory of the command line that is a path, "" for none."""
     given = map(str, context.CLIARGS.get("inventory") or ())
     return next((name for name in given if "," not in name), "")
 
 
 def inventory_label(hostvars: Mapping[str, Mapping[str, Any]], source: str) -> str:
-    """Given hostvars and a source, return how metrics name its inventory: two of them may call their sources alike."""
+    """Return the label of a source's inventory in metrics, which keeps sources of the same name apart."""
     return label_of(str(hostvars[source].get("inventory_file") or "") or given_inventory())
 
 
 def label_of(inventory: str) -> str:
-    """Given the file of an inventory, return how metrics name it."""
+    """Return the label of an inventory file in metrics."""
     return os.path.realpath(inventory) if inventory else ""
 
 
 def extra_names(hostvars: Any) -> list[str] | None:
-    """Given hostvars, return the names of the variables that were given with -e, None where Ansible does not tell."""
+    """Return the names of the variables given with -e, None if Ansible does not provide them."""
     given = getattr(getattr(hostvars, "_variable_manager", None), "extra_vars", None)
     return None if given is None else [str(name) for name in given]

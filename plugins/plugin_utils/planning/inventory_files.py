@@ -1,4 +1,4 @@
-"""Files of an inventory that are no YAML: where each of them is wrong, which Ansible does not always say."""
+"""Syntax errors of inventory files in YAML with their positions, which Ansible does not always report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_FILES = 2000
 
 
 def syntax_errors(inventory: Sequence[str], folder: Path) -> list[str]:
-    """Given inventories as they were named and the folder in which they were, return `FILE: line L, column C: WHY` for each file that is no YAML."""
+    """Return `FILE: line L, column C: WHY` for each file that is not YAML, of inventories whose paths are relative to `folder`."""
     found: dict[Path, str] = {}
     for source in inventory:
         for number, path in enumerate(_files_of(folder / source)):
@@ -30,7 +30,7 @@ def syntax_errors(inventory: Sequence[str], folder: Path) -> list[str]:
 
 
 def _files_of(source: Path) -> Iterator[Path]:
-    """Yield the files of an inventory that are YAML by their names, those of its variables too."""
+    """Yield the files of an inventory that have a YAML suffix, and those of its group_vars and host_vars."""
     if source.is_file():
         if source.suffix in _ENDINGS:
             yield source
@@ -51,7 +51,7 @@ def _below(folder: Path, every: bool) -> Iterator[Path]:
 
 
 def _error_in(path: Path) -> str:
-    """Return why a file is no YAML and where, an empty text if it is, or is not for us to read."""
+    """Return why and where a file is not YAML; "" if it is, or is too large, encrypted or not a regular file."""
     try:
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
             return ""
@@ -63,7 +63,7 @@ def _error_in(path: Path) -> str:
     if text.startswith(_VAULT):
         return ""
     try:
-        yaml.compose(text, Loader=yaml.SafeLoader)  # tags such as !vault are Ansible's to know
+        yaml.compose(text, Loader=yaml.SafeLoader)  # composed only, as tags such as !vault are Ansible's
     except (yaml.YAMLError, RecursionError) as error:
         return described(error, text)
     return ""

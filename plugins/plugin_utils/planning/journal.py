@@ -1,6 +1,6 @@
-"""The controller's journal of marks: what was accepted, held, released and retired, for nodes that were absent then, or lost it since.
+"""The controller's journal of marks: accepted suspects, holds, releases and retired items, for nodes that were absent then or have lost them.
 
-A file for each inventory, in the private folder of the user who runs: sources of two inventories may be called alike.
+One file for each inventory, as sources of two inventories may have the same name, in the private folder of the user who runs.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ FOLDER = "marks"
 _LONGEST = 64 << 20
 """Most bytes of a file"""
 _WAIT = 10.0
-"""Seconds to wait for another process that writes"""
+"""Seconds to wait for the lock"""
 
 
 def journal_name(inventory: str) -> str:
-    """Given the file of an inventory, empty where there is none, return the name of its journal."""
+    """Return the file name of an inventory's journal; "" is an inventory without a file."""
     place = os.path.realpath(inventory) if inventory else ""
     return f"{hashlib.sha256(os.fsencode(place)).hexdigest()[:32]}.json"
 
 
 def known_marks(inventories: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Given {source: file of its inventory}, return {source: its marks, as modules take them} of those that have any.
+    """Return {source: marks, as modules take them} of the sources that have any; `inventories` is {source: inventory file}.
 
-    Raise AltbackupError where a journal cannot be read or is damaged.
+    Raise AltbackupError if a journal cannot be read or is damaged.
     """
     if not _is_there():
         return {}
@@ -52,9 +52,9 @@ def known_marks(inventories: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def note_marks(inventories: Mapping[str, str], given: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Given {source: file of its inventory} and {source: marks that are given}, add them to the journals; return the paths of these.
+    """Add marks ({source: marks}) to the journals of the sources' inventories ({source: inventory file}); return the journals' paths.
 
-    Raise AltbackupError or OSError: then a journal is as it was.
+    Raise AltbackupError or OSError: then a journal is unchanged.
     """
     paths = []
     with opened_state(FOLDER) as (_, folder), locked(folder):
@@ -75,7 +75,7 @@ def note_marks(inventories: Mapping[str, str], given: Mapping[str, Mapping[str, 
 
 
 def _is_there() -> bool:
-    """Return whether this user ever noted anything: who has no home never did."""
+    """Return whether this user has a journal; without a home there is none."""
     try:
         state_folder()
     except AltbackupError:
@@ -84,7 +84,7 @@ def _is_there() -> bool:
 
 
 def _read(path: str) -> dict[str, dict[str, Any]]:
-    """Return {source: marks} of a journal, nothing where there is none. Raise AltbackupError."""
+    """Return {source: marks} of a journal, {} if there is no file. Raise AltbackupError."""
     try:
         with open_plain(path) as stream:
             text = stream.read(_LONGEST + 1)
@@ -110,7 +110,7 @@ def _told(path: str, what: str) -> str:
 
 @contextlib.contextmanager
 def locked(folder: str) -> Iterator[None]:
-    """Let no other process write in a folder of the private one while the block lasts. Raise Locked or OSError."""
+    """Hold the lock of a state folder while the block lasts. Raise Locked or OSError."""
     path = os.path.join(folder, ".lock")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     end = time.monotonic() + _WAIT

@@ -1,4 +1,4 @@
-"""What people say of copies, with the variables of a run: which suspects they accept, which tarballs they hold and release, which items they retire."""
+"""Marks given by variables of a run: suspects that are accepted, tarballs that are held or released, items that are retired."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Said = dict[str, dict[str, dict[str, str]]]
 
 @dataclass
 class _Found:
-    """What is said of the copies of each source, and what is wrong with it."""
+    """The marks given for each source, and errors."""
 
     said: Said = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
@@ -40,9 +40,9 @@ def given_marks(
     moment: Moment,
     extra: Collection[str] | None = None,
 ) -> tuple[Said, list[str]]:
-    """Given the settings of a run, the sources of the plan and the run's moment, return ({source: marks that are given}, errors).
+    """Return ({source: marks given in this run}, errors); `sources` are the plan's, `moment` the run's.
 
-    `extra` are the names of what was given with -e, None where that is not known. Suspects are accepted that were there before the run.
+    `extra` are the names of variables given with -e, None if that is not known. An accepted suspect must be older than the run.
     """
     found = _Found()
     for text in settings["accept"]:
@@ -102,7 +102,7 @@ def _split(place: tuple[str, str]) -> tuple[str, str, str]:
 
 
 def _tarball(text: str, sources: Mapping[str, Any], moment: Moment) -> tuple[str, str]:
-    """Given source/category/name/stamp, return (source, category/name/stamp). Raise InvalidInput."""
+    """Return (source, category/name/stamp) of source/category/name/stamp. Raise InvalidInput."""
     source, key, stamp = _item(text, sources)
     if not stamp:
         raise InvalidInput(f"{quoted(text)} has no stamp behind it, as list.yml shows them: {text}/2013/05/10/104701")
@@ -114,7 +114,7 @@ def _tarball(text: str, sources: Mapping[str, Any], moment: Moment) -> tuple[str
 
 
 def _item(text: str, sources: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, str]:
-    """Given source/category/name, optionally with a stamp, return (source, category/name, stamp or nothing). Raise InvalidInput."""
+    """Return (source, category/name, stamp or "") of source/category/name, optionally with a stamp. Raise InvalidInput."""
     parts = text.split("/")
     if len(parts) not in (3, 7) or not all(parts):
         raise InvalidInput(f"{quoted(text)} is not source/category/name, optionally with /YYYY/MM/DD/HHMMSS behind it")
@@ -134,12 +134,12 @@ def _item(text: str, sources: Mapping[str, Mapping[str, Any]]) -> tuple[str, str
 
 
 def _known(entry: Mapping[str, Any]) -> list[str]:
-    """Return the items of a source, and those that it has retired."""
+    """Return the items of a source, retired ones included."""
     return list(dict.fromkeys([*entry["item_keys"], *(entry.get("retired") or ())]))
 
 
 def _is_item(key: str, entry: Mapping[str, Any]) -> bool:
-    """Return whether a source has an item, or may have it: what it discovers is known only there."""
+    """Return whether a source has an item, or may discover it."""
     category, name = key.split("/")
     if key in _known(entry):
         return True
@@ -151,13 +151,13 @@ def _is_item(key: str, entry: Mapping[str, Any]) -> bool:
 
 
 def _before(stamp: str) -> str:
-    """Given a stamp, return the one a second before."""
+    """Return the stamp one second before."""
     before = parse_stamp(stamp) - timedelta(seconds=1)
     return f"{before.isoformat()[:10].replace('-', '/')}/{before:%H%M%S}"
 
 
 def all_marks(known: Mapping[str, Mapping[str, Any]], given: Said, sources: Iterable[str]) -> Said:
-    """Given what the controller knows of sources and what is given now, return all marks of those sources that have any."""
+    """Return {source: all its marks} of the sources that have any, from the controller's journal and those given now."""
     found = {
         source: asdict(added(parse_given(known.get(source)), parse_given(given.get(source))))
         for source in sources
@@ -167,7 +167,7 @@ def all_marks(known: Mapping[str, Mapping[str, Any]], given: Said, sources: Iter
 
 
 def marked(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Given the plan and what the run knows of each node, return (failures, notes) on what was given: who has it, and who gets it later."""
+    """Return (failures, notes) on the marks given: which trees have them, and which get them later. `states` is the run's state of each node."""
     here: dict[str, set[str]] = {}
     for state in states.values():
         for tree, holds in (state.get("held") or {}).items():
@@ -187,7 +187,7 @@ def marked(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def _trees(plan: Mapping[str, Any], source: str) -> Iterator[str]:
-    """Yield the trees of a source, each as notes name it: its own, and those on all targets that have it."""
+    """Yield the labels of a source's trees as in notes: its own, and those on targets."""
     yield source
     for node, entry in plan["nodes"].items():
         if any(tree["role"] == "target" and tree["source"] == source for tree in entry["trees"]):

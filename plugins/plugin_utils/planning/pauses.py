@@ -1,4 +1,4 @@
-"""Planned pauses: until when nothing is to come from a source, or to a target. Pure."""
+"""Planned pauses: until when no backups are expected from a source, or at a target. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "altbackup_pause_until"
 def set_pauses(
     nodes: Mapping[str, dict[str, Any]], values: Mapping[str, Mapping[str, Any]], timezone: str, now: float
 ) -> list[str]:
-    """Given the nodes of a plan, the settings of some, the zone and the time, enter when the pause of each ends (0 for none); return errors."""
+    """Set `pause_until` of each node, in seconds since 1970, 0 for none; return errors. `values` is {host: settings}, `now` in seconds since 1970."""
     errors = []
     for host, settings in values.items():
         nodes[host].setdefault("pause_until", 0.0)
@@ -37,10 +37,10 @@ def set_pauses(
 
 
 def pause_of(plan: Mapping[str, Any], source: str, node: str) -> float:
-    """Given a plan, a source and one of its nodes, return until when nothing is to come there, in seconds since 1970, 0 for none."""
+    """Return when the pause of a source or of one of its nodes ends, the later one, in seconds since 1970; 0 for none."""
     return float(max(plan["nodes"].get(name, {}).get("pause_until") or 0.0 for name in (source, node)))
 
 
 def pauses(plan: Mapping[str, Any], now: float) -> dict[str, float]:
-    """Given a plan and the time, return {node: until when} of the pauses that are not over."""
+    """Return {node: end in seconds since 1970} of the pauses that are not over."""
     return {node: entry["pause_until"] for node, entry in plan["nodes"].items() if entry.get("pause_until", 0.0) > now}

@@ -36,7 +36,7 @@ from .settings import describe_unknown
 from .stores import enter_trees, store_entry
 
 _LEASED_STEPS, _LEASED = 2, 600.0
-"""For how many of the longest steps, and how many seconds more, a node stays a run's after a call: others come in between."""
+"""How many of the longest steps, and how many seconds more, a node stays leased to a run after a call: other calls come in between"""
 _OF_SETUP = ("rotate_keys", "schedule", "schedule_at", "schedule_delay", "schedule_folder")
 _OF_RUNS = (
     "stamp",
@@ -62,14 +62,14 @@ _OF_RESTORES = ("owner", "group", "mode", "selinux")
 
 @dataclass(frozen=True)
 class _Inventory:
-    """What the variables of all hosts say, and what is wrong with that."""
+    """The settings of all hosts, and their errors."""
 
     variables: Mapping[str, Mapping[str, Any]]
     hosts: Sequence[str]
     nodes: Sequence[str]
     """The sources, then the other targets"""
     common: Mapping[str, Any]
-    """The settings of the run, without their prefix"""
+    """Settings of the run, by names without the prefix"""
     sources: Mapping[str, Mapping[str, Any]]
     """{source: its settings}"""
     targets: Mapping[str, Mapping[str, Any]]
@@ -90,12 +90,12 @@ def build_plan(
     marks: Mapping[str, Mapping[str, Any]] | str | None = None,
     extra: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Given the `altbackup_*` and connection variables of all hosts and the groups, return the plan; errors stand in its `errors`.
+    """Return the plan, by the `altbackup_*` variables ({host: variables}), the groups and the connection variables; errors are in its `errors`.
 
-    `now` is in seconds since 1970. `stamp` is that of an earlier play of the same run, used where no host gives one.
-    In a `chain` the day is the stamp's, whatever day is given. With a `scope` in which there is nothing to do, that is an error.
-    `marks` are those that the controller knows of sources, or why it does not know them, and `extra` the names of what was given with -e.
-    README.md of role altbackup shows the plan's shape.
+    `now` is in seconds since 1970. `stamp` is that of an earlier play of the same run, used if no host has one. In a `chain` of plays the
+    day is the stamp's, whatever day is given. It is an error if nothing is left to do in the `scope`. `marks` are those in the controller's
+    journal, or the error in reading it; `extra` are the names of variables given with -e. README.md of role altbackup shows the plan's
+    shape.
     """
     given = _read(variables, groups, now, stamp=stamp, chain=chain, scope=scope, extra=extra)
     notes = _check(given, groups)
@@ -116,7 +116,7 @@ def _read(
     scope: Scope | None,
     extra: Collection[str] | None,
 ) -> _Inventory:
-    """Read the variables of all hosts, each by itself; what is wrong with one of them is an error."""
+    """Return the settings of all hosts, each checked alone."""
     hosts = list(
         dict.fromkeys(
             [
@@ -159,7 +159,7 @@ def _read(
 
 
 def _check(given: _Inventory, groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """Add the errors of what does not go together; return notes."""
+    """Add the errors of settings that contradict each other; return notes."""
     hosts, nodes, common, errors = given.hosts, given.nodes, given.common, given.errors
     sources, targets = list(given.sources), list(given.targets)
     errors.general += check_only_targets(common["only_targets"], hosts, targets)
@@ -194,7 +194,7 @@ def _assemble(
     run: Mapping[str, Any],
     now: float,
 ) -> dict[str, Any]:
-    """Return the plan, but for what is marked; how a node is reached may be an error, too."""
+    """Return the plan without its marks; add errors of connections, stores and pauses."""
     common, errors = given.common, given.errors
     plan: dict[str, Any] = {
         **{name: common[name] for name in _OF_RUNS},
@@ -243,7 +243,7 @@ def _mark(
     known: Mapping[str, Mapping[str, Any]] | str,
     extra: Collection[str] | None,
 ) -> None:
-    """Enter what is marked of the copies of each source, what of that is `given` now, and as a failure why more is not known; add errors."""
+    """Enter `marks` of all sources and those `given` now; a journal that cannot be read is a failure. Add errors."""
     moment = Moment(plan["stamp"], plan["clock"])
     plan["given"], wrong = given_marks(given.common, plan["sources"], moment, extra)
     if isinstance(known, str):
@@ -255,7 +255,7 @@ def _mark(
 
 
 def effective(plan: Mapping[str, Any], host: str) -> dict[str, Any]:
-    """Given a plan and a host, return what holds for it, to be shown: secrets are masked."""
+    """Return the part of a plan that concerns a host, for display: secrets are masked."""
     shown: dict[str, Any] = {"host": host, **{key: plan[key] for key in ("stamp", "day", "timezone", "only_targets")}}
     for part, title in (("sources", "source"), ("targets", "target"), ("stores", "store")):
         if host in plan[part]:

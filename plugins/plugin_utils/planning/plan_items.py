@@ -1,4 +1,4 @@
-"""The items of sources in a plan: read, told apart from those that have an error, and as modules take them."""
+"""Items of sources in a plan: parsed, separated from those with an error, in the shape that modules take."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .retention import item_keeps, item_rules
 
 
 def with_items(plan: Mapping[str, Any], source: str, discovered: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Given a plan, a source and the items discovered there, return the plan with those that are not explicit items already.
+    """Return the plan with the items discovered on a source added, unless they are explicit items already.
 
     Raise InvalidInput if the plan has no such source.
     """
@@ -47,7 +47,7 @@ def with_items(plan: Mapping[str, Any], source: str, discovered: Iterable[Mappin
 
 
 def completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
-    """Return the plan with what follows from the items of these sources set anew, at the sources and in all trees."""
+    """Return the plan with all values set that follow from the items of these sources, at the sources and in all trees."""
     for source in sources:
         entry = plan["sources"][source]
         identities = {
@@ -87,7 +87,7 @@ def completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
 
 
 def sort_items(values: Iterable[Any]) -> tuple[list[Item], list[dict[str, str]]]:
-    """Given items as written, return the good ones and an item error for each other; of items with one identity none is good."""
+    """Return the valid items and an item error for each other; items that share an identity are all errors."""
     good: list[tuple[Any, Item]] = []
     bad: list[dict[str, str]] = []
     flat = flattened(values)
@@ -116,7 +116,7 @@ def sort_items(values: Iterable[Any]) -> tuple[list[Item], list[dict[str, str]]]
 
 
 def _item_error(value: Any, reason: str) -> dict[str, str]:
-    """Given an item as written and what is wrong with it, return the item error; what is not known of the item is empty."""
+    """Return the item error of an item as written; fields that are not known are empty."""
     fields = value if isinstance(value, Mapping) else {}
     kind, path = fields.get("kind"), fields.get("path")
     try:
@@ -132,7 +132,7 @@ def _item_error(value: Any, reason: str) -> dict[str, str]:
 
 
 def plain_item(item: Item) -> dict[str, Any]:
-    """Given an item, return it as modules take it, without what is not set."""
+    """Return an item as modules take it, without unset options."""
     rules = {**({} if item.keep is None else {"keep": item.keep}), **dict(item.rules)}
     optional = {
         "keep": rules if item.rules else item.keep,

@@ -1,4 +1,4 @@
-"""What a plan has of sources, targets and nodes, from their settings."""
+"""Entries of sources, targets and nodes in a plan, from their settings."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _OF_BOTH = (
     "stores",
 )
 _TRASH_DAYS = {"source": 0, "target": 2}
-"""For how many days what is removed stays in the trash, where nobody says it"""
+"""{role: default days for which removed tarballs stay in the trash}"""
 _OF_SOURCES = (
     "min_copies",
     "base",
@@ -83,7 +83,7 @@ _LOCAL = ("local", "ansible.builtin.local")
 
 
 def _common(host: str, values: Mapping[str, Any], connection: Mapping[str, Any], errors: Errors) -> dict[str, Any]:
-    """Return the settings that sources and targets share, with how peers reach the node."""
+    """Return the settings that sources and targets share, and how peers reach the node."""
     entry = {name: values[PREFIX + name] for name in _OF_BOTH}
     entry["ssh_args"] = shown(entry["ssh_args"])
     for name, origin in _CONNECTION.items():
@@ -104,6 +104,7 @@ def _common(host: str, values: Mapping[str, Any], connection: Mapping[str, Any],
 
 
 def target_entry(host: str, values: Mapping[str, Any], connection: Mapping[str, Any], errors: Errors) -> dict[str, Any]:
+    """Return a target's entry; `sources` is filled by source_entry."""
     entry = {name: values[PREFIX + name] for name in _OF_TARGETS}
     return (
         entry
@@ -120,7 +121,7 @@ def source_entry(
     connection: Mapping[str, Mapping[str, Any]],
     errors: Errors,
 ) -> dict[str, Any]:
-    """Return what a source does, and enter it at its targets."""
+    """Return a source's entry, and enter it in the `sources` of its targets; `only` limits these, if not empty."""
     good, bad = sort_items(values["altbackup_items"] or ())
     chosen = [
         name
@@ -147,7 +148,7 @@ def source_entry(
 
 
 def _is_local(source: str, target: str, connection: Mapping[str, Mapping[str, Any]], entry: Mapping[str, Any]) -> bool:
-    """Return whether both are one machine, so that nothing needs ssh: one host, or both the controller itself."""
+    """Return whether source and target are one machine, so that no ssh is needed: the same host, or both the controller."""
     if source == target:
         return True
     both = [connection.get(host, {}).get("ansible_connection") for host in (source, target)]
@@ -156,7 +157,7 @@ def _is_local(source: str, target: str, connection: Mapping[str, Mapping[str, An
 
 
 def node_entry(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the trees of a node: its own, and those that it keeps for sources."""
+    """Return a node's settings and trees: its own, and those of sources that it holds."""
     source, target = plan["sources"].get(host), plan["targets"].get(host)
     trees = []
     if source:
@@ -172,6 +173,6 @@ def node_entry(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _purged_by(role: str, node: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
-    """Given the role of a tree, the settings of its node and those of its source, return by what it is purged."""
+    """Return the rules by which a tree is purged; `role` is the tree's, `node` and `source` are the settings of its node and its source."""
     days = _TRASH_DAYS[role] if node["trash_days"] is None else node["trash_days"]
     return {"keep": node["keep"], "rules": dict(node["rules"]), "trash_days": days, "min_copies": source["min_copies"]}

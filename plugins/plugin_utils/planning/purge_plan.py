@@ -1,4 +1,4 @@
-"""The plan of a purge: what a first call in check mode found, in a file on the controller, and what a second one removes of it.
+"""The plan of a purge: a file on the controller, written by a first call in check mode, of which a second call removes what is to go.
 
 A JSON mapping: `stamp` of the first call, and `tarballs`, a list of mappings with the keys of a judged tarball (report.retention_table).
 """
@@ -18,17 +18,17 @@ from ..report.retention_table import FATES, GOES, KEYS
 _TREE = ("node", "source", "role")
 _SEEN = ("relpath", "size", "dig", "alg")
 _LARGEST = 256 << 20
-"""Bytes of a file that is read at most"""
+"""Most bytes of the file"""
 
 
 def as_file(stamp: str, judged: Sequence[Mapping[str, Any]]) -> str:
-    """Given the stamp of a run and what its calls judged, return the text of the file, which a person may read."""
+    """Return the text of the file, one line a tarball, for the stamp of a run and the tarballs that its calls judged."""
     tarballs = [json.dumps({key: entry[key] for key in KEYS}) for entry in judged]
     return f'{{"stamp": {json.dumps(stamp)}, "tarballs": [\n  ' + ",\n  ".join(tarballs) + "\n]}\n"
 
 
 def read(path: Path, trees: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Given the path of a file and all trees of the inventory, return what of it is to go. Raise InvalidInput."""
+    """Return the tarballs of a file that are to go; `trees` are all of the inventory. Raise InvalidInput."""
     try:
         with path.open("rb") as stream:
             text = stream.read(_LARGEST + 1)
@@ -50,14 +50,14 @@ def read(path: Path, trees: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 def of_tree(going: Sequence[Mapping[str, Any]], tree: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given what is to go and a tree, return what of it lies there, as the module takes it."""
+    """Return the tarballs of one tree, as the module takes them."""
     return [
         {key: entry[key] for key in _SEEN} for entry in going if all(str(entry[key]) == str(tree[key]) for key in _TREE)
     ]
 
 
 def _require(entry: Any, known: set[tuple[Any, ...]], where: str) -> None:
-    """Raise InvalidInput unless an entry is one of this inventory."""
+    """Raise InvalidInput unless an entry is valid and of a tree of this inventory."""
     if not isinstance(entry, Mapping):
         raise InvalidInput(f"{where} is no mapping")
     if missing := [key for key in (*_TREE, *_SEEN, "fate") if key not in entry]:

@@ -1,4 +1,4 @@
-"""Durations, sizes and rates, as people write them."""
+"""Durations, sizes and rates as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
 def parse_duration(value: object) -> float:
-    """Given seconds, or a text like `15s`, `2m`, `6h`, `1d`, return seconds above 0. Raise InvalidInput."""
+    """Return seconds above 0, from seconds or a text like `15s`, `2m`, `6h`, `1d`. Raise InvalidInput."""
     seconds = seconds_of(value)
     if not seconds:
         raise InvalidInput(
@@ -22,7 +22,7 @@ def parse_duration(value: object) -> float:
 
 
 def parse_size(value: object) -> int:
-    """Given bytes, or a text like `20G`, return bytes, 0 for empty: no limit. Raise InvalidInput."""
+    """Return bytes, from bytes or a text like `20G`; 0, for no limit, from an empty one. Raise InvalidInput."""
     text = str(value).strip()
     if not text:
         return 0
@@ -36,7 +36,7 @@ def parse_size(value: object) -> int:
 
 
 def parse_rate(value: object, least: int = 1024) -> int:
-    """Given bytes a second, or a text like `10M`, return bytes a second, 0 for empty: no limit. Raise InvalidInput."""
+    """Return bytes per second, at least `least`, from a number or a text like `10M`; 0, for no limit, from an empty one. Raise InvalidInput."""
     text = str(value).strip()
     if not text:
         return 0
@@ -54,7 +54,7 @@ _AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def age(seconds: float | None) -> str:
-    """Given seconds, return them as people say how old something is, in one unit: 35 min, 31 h, 12 d; `never` for None."""
+    """Return an age in one unit, as 35 min, 31 h or 12 d; `never` for None."""
     if seconds is None:
         return "never"
     for size, unit in _AGES:

@@ -1,4 +1,4 @@
-"""How the controller reaches hosts by ssh: what Ansible's own connection takes their variables to mean."""
+"""How the controller reaches hosts by ssh: what Ansible's ssh connection makes of their variables."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ REACHED_BY = re.compile(
     r"ansible_(host|port|user|password|pass|connection|timeout|ssh_\w+|private_key_file|become(_\w+)?|python_interpreter|remote_tmp"
     r"|pipelining|shell_\w+|control_path\w*)"
 )
-"""The variables that decide how Ansible reaches a host and what it starts there."""
+"""Variables that decide how Ansible reaches a host and what it starts there"""
 _LOCAL = ("local", "ansible.builtin.local")
 _SSH = ("ssh", "ansible.builtin.ssh", "smart")
 
 
 def reached_by(hostvars: Mapping[str, Mapping[str, Any]], plan: Mapping[str, Any], host: str) -> dict[str, Any]:
-    """Given hostvars, the plan and a host, return how the controller reaches it by ssh: a peer without folder, or its `problem`."""
+    """Return how the controller reaches a host: a peer without folder, or its `problem`."""
     entry = {**plan["sources"].get(host, {}), **plan["targets"].get(host, {})}
     limits = {name: float(entry[name]) for name in ("connect_timeout", "io_timeout", "min_rate") if entry.get(name)}
     try:
@@ -44,8 +44,8 @@ def reached_by(hostvars: Mapping[str, Mapping[str, Any]], plan: Mapping[str, Any
 
 
 def _ssh(host: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what Ansible's own connection takes these variables, ansible.cfg and the command line to mean."""
-    connection_loader.get("ssh", class_only=True)  # which makes its options known
+    """Return what Ansible's ssh connection makes of these variables, ansible.cfg and the command line."""
+    connection_loader.get("ssh", class_only=True)  # loads the definitions of its options
 
     def option(name: str) -> Any:
         return constants.config.get_config_value(name, plugin_type="connection", plugin_name="ssh", variables=variables)
@@ -61,7 +61,7 @@ def _ssh(host: str, variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def reached_with(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> str:
-    """Given hostvars and a host, return the options of ssh with which the controller reaches it, sealed: they may hold secrets."""
+    """Return the ssh options with which the controller reaches a host, sealed since they may hold secrets; "" if not by ssh."""
     connection_loader.get("ssh", class_only=True)
     variables = _variables(hostvars, host)
     if str(variables.get("ansible_connection") or constants.DEFAULT_TRANSPORT) not in _SSH:
@@ -75,7 +75,7 @@ def reached_with(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> str:
 
 
 def ssh_args(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> str:
-    """Given hostvars and the host that runs rsync, return its further options of ssh, sealed: no plan has them, as it is shown."""
+    """Return further ssh options of the host that runs rsync, sealed; the plan, which is displayed, lacks them. Raise AnsibleError."""
     name = f"{PREFIX}ssh_args"
     values, problems = validate("source", read_host(hostvars[host], name))
     if any(problem.variable == name for problem in problems):
@@ -84,7 +84,7 @@ def ssh_args(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> str:
 
 
 def _variables(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> dict[str, Any]:
-    """Return the variables of a host by which it is reached, evaluated. Raise AnsibleError or TemplateError."""
+    """Return the evaluated variables by which a host is reached. Raise AnsibleError or TemplateError."""
     names = [str(name) for name in hostvars[host] if REACHED_BY.fullmatch(str(name))]
     return {name: plain(hostvars[host][name], strict=True) for name in names}
 

@@ -1,4 +1,4 @@
-"""Files of recipients, read on the controller before the plan is made, and whether what is encrypted can be opened by more than one key."""
+"""Recipients: files of them are read on the controller before the plan is made; a single recipient is an error unless it is confirmed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LARGEST = 1 << 20
 
 
 def read_file(path: str) -> str:
-    """Return the text of a file of the controller, of at most a MiB. Raise OSError or ValueError."""
+    """Return the text of a file of the controller, at most 1 MiB. Raise OSError or ValueError."""
     with open_plain(os.path.realpath(os.path.expanduser(path))) as stream:
         content = stream.read(_LARGEST + 1)
     if len(content) > _LARGEST:
@@ -27,9 +27,9 @@ def read_file(path: str) -> str:
 
 
 def with_recipients(variables: Mapping[str, Any], read: Callable[[str], str] = read_file) -> dict[str, Any]:
-    """Given the variables of a host, return them with the recipients in place of the files that name them, of the source and of its items.
+    """Return a host's variables with files of recipients replaced by their content, of the source and of its items.
 
-    One that cannot be read, or has none, stays, and is an error of the plan: nothing of it is ever taken for no recipient at all.
+    A file that cannot be read, or is empty, stays as it is and becomes an error of the plan; it never counts as no recipient.
     """
     result = dict(variables)
     if ENCRYPT_TO in result:
@@ -40,7 +40,7 @@ def with_recipients(variables: Mapping[str, Any], read: Callable[[str], str] = r
 
 
 def _of_items(items: Any, read: Callable[[str], str]) -> Any:
-    """Return items as written, and the members of sets among them, with the recipients in place of the files that name them."""
+    """Return items as written, members of sets included, with files of recipients replaced by their content."""
     if not isinstance(items, (list, tuple)):
         return items
     found = []
@@ -75,7 +75,7 @@ def _read(entry: Any, read: Callable[[str], str]) -> list[str]:
 
 
 def check_recipients(host: str, values: Mapping[str, Any], errors: Errors) -> None:
-    """Add an error for each thing that a single key opens, unless somebody said that this is meant: who loses it has no copy."""
+    """Add an error for each setting with a single recipient, whose loss would lose all copies, unless altbackup_single_recipient is set."""
     if values["altbackup_single_recipient"]:
         return
     several = {"": values[ENCRYPT_TO] or ()}

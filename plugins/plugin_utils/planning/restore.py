@@ -1,4 +1,4 @@
-"""What a restore is to do, from what the user wrote, the plan of the run, and what the nodes hold; as plain JSON values."""
+"""Orders of a restore, from altbackup_restore, the plan of the run and what nodes hold; as plain JSON values."""
 
 from __future__ import annotations
 
@@ -34,10 +34,9 @@ from .restore_source import (
 
 
 def plan_restores(plan: Mapping[str, Any], hosts: Sequence[str]) -> dict[str, Any]:
-    """Given the plan of the run and all hosts of the inventory, return what is to be restored and adopted, and what is wrong with it.
+    """Return what is to be restored and adopted; `hosts` are all of the inventory.
 
-    `orders` are the good entries, `failures` those of the others, `searches` {node: trees to look through} and `adoptions`
-    {host: paths}.
+    `orders` are the valid entries, `failures` those of the others, `searches` {node: trees to search} and `adoptions` {host: paths}.
     """
     orders, failures = [], []
     for number, value in enumerate(plan["restore"], 1):
@@ -62,7 +61,7 @@ def plan_restores(plan: Mapping[str, Any], hosts: Sequence[str]) -> dict[str, An
 
 
 def _key(value: Any) -> str:
-    """Return the item that an entry seems to mean."""
+    """Return category/name of an entry that may not be valid, "" if it has none."""
     kind, name = (value.get("kind"), value.get("name")) if isinstance(value, Mapping) else ("", "")
     return (
         f"{CATEGORIES[kind]}/{name}" if isinstance(kind, str) and kind in CATEGORIES and isinstance(name, str) else ""
@@ -70,7 +69,7 @@ def _key(value: Any) -> str:
 
 
 def _without_twins(orders: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the orders, and a failure for each that would go where another one does, or into it: of these none is done."""
+    """Return the orders, and a failure for each whose destination is that of another one, or nested with it; none of these is done."""
     good, failures = [], []
     for order in orders:
         host, path = order["to_host"], order["destination"]
@@ -100,7 +99,7 @@ def _without_twins(orders: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any
 
 
 def _adoptions(plan: Mapping[str, Any]) -> tuple[dict[str, list[str]], list[dict[str, Any]]]:
-    """Return {host: paths of restored copies to adopt}, and a failure for each that is none of an item."""
+    """Return {host: paths of restored copies to adopt}, and a failure for each entry that is not an item."""
     found: dict[str, list[str]] = {}
     failures = []
     kinds = {category: kind for kind, category in CATEGORIES.items()}
@@ -124,7 +123,7 @@ def _adoptions(plan: Mapping[str, Any]) -> tuple[dict[str, list[str]], list[dict
 
 
 def _alike(source: str, category: str, plan: Mapping[str, Any]) -> list[str]:
-    """Return the items, as source/category/name, of that source and of that category, where these are right."""
+    """Return the items, as source/category/name, of the given source and category, as far as these exist."""
     return [
         f"{host}/{key}"
         for host, entry in plan["sources"].items()
@@ -135,7 +134,7 @@ def _alike(source: str, category: str, plan: Mapping[str, Any]) -> list[str]:
 
 
 def _searches(orders: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Return {node: the trees on it that may hold what is ordered, with the items}."""
+    """Return {node: trees on it that may hold the ordered items, with their keys}."""
     found: dict[str, dict[str, set[str]]] = {}
     for order in orders:
         for node in order["candidates"]:
@@ -155,7 +154,7 @@ def _searches(orders: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> d
 def absent_hosts(
     restores: Mapping[str, Any], present: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Given what is to be done and the hosts of the play, return (orders for these, failures for the others)."""
+    """Return (orders for hosts of the play, failures for the other hosts)."""
     reason = "{} is not among the hosts of this run, so nothing was done there: is it left out by --limit?"
     orders = [order for order in restores["orders"] if order["to_host"] in present]
     failures = [
@@ -175,11 +174,11 @@ def choose(
     speeds: Mapping[str, Any],
     run: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Given orders and what tarball_find registered on each node, return `chosen`, `failures` and `notes` ({host: sentences}).
+    """Return `chosen`, `failures` and `notes` ({host: sentences}), by what tarball_find registered on each node.
 
-    `peers` is how the controller reaches each host, `speeds` what former restores took, `run` has `when` and `by` for the markers.
-    A node that is down, locked or has nothing verified is passed over, and that is a note. What is stamped later than the run does
-    not count; what nothing honest can have made is a failure. Where nodes differ on the stamp that is the newest, nothing is chosen.
+    `peers` is how the controller reaches each host, `speeds` those of earlier restores, `run` has `when` and `by` for the markers. A node
+    that is down, locked or without a verified tarball is noted and left out. Tarballs later than the run do not count; a stamp in the
+    future is a failure. If nodes differ on the newest stamp, nothing is chosen.
     """
     moment = Moment(plan["stamp"], plan["clock"])
     found = {node: read_result(registered, STAGE) for node, registered in found.items()}
@@ -216,7 +215,7 @@ def _best(
     peers: Mapping[str, Mapping[str, Any]],
     moment: Moment,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return what an order is done from, and why other nodes were passed over. Raise InvalidInput where it cannot be done."""
+    """Return the offer for an order, and why other nodes were left out. Raise InvalidInput."""
     offers, passed = offers_for(plan, order, found, moment)
     if not offers:
         raise InvalidInput(f"no node holds what {title_of(order)} needs: {'; '.join(passed)}")

@@ -1,4 +1,4 @@
-"""An entry of altbackup_restore: what the user wrote, as an order with everything filled in."""
+"""An entry of altbackup_restore, parsed into an order with all keys set."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ REPLACE = ("refuse", "move_aside")
 
 
 def parse_entry(value: Any, plan: Mapping[str, Any], hosts: Sequence[str]) -> dict[str, Any]:
-    """Given an entry of altbackup_restore, return the order: the same keys, all filled in. Raise InvalidInput with all its errors."""
+    """Return the order of an entry: its keys, with defaults, and `key`, `candidates` and `destination`. Raise InvalidInput with all its errors."""
     if not isinstance(value, Mapping):
         raise InvalidInput(f"{quoted(value)} is not a mapping of source, kind and name")
     given = {str(key): entry for key, entry in value.items() if entry is not None}
@@ -117,7 +117,7 @@ def _mode(order: Mapping[str, Any], _plan: Mapping[str, Any]) -> str:
 
 
 def _at(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
-    """Return a stamp or a day, or nothing for the newest. Raise InvalidInput."""
+    """Return a stamp or a day, "" for the newest. Raise InvalidInput."""
     text = order["at"]
     if not text.strip() or is_stamp(text.strip()):
         return str(text.strip())
@@ -130,7 +130,7 @@ def _at(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
 
 
 def _candidates(order: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
-    """Return the nodes from which an item may be taken, the nearest first. Raise InvalidInput."""
+    """Return the nodes from which an item may be taken, in the order of preference. Raise InvalidInput."""
     source = order["source"]
     targets = plan["sources"][source]["targets"]
     if order["from"]:
@@ -146,8 +146,8 @@ def _candidates(order: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
 
 
 def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
-    """Return the path at which the thing is to stand. Raise InvalidInput."""
-    if order["kind"] == SET:  # nothing of it is restored but its members
+    """Return the path to restore to. Raise InvalidInput."""
+    if order["kind"] == SET:  # only its members are restored
         return ""
     path = order["to"] or (meanwhile(order["kind"], order[_INTO]) if order[_INTO] else "")
     path = path or ("" if order["member"] else path_of(order["source"], order["kind"], order["key"], plan))
@@ -170,7 +170,7 @@ def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
 
 
 def _without_place(order: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
-    """Return why the inventory does not tell where an item is to stand."""
+    """Return why the inventory does not determine a destination."""
     wrong = _wrong_items(entry, order["key"])
     if wrong:
         reasons = "; ".join(dict.fromkeys(str(item["reason"]) for item in wrong))
@@ -183,7 +183,7 @@ def _without_place(order: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
 
 
 def _wrong_items(entry: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """Return the items of a source that have an error, of those that have this key."""
+    """Return the items with an error that have this key."""
     return [
         item
         for item in entry["item_errors"]
@@ -192,9 +192,9 @@ def _wrong_items(entry: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
 
 
 def path_of(source: str, kind: str, key: str, plan: Mapping[str, Any]) -> str:
-    """Return the path of an item of a source, explicit or discovered, or nothing if it is none, or that cannot be known.
+    """Return the path of an item, explicit or discovered, "" if there is none or it is not known.
 
-    What cannot be backed up as the inventory has it can be restored all the same where that tells of one path.
+    An item with an error has a path if its entries agree on one.
     """
     entry = plan["sources"][source]
     for item in entry["item_list"]:

@@ -1,4 +1,4 @@
-"""`into` of an entry of altbackup_restore: the server into which an item is loaded, with what the inventory tells of it."""
+"""`into` of an entry of altbackup_restore: the server to load into, completed from the inventory."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.system.errors import InvalidInput
 
 _NOT_WITH = ("member", "special_modes", "numeric", "owner", "group", "mode", "selinux")
-"""Keys of an entry that are of files"""
-_MEANWHILE = "/var/tmp"  # noqa: S108 (what is unpacked there lies in a private folder, see restore/work_folder.py)
+"""Keys of an entry that concern files alone"""
+_MEANWHILE = "/var/tmp"  # noqa: S108 (items are unpacked in a private folder below it, see restore/work_folder.py)
 
 
 def parse_place(
     value: object, given: Mapping[str, Any], kind: str, to_host: str, plan: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Given `into` of an entry, the entry, and the host to which it goes, return the server. Raise InvalidInput with all that is wrong.
+    """Return the server of an entry (`given`), parsed from its `into`. Raise InvalidInput with all errors.
 
-    What it does not say is as the item has it: the user, and on the item's own host where its server listens. The login is never the
-    item's, which reads.
+    Missing keys come from the item: the user and, on the item's own host, the server's address. The login is never the item's, which may
+    only read.
     """
     into = parse_into(value, kind)
     useless = [key for key in _NOT_WITH if given.get(key)]
@@ -40,7 +40,7 @@ def parse_place(
 
 
 def _item_of(given: Mapping[str, Any], plan: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the item that an entry names as the inventory has it, nothing where it has none."""
+    """Return the item that an entry names, as in the plan; {} if there is none."""
     key = f"{CATEGORIES[str(given['kind'])]}/{given['name']}"
     for item in plan["sources"][given["source"]]["item_list"]:
         if f"{CATEGORIES[item['kind']]}/{item['name']}" == key:
@@ -49,12 +49,12 @@ def _item_of(given: Mapping[str, Any], plan: Mapping[str, Any]) -> Mapping[str, 
 
 
 def meanwhile(kind: str, into: Mapping[str, Any]) -> str:
-    """Return the path beside which an item is unpacked before it is loaded: of each place one of its own."""
+    """Return the path beside which an item is unpacked before it is loaded, a different one for each server and database."""
     where = {key: into.get(key) for key in ("database", "host", "port", "folder")}
     digest = hashlib.sha256(json.dumps([kind, where], sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
     return f"{_MEANWHILE}/altbackup-{kind}-{digest[:16]}"
 
 
 def place_in(order: Mapping[str, Any]) -> str:
-    """Given an order, return what people are told of where it goes."""
+    """Return the destination or server of an order, for messages."""
     return place_of(str(order["kind"]), order["into"]) if order.get("into") else str(order["destination"])

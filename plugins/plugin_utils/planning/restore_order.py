@@ -1,4 +1,4 @@
-"""What the modules of a restore are given: an order with what it is done from, and how it is told of."""
+"""Options of the modules that carry out an order of a restore, and the order's texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .stores import server_of
 
 _STEP = 21600.0
 _FASTEST = 1 << 60
-"""Bytes a second from which on a speed is none that was measured"""
+"""Bytes per second from which on a speed cannot have been measured"""
 
 
 def chosen_order(
@@ -29,7 +29,7 @@ def chosen_order(
     speeds: Mapping[str, Any],
     run: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return an order with what it is to be done from: what tarball_restore and tarball_carry take, and how it is told of."""
+    """Return an order completed by the chosen offer: the options of tarball_restore and tarball_carry, and texts."""
     node, host, newest = offer["node"], order["to_host"], offer["tarballs"][-1]
     same = is_same(node, host, peers)
     size = sum(entry["size"] for entry in offer["tarballs"])
@@ -84,13 +84,13 @@ def chosen_order(
 
 
 def _tarball(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tarball as the module takes it; the record of an encrypted one has its signature."""
+    """Return a tarball as the module takes it; an encrypted one has its record, which holds the signature."""
     told = {name: entry[name] for name in ("relpath", "size", "dig", "alg")}
     return {**told, **({"record": shared(entry["record"] or {})} if is_encrypted(entry["relpath"]) else {})}
 
 
 def _live_items(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given what the plan has of a source, return kind and path of what is an item there, be it one with an error."""
+    """Return kind and path of a source's items, of those with an error too."""
     wrong = [item for item in entry.get("item_errors", ()) if item["kind"] and os.path.isabs(item["path"])]
     return [
         {name: item[name] for name in ("kind", "path")}
@@ -102,7 +102,7 @@ def _live_items(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _prediction(
     order: Mapping[str, Any], offer: Mapping[str, Any], size: int, same: bool, speeds: Mapping[str, Any]
 ) -> str:
-    """Return what would happen: from which node, which tarball, how many bytes, how long."""
+    """Return what would be done: from which node, which tarball, how many bytes, how long."""
     node, host = offer["node"], order["to_host"]
     tarballs = " and ".join(entry["relpath"] for entry in offer["tarballs"])
     member = f" (of it {one_line(order['member'])})" if order["member"] else ""

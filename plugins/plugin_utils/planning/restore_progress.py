@@ -1,4 +1,4 @@
-"""How far the orders of a restore are, how long they took, and what is told of those that are done."""
+"""Progress of orders of a restore, their durations, and notes on those that are done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SPEEDS = 200
 
 
 def read_speeds(text: str) -> dict[str, Any]:
-    """Given the file of speeds, return {`node -> host`: {bytes, seconds}}, nothing if it cannot be understood."""
+    """Return {`node -> host`: {bytes, seconds}} in the text of the speeds' file; {} if it is not valid."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
@@ -26,7 +26,7 @@ def read_speeds(text: str) -> dict[str, Any]:
 def learn_speeds(
     speeds: Mapping[str, Any], chosen: Sequence[Mapping[str, Any]], seconds: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Given known speeds, orders and how long those that were done took ({label: seconds}), return the speeds, too."""
+    """Return the speeds with those of orders that were done, of which `seconds` is {label: duration}; at most _SPEEDS."""
     new = dict(speeds)
     for order in chosen:
         took = seconds.get(order["label"])
@@ -37,7 +37,7 @@ def learn_speeds(
 
 
 def follow(order: Mapping[str, Any], progress: Mapping[str, Any]) -> dict[str, Any]:
-    """Given an order and what its calls have noted so far, return it with `ready` (it can be done), `arrived`, and the folder to carry to."""
+    """Return an order with its progress: `ready` (can be done), `fetched`, `arrived`, and the folder to carry to."""
     carry = order["carry"]
     if carry and progress.get("incoming"):
         carry = {**carry, "destination": {**carry["destination"], "folder": progress["incoming"]}}
@@ -49,7 +49,7 @@ def follow(order: Mapping[str, Any], progress: Mapping[str, Any]) -> dict[str, A
 def followed(
     order: Mapping[str, Any], step: str, result: Mapping[str, Any], progress: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Given an order, the step of a call (`carry` for the transfer), its result and what was noted before, return what is to be noted now."""
+    """Return an order's progress after a call; `step` is the module's step, or `carry` for the transfer."""
     good = is_good(result)
     if step == "prepare":
         return {"ready": good and not result.get("done"), "incoming": result.get("incoming", "")}
@@ -64,12 +64,12 @@ def followed(
 
 
 def is_good(result: Mapping[str, Any]) -> bool:
-    """Return whether a call did what it was for."""
+    """Return whether a call succeeded."""
     return not (result.get("failed") or result.get("unreachable") or result.get("failures"))
 
 
 def done_note(order: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """Given an order and the result of restoring it, return what is told of it."""
+    """Return the note on an order that was done, by the module's result."""
     aside = f"; what stood there is now {result['aside']}" if result.get("aside") else ""
     return (
         f"restored {order['label']}: {readable(order['size'])} of tarballs, {result.get('seconds', 0)} s{aside}"
@@ -78,7 +78,7 @@ def done_note(order: Mapping[str, Any], result: Mapping[str, Any]) -> str:
 
 
 def _told_mark(marked: str, restore: Mapping[str, Any]) -> str:
-    """Given what a marker stands beside, if anything, and what was ordered, return what that means for backups, to follow what was done."""
+    """Return what the marker means for later backups, to follow what was done; `marked` is the path beside which it is, "" for none."""
     if not marked:
         return ""
     marker, destination = f"{marked}{RESTORED}", str(restore["destination"])

@@ -1,4 +1,4 @@
-"""Restores of sets: an entry of one is an order of its list, which tells of which stamps, and one of each member, in their order."""
+"""Restores of sets: an entry of a set becomes an order of its list, which has the members' stamps, and one for each member."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .restore_entry import parse_entry
 from .restore_source import UNNAMED, order_failure
 
 LIST, MEMBER, MEMBERS = "list_of", "member_of", "members"
-"""Keys of orders: which entry it is the list of, which set's member, and of a list the members that are restored"""
+"""Keys of orders: number of the entry of whose set the order is the list, or a member; and, of a list, the members to restore"""
 
 
 def orders_of(value: Any, number: int, plan: Mapping[str, Any], hosts: Sequence[str]) -> list[dict[str, Any]]:
-    """Given an entry of altbackup_restore and its number, return its orders: one, or those of a set. Raise InvalidInput."""
+    """Return the orders of the entry with this number: one, or those of a set. Raise InvalidInput."""
     order = parse_entry(value, plan, hosts)
     if order["kind"] != SET:
         return [order]
@@ -47,7 +47,7 @@ def orders_of(value: Any, number: int, plan: Mapping[str, Any], hosts: Sequence[
 def together(
     orders: Iterable[Mapping[str, Any]], left: Sequence[Mapping[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Given orders, and those of them that can be done, return of these the ones whose whole set can be, and a failure for each other set."""
+    """Return the orders in `left` whose whole set is in `left`, and a failure for each other set."""
     lost = {order[MEMBER] for order in orders if MEMBER in order and order not in left}
     lists = [order for order in orders if order.get(LIST) in lost]
     return (
@@ -64,12 +64,12 @@ def together(
 
 
 def is_of(order: Mapping[str, Any], numbers: Collection[int]) -> bool:
-    """Return whether an order is of one of these sets, given by the numbers of their entries."""
+    """Return whether an order belongs to a set, one of those given by their entries' numbers."""
     return order.get(LIST) in numbers or order.get(MEMBER) in numbers
 
 
 def stamps_in(order: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, str]:
-    """Given the order of a set's list and the one that is taken, return {category/name of each member: its stamp}. Raise InvalidInput."""
+    """Return {category/name of each member: its stamp}, from the record of the list's tarball that is taken. Raise InvalidInput."""
     newest = best["tarballs"][-1]
     members = (newest.get("record") or {}).get("members")
     good = isinstance(members, list) and all(isinstance(path, str) and is_relpath(path) for path in members)
@@ -91,9 +91,9 @@ def stamps_in(order: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, st
 
 
 def at_one_time(order: Mapping[str, Any], stamps: Mapping[str, str]) -> dict[str, Any]:
-    """Given the order of a member and what the list of its set says, return the order with its stamp. Raise InvalidInput.
+    """Return the order of a member with the stamp that the list of its set gives it. Raise InvalidInput.
 
-    Unless the set itself is ordered by a stamp, nobody has named that of the member.
+    The stamp counts as named by the user only if the set was ordered by a stamp.
     """
     if order["key"] not in stamps:
         raise InvalidInput(

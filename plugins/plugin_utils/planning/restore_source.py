@@ -1,4 +1,4 @@
-"""Which tarball a restore takes from which node, by what the nodes said that they hold."""
+"""Which tarball a restore takes from which node, by what nodes report."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ from .stores import fetched_base
 
 STAGE = "restore"
 UNNAMED = "unnamed"
-"""Of orders: whether its stamp is that of a list, not one that somebody gave"""
+"""Key of orders: whether the stamp comes from the list of a set instead of the user"""
 
 
 def order_failure(node: str, reason: str, key: str = "") -> dict[str, Any]:
+    """Return a failure of the restore on a node."""
     return {**failure(STAGE, reason, key=key), "node": node}
 
 
 def failed_order(order: Mapping[str, Any], reason: str) -> dict[str, Any]:
-    """Return the failure of an order, which tells it from others of the same item."""
+    """Return the failure of an order; it names the destination, as orders may share an item."""
     where = f"to {one_line(order['destination'])}: " if order["destination"] else ""
     return order_failure(order["to_host"], f"{where}{reason}", order["key"])
 
 
 def base_of(plan: Mapping[str, Any], node: str, source: str) -> str:
-    """Given the plan, a node and a source, return the tree of the source on that node."""
+    """Return the base of a source's tree on a node or store."""
     if node in plan.get("stores", {}):
         return fetched_base(plan, node, source)
     return str(
@@ -49,7 +50,7 @@ def base_of(plan: Mapping[str, Any], node: str, source: str) -> str:
 def failures_of_stamps(
     orders: Sequence[Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]], moment: Moment
 ) -> list[dict[str, Any]]:
-    """Return a failure for each node and item that is ordered with tarballs whose stamps nothing honest can have."""
+    """Return a failure for each node and ordered item with tarballs stamped in the future."""
     failures = []
     for node, source, key in dict.fromkeys(
         (node, order["source"], order["key"]) for order in orders for node in order["candidates"]
@@ -63,7 +64,7 @@ def failures_of_stamps(
 
 
 def failures_of_lies(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a failure for each node that said what is no result."""
+    """Return a failure for each node whose answer is not a valid result."""
     return [
         order_failure(node, entry["reason"])
         for node, registered in found.items()
@@ -73,7 +74,7 @@ def failures_of_lies(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, A
 
 
 def _of_item(tree: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """Return the tarballs of an item in what a node told of a tree."""
+    """Return the tarballs of an item in a reported tree."""
     name = key.partition("/")[2]
     return [
         entry
@@ -83,9 +84,9 @@ def _of_item(tree: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
 
 
 def held_at(order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], stamp: str) -> dict[str, str]:
-    """Return {node: what the sidecars of its verified tarballs of a stamp say} of the nodes from which may be taken.
+    """Return {candidate: dna of its verified tarballs of a stamp}.
 
-    It does not matter whether a node that differs could give its copy now.
+    Nodes count even if they could not hand over their copy now, so that a difference is found.
     """
     held = {}
     for node in order["candidates"]:
@@ -102,17 +103,19 @@ def held_at(order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], st
 
 
 def is_same(node: str, host: str, peers: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Return whether both are one machine: one host, or both the controller itself."""
+    """Return whether both are one machine: the same host, or both the controller."""
     return peers[node].get("node", node) == host or not (
         peers[node].get("host") or peers[host].get("host") or problems_of(node, host, peers)
     )
 
 
 def problems_of(node: str, host: str, peers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return why the controller cannot reach one of two nodes, if so."""
     return [f"{each} {peers[each]['problem']}" for each in (node, host) if peers[each].get("problem")]
 
 
 def title_of(order: Mapping[str, Any]) -> str:
+    """Return an order for messages."""
     at = f" at {order['at']}" if order["at"] else ""
     return f"the restore of {order['key']} of {order['source']}{at}"
 
@@ -120,7 +123,7 @@ def title_of(order: Mapping[str, Any]) -> str:
 def offers_for(
     plan: Mapping[str, Any], order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], moment: Moment
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return what the nodes have to offer, the newest of each, and why the others have nothing."""
+    """Return the newest offer of each candidate, and why the others have none."""
     offers, passed = [], []
     for rank, node in enumerate(order["candidates"]):
         tree, problem = _tree_on(node, order["source"], found.get(node))
@@ -147,7 +150,7 @@ def offers_for(
 
 
 def _tree_on(node: str, source: str, registered: Mapping[str, Any] | None) -> tuple[dict[str, Any], str]:
-    """Return the tree of a source that a node told of, and why it cannot be used, if so."""
+    """Return a source's tree as a node reported it, and why it cannot be used, if so."""
     if not registered:
         return {}, "is not among the hosts of this run: is it left out by --limit?"
     if registered.get("unreachable"):
@@ -164,7 +167,7 @@ def _tree_on(node: str, source: str, registered: Mapping[str, Any] | None) -> tu
 def notes_of_missing(
     order: Mapping[str, Any], best: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], moment: Moment
 ) -> list[str]:
-    """Return a note where what is taken is not whole, with the stamp of the newest that is."""
+    """Return a note if the taken tarball is incomplete, with the stamp of the newest complete one."""
     newest = best["tarballs"][-1]
     reasons = missing_of(newest.get("record") or {})
     if not reasons:
@@ -184,9 +187,9 @@ def notes_of_missing(
 def _foreign(
     order: Mapping[str, Any], node: str, tree: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]
 ) -> str:
-    """Return what is wrong with a tree that holds the copies of another source than the one that now has the name, if it is so.
+    """Return the error of a tree that holds the copies of another source of the same name, "" if it does not.
 
-    It is not known where the source did not tell its id, as it is gone, or its base new; nor asked of a node that is named.
+    It is not known if the source did not report its id, as it is lost, or its base new; a node that the order names is not checked.
     """
     own, _ = _tree_on(order["source"], order["source"], found.get(order["source"]))
     ours, theirs = (entry.get("origin") or {} for entry in (own, tree))
@@ -202,13 +205,13 @@ def _foreign(
 
 
 def _accepted(plan: Mapping[str, Any], order: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
-    """Return the stamp up to which suspects of an item in a tree are accepted: by this controller, or there; empty for none."""
+    """Return the stamp up to which suspects of an item in a tree are accepted, by the controller or in the tree; "" for none."""
     here = (plan.get("marks") or {}).get(order["source"], {}).get("accepted", {})
     return max(str(known.get(order["key"], "")) for known in (here, tree.get("accepted") or {}))
 
 
 def is_secret(plan: Mapping[str, Any], source: str, key: str) -> bool:
-    """Given a source and an item, return whether the plan has it encrypted."""
+    """Return whether the plan has an item encrypted."""
     entry = plan["sources"][source]
     for item in entry.get("item_list", ()):
         if f"{CATEGORIES[item['kind']]}/{item['name']}" == key and "encrypt_to" in item:
@@ -217,7 +220,7 @@ def is_secret(plan: Mapping[str, Any], source: str, key: str) -> bool:
 
 
 def _suspects(entries: Sequence[Mapping[str, Any]], accepted: str) -> list[Mapping[str, Any]]:
-    """Return those of the tarballs of an item that are suspect, and that nobody accepted."""
+    """Return the suspect tarballs of an item that are not accepted."""
     return [entry for entry in entries if entry["stamp"] > accepted and doubts_of(entry.get("record") or {})]
 
 
@@ -228,7 +231,7 @@ def notes_of_suspects(
     found: Mapping[str, Mapping[str, Any]],
     moment: Moment,
 ) -> list[str]:
-    """Return a note on the newest suspect, where it is newer than the stamp of what is taken; or on what is taken, if that is one."""
+    """Return a note on the newest suspect, if it is newer than the taken `stamp`, or on what is taken, if that is suspect."""
     newest: dict[str, Mapping[str, Any]] = {}
     for node in order["candidates"]:
         tree, problem = _tree_on(node, order["source"], found.get(node))
@@ -252,10 +255,10 @@ def notes_of_suspects(
 def _newest(
     order: Mapping[str, Any], tree: Mapping[str, Any], moment: Moment, accepted: str = "", secret: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the newest verified tarball that the order allows, a differential after its full one. Raise InvalidInput.
+    """Return the newest verified tarball that an order allows, after its full one if it is a differential. Raise InvalidInput.
 
-    One that is named by its stamp may be later than the run, but not later than anything can be, and a suspect that nobody accepted; and one that
-    anybody could have made, of an item that is `secret`.
+    A tarball named by its stamp may be later than the run, but not in the future; it may be a suspect that is not accepted, or not
+    encrypted though the item is `secret`.
     """
     there = _of_item(tree, order["key"])
     own = [
@@ -296,9 +299,9 @@ def _newest(
 
 
 def full_among(own: Sequence[Mapping[str, Any]], relpath: str, dig: str) -> Mapping[str, Any] | None:
-    """Given an item's tarballs on a node, and path and digest of the full one that a differential needs, return it, None where none serves.
+    """Return the full tarball that a differential needs, by path and digest, among an item's tarballs on a node; None if there is none.
 
-    Any other verified one of that digest serves, too. What is at the path, but does not serve, is returned where there is none.
+    Another verified one of that digest serves, too. If none serves, the one at the path is returned, so that its error can be reported.
     """
     named = next((entry for entry in own if entry["relpath"] == relpath), None)
     same = [entry for entry in own if entry["state"] == "verified" and entry["dig"] == dig and not entry["base"]]
@@ -308,7 +311,7 @@ def full_among(own: Sequence[Mapping[str, Any]], relpath: str, dig: str) -> Mapp
 def _full_of(
     tarball: Mapping[str, Any], order: Mapping[str, Any], own: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the full tarball that a differential needs, nothing for a full one. Raise InvalidInput if it is not to be had."""
+    """Return the full tarball of a differential in a list, [] for a full one. Raise InvalidInput if it is not usable."""
     if not tarball["base"]:
         return []
     relpath = f"{order['key']}/{tarball['base']}"

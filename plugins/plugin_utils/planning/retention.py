@@ -1,4 +1,4 @@
-"""How much of the past each node retains, as its variables and those of the items have it."""
+"""Retention rules of nodes and items, from their variables."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from .settings import PREFIX
 
 KEEP = f"{PREFIX}keep"
 _OF_TARGETS: dict[str, float] = {"daily": 7, "weekly": 4, "monthly": 6, "yearly": 0, "within": 86400.0}
-"""Of a target that says nothing: three changed nights must never be all the history there is"""
+"""Rules of a target without any: a few changed nights must not push out the whole history"""
 
 
 def node_rules(values: Mapping[str, Any], given: Mapping[str, Any], *, target: bool) -> dict[str, float]:
-    """Given the usable variables of a source or target, and those that it was given, return its rules, {rule: number}."""
+    """Return {rule: number} of a source or target; `values` are its settings, `given` the variables that it was given."""
     chosen = {rule: values[f"{KEEP}_{rule}"] for rule in RULES}
     rest = _OF_TARGETS if target and not keeps_alone(given) else {}
     return {rule: rest.get(rule, 0) if number is None else number for rule, number in chosen.items()}
 
 
 def keeps_alone(given: Mapping[str, Any]) -> bool:
-    """Given the variables of a target, return whether days and contents are set, and no other rule: disks may be sized for just that."""
+    """Return whether a target has altbackup_keep and no other rule: its disk may be sized for just that."""
     return given.get(KEEP) is not None and all(given.get(f"{KEEP}_{rule}") is None for rule in RULES)
 
 
 def told_alone(host: str, keep: int) -> str:
-    """Given a target that keeps so many days and contents alone, return a note on what it does not keep, and how it would."""
+    """Return a note on a target with altbackup_keep alone: what it does not keep, and how it would."""
     return (
         f"{host}: altbackup_keep is set, and no other rule, so as a target it keeps the last {keep} days and contents and nothing older: "
         "set altbackup_keep_daily, _weekly or _monthly, too, for a longer past (docs/retention.md)"
@@ -35,15 +35,12 @@ def told_alone(host: str, keep: int) -> str:
 
 
 def item_keeps(place: Mapping[str, Any], items: list[dict[str, Any]]) -> dict[str, int]:
-    """Given a source or a tree with its own number, and items as the plan has them, return {category/name: days and contents}."""
+    """Return {category/name: days and contents to keep}; `place` is a source or a tree, `items` are the plan's."""
     return {_key(item): _own(item).get("keep") or place["keep"] for item in items}
 
 
 def item_rules(place: Mapping[str, Any], items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Given a source or a tree with its rules, and items, return the rules of all items, {rule: number}, and those of single ones.
-
-    Those are {category/name: {rule: number}}, in the same mapping.
-    """
+    """Return {rule: number} for all items and, in the same mapping, {category/name: {rule: number}} for single ones."""
     own = {_key(item): {rule: number for rule, number in _own(item).items() if rule != "keep"} for item in items}
     common = {rule: number for rule, number in place["rules"].items() if rule in RULES}
     return {**common, **{key: rules for key, rules in own.items() if rules}}

@@ -1,4 +1,4 @@
-"""Which run of which controller this is, so that nodes can tell it from others, and a dead one from one that goes on."""
+"""Identity of a run and its controller, by which nodes tell runs apart, and dead ones from live ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..report.command_line import command_line
 
 
 def identify_run(now: float, proc: Path = Path("/proc")) -> dict[str, Any]:
-    """Given the time (seconds since 1970), return what describes this run to nodes, as module_utils.tree.locks.Run has it, but `seconds`.
+    """Return the description of this run as in module_utils.tree.locks.Run, without `seconds`; `now` is in seconds since 1970.
 
-    Where there is no /proc, no other run is ever known to be dead.
+    Without /proc no other run is ever known to be dead.
     """
     pid = main_process(os.getpid(), proc)
     return {
@@ -36,7 +36,7 @@ def identify_run(now: float, proc: Path = Path("/proc")) -> dict[str, Any]:
 
 
 def main_process(pid: int, proc: Path = Path("/proc")) -> int:
-    """Given a process of a run, return the one that it all began with: Ansible evaluates tasks in copies of itself."""
+    """Return the first process of a run, by the pid of one: Ansible evaluates tasks in forks of itself."""
     words = _words(pid, proc)
     parent = _stat(pid, proc)[1]
     while words and parent > 1 and _words(parent, proc) == words:
@@ -58,7 +58,7 @@ def _words(pid: int, proc: Path) -> list[str]:
 
 
 def _stat(pid: int, proc: Path) -> tuple[int, int]:
-    """Return when a process began, in clock ticks since the boot, and its parent; zeros where that is not known."""
+    """Return a process's start, in clock ticks since the boot, and its parent; zeros if they are not known."""
     try:
         fields = stat_of(pid, str(proc))
     except OSError:

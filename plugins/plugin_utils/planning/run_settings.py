@@ -1,4 +1,4 @@
-"""What holds for a whole run: the settings that all nodes share, its stamp and day, and what is said for one run alone."""
+"""Settings of a whole run: those that all nodes share, its stamp and day, and variables that hold for one run only."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .marks import RETIRED
 from .settings import PREFIX, Unreadable, names, validate
 
 _LATEST = 60
-"""Seconds by which a given stamp may lie ahead of the controller's clock."""
+"""Seconds by which a given stamp may be ahead of the controller's clock"""
 
 _ONE_RUN = ("altbackup_purge_confirm", "altbackup_accept", "altbackup_release")
-"""Variables that say what somebody has looked at, which the inventory cannot say beforehand, for every night"""
+"""Variables that confirm what somebody has looked at; in the inventory they would confirm it for every later run"""
 _LASTING = Unreadable(
     "is set in the inventory, where it would hold for all runs to come: take it out, and give it to one run, with -e"
 )
 
 
 def of_one_run(variables: Mapping[str, Mapping[str, Any]], extra: Collection[str] | None) -> dict[str, dict[str, Any]]:
-    """Given the variables of all hosts and the names of what was given with -e, return them with those of one run unreadable that were not."""
+    """Return the variables of all hosts, with those for one run unreadable unless they are given with -e (`extra`: names)."""
     lasting = {name for name in _ONE_RUN if extra is not None and name not in extra}
     return {
         host: {name: _LASTING if name in lasting and value else value for name, value in own.items()}
@@ -34,7 +34,7 @@ def of_one_run(variables: Mapping[str, Mapping[str, Any]], extra: Collection[str
 def retiring(
     variables: Mapping[str, Mapping[str, Any]], sources: Sequence[str], play_hosts: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Given what is retired with -e, which names no source, return (the variables, with it at the sources of the play alone, errors)."""
+    """Return (variables with what -e retires, which names no source, only at the sources of the play, errors)."""
     elsewhere = {source for source in sources if source not in play_hosts}
     kept = {
         host: {name: value for name, value in own.items() if name != RETIRED or host not in elsewhere}
@@ -49,7 +49,7 @@ def retiring(
 
 
 def run_settings(variables: Mapping[str, Mapping[str, Any]], holders: Sequence[str], errors: Errors) -> dict[str, Any]:
-    """Return the settings that all nodes share, adding an error for each that differs between them."""
+    """Return the settings that all nodes share; add an error for each that differs between them."""
     chosen: dict[str, Any] = validate("main", {})[0]
     values = {host: validated("main", host, variables, errors) for host in holders}
     for name in names("main"):
@@ -66,7 +66,7 @@ def run_settings(variables: Mapping[str, Mapping[str, Any]], holders: Sequence[s
 
 
 def moment_of_run(run: dict[str, Any], now: float, stamp: str, chain: bool, errors: Errors) -> tuple[str, str, str]:
-    """Return stamp and day of the run, and what the controller's clock has shown, adding errors; an unknown zone counts as UTC."""
+    """Return stamp and day of the run, and the latest stamp by the controller's clock; add errors. An unknown zone counts as UTC."""
     zone = run["timezone"]
     try:
         stamp_at(now, zone)
@@ -92,7 +92,7 @@ def moment_of_run(run: dict[str, Any], now: float, stamp: str, chain: bool, erro
 
 
 def validated(entry: str, host: str, variables: Mapping[str, Mapping[str, Any]], errors: Errors) -> dict[str, Any]:
-    """Return the settings of a host for an entry point of role altbackup, adding the errors of its variables."""
+    """Return the settings of a host for an entry point of role altbackup; add the errors of its variables."""
     values, problems = validate(entry, variables.get(host, {}))
     for problem in problems:
         errors.add(host, problem.variable, problem.text)

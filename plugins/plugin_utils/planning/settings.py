@@ -34,12 +34,12 @@ from .yaml_text import is_collection, read_yaml
 
 PREFIX = "altbackup_"
 _NEAR = 2
-"""How many edits lead from a name to the one that was meant, at most: of its prefix, and of its rest"""
+"""Most edits by which a misspelled name differs from the one that was meant, in its prefix and in its rest"""
 SPECS = Path(__file__).parents[3] / "roles" / "altbackup" / "meta" / "argument_specs.yml"
 TRANSPORTS = ("push", "pull")
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 SCHEDULE = {"backup": "01:30", "check": "sun 07:30", "drill": "sat 09:30", "watch": "12:00"}
-"""When jobs run where nobody says it; `watch` on each target"""
+"""{job: default time}; `watch` runs on each target"""
 
 Specs = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """{entry point: {variable: its option}}"""
@@ -55,13 +55,13 @@ _EXPECTED = {
 
 
 _ALWAYS_YAML = (("list", "raw"), ("dict", None))
-"""(type, elements) of options whose texts are YAML; those of other collections only where they begin as one"""
+"""(type, elements) of options whose texts are always YAML; texts of other collections only if they begin as one"""
 _COLLECTIONS = (*_ALWAYS_YAML, ("list", "str"), ("raw", None))
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with one variable of one host."""
+    """An error of one variable of one host."""
 
     variable: str
     text: str
@@ -69,27 +69,27 @@ class Problem:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Stands for a value whose template could not be evaluated; the reason quotes no value."""
+    """Placeholder of a value whose template could not be evaluated; the reason does not quote any value."""
 
     reason: str
 
 
 @functools.lru_cache(maxsize=1)
 def load_specs(path: Path = SPECS) -> Specs:
-    """Given the argument_specs of a role, return its options for each entry point."""
+    """Return the options of each entry point in a file of argument_specs."""
     entries = yaml_load(path.read_text(encoding="utf-8"))["argument_specs"]
     return {entry: spec.get("options") or {} for entry, spec in entries.items()}
 
 
 def names(entry: str | None = None) -> list[str]:
-    """Given an entry point, return its variables; without one, return all variables, each once."""
+    """Return the variables of an entry point; without one, all variables, each once."""
     specs = load_specs()
     chosen = specs.values() if entry is None else [specs[entry]]
     return list(dict.fromkeys(name for options in chosen for name in options))
 
 
 def describe_unknown(name: str) -> str | None:
-    """Given the name of a variable, return what to do about it if it is unknown, else None."""
+    """Return the correction of an unknown variable, None for a known one."""
     known = names()
     if name in known:
         return None
@@ -103,9 +103,9 @@ def describe_unknown(name: str) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def meant(name: str) -> str:
-    """Given the name of a variable whose prefix is nearly this collection's, return the variable that was meant, empty for none.
+    """Return the variable that a name with a misspelled prefix means, "" for none.
 
-    Names that begin with `__` are internal, other people's ones have a rest that is not near to that of any variable here.
+    Names that begin with `__` are internal; the rest of a name must be similar to that of a variable, unlike in other people's names.
     """
     if name.startswith((PREFIX, "__")):
         return ""
@@ -122,12 +122,12 @@ def meant(name: str) -> str:
 
 
 def is_ours(name: str) -> bool:
-    """Given the name of a variable, return whether it is one of this collection's, or was meant to be."""
+    """Return whether a variable is one of this collection's, or was meant to be."""
     return name.startswith(PREFIX) or bool(meant(name))
 
 
 def distance(one: str, other: str, most: int) -> int:
-    """Given two texts, return how many characters are to be added, removed or replaced to get from one to the other; more than `most` is `most` + 1."""
+    """Return the edit distance (insertions, deletions, replacements) of two texts, at most `most` + 1."""
     if abs(len(one) - len(other)) > most:
         return most + 1
     row = list(range(len(other) + 1))
@@ -144,10 +144,10 @@ def distance(one: str, other: str, most: int) -> int:
 
 
 def validate(entry: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """Given an entry point and the variables of a host, return ({variable: usable value}, problems).
+    """Return ({variable: usable value}, problems) of a host's variables for an entry point.
 
-    Durations become seconds, rates bytes a second, paths are normalized, defaults filled in; None counts as not given.
-    A variable with a problem has its default, or None.
+    Durations are in seconds, rates in bytes per second, paths normalized, defaults filled in; None counts as not given. A variable with a
+    problem has its default, or None.
     """
     result: dict[str, Any] = {}
     problems: list[Problem] = []
@@ -169,18 +169,18 @@ def validate(entry: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], lis
 
 
 def without_markup(text: str) -> str:
-    """Given a text of Ansible's documentation, return it as a person reads it: of C(x), V(x), L(x, url) and such the x."""
+    """Return a text of Ansible's documentation without markup such as C(x), V(x) or L(x, url), which become x."""
     plain = re.sub(r"\b(?:[LR])\(([^(),]*),[^()]*\)", r"\1", text)
     return re.sub(r"\b[BCEIMOPUV]\(([^()#]*)(?:#[^()]*)?\)", r"\1", plain)
 
 
 def as_list(value: Any) -> list[Any]:
-    """Given a list or a single value, return a list."""
+    """Return a list, or a single value as a list."""
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _convert(name: str, option: Mapping[str, Any], value: Any) -> Any:
-    """Given a variable, its option and a value, return it in the declared type. Raise InvalidInput."""
+    """Return a value in the type that its option declares. Raise InvalidInput."""
     kind = option["type"]
     shown = "its value (which is not shown)" if UNQUOTED.search(name) else quoted(value)
     if name == "altbackup_keep":
@@ -200,7 +200,7 @@ def _convert(name: str, option: Mapping[str, Any], value: Any) -> Any:
         raise InvalidInput(f"{shown} is not a list of texts")
     try:
         outcome = ArgumentSpecValidator({name: option}).validate({name: value})
-    except OverflowError:  # .inf
+    except OverflowError:  # infinity is not an integer
         raise InvalidInput(f"{shown} is not {_EXPECTED[kind]}") from None
     if not outcome.error_messages:
         return outcome.validated_parameters[name]
@@ -211,9 +211,9 @@ def _convert(name: str, option: Mapping[str, Any], value: Any) -> Any:
 
 
 def _collection(option: Mapping[str, Any], value: Any, shown: str) -> Any:
-    """Given an option and a value, return what the value means in YAML, if it is the text of a list or a mapping that is expected.
+    """Return the value of a YAML text if the option expects a list or a mapping. Raise InvalidInput.
 
-    A text that is none stays what it is: names with commas between them, or one of several forms. Raise InvalidInput.
+    A text that is neither is returned unchanged: names separated by commas, or another form that the option allows.
     """
     kind, elements = option["type"], option.get("elements")
     if not isinstance(value, str) or (kind, elements) not in _COLLECTIONS:
@@ -229,13 +229,13 @@ def _collection(option: Mapping[str, Any], value: Any, shown: str) -> Any:
 
 
 def _parse(name: str, value: Any) -> Any:
-    """Given a variable and a value of its declared type, return the value that the plan holds. Raise InvalidInput."""
+    """Return the plan's value for one of the declared type. Raise InvalidInput."""
     parser = _PARSERS.get(name)
     return parser(value) if parser else value
 
 
 def parse_base(value: str) -> str:
-    """Given the path of a base, return it without trailing slashes and dots. Raise InvalidInput unless it is absolute."""
+    """Return the path of a base without trailing slashes and dots. Raise InvalidInput unless it is absolute."""
     if not os.path.isabs(value) or "\0" in value:
         raise InvalidInput(f"{quoted(value)} is not an absolute path: write it from the root, like /home/scm/backup")
     return "/" + os.path.normpath(value).lstrip("/")
@@ -278,7 +278,7 @@ def _duration_or_none(value: str) -> float:
 
 
 def _pause(value: str) -> str:
-    """Return the last second of a pause as a stamp, empty for none. Raise InvalidInput."""
+    """Return the last second of a pause as a stamp, "" for none. Raise InvalidInput."""
     found = re.fullmatch(r"(\d{4})[-/](\d\d)[-/](\d\d)(?:[ T/](\d\d):?(\d\d)(?::?(\d\d))?)?", value.strip(), re.ASCII)
     if not value.strip():
         return ""
@@ -290,7 +290,7 @@ def _pause(value: str) -> str:
 
 
 def _address(value: str) -> str:
-    """Return an address that can be pinged, empty for none. Raise InvalidInput, which does not quote it."""
+    """Return an address to ping, "" for none. Raise InvalidInput, which does not quote it."""
     problem = problem_of(value) if value else ""
     if problem:
         raise InvalidInput(problem)
@@ -302,7 +302,7 @@ def _folder_or_none(value: str) -> str:
 
 
 def _own_file(value: str) -> str:
-    """Return the path of a file on the controller as every process of a run understands it."""
+    """Return the absolute path of a file on the controller. Raise InvalidInput."""
     if "\0" in value or value.endswith("/"):
         raise InvalidInput(f"{quoted(value)} is not the path of a file")
     return os.path.abspath(os.path.expanduser(value)) if value else ""
@@ -351,7 +351,7 @@ def _former_names(value: Sequence[Any]) -> list[str]:
 
 
 def _item_key(key: object) -> str:
-    """Given category/name, return it. Raise InvalidInput."""
+    """Return a valid category/name. Raise InvalidInput."""
     category, _, name = str(key).partition("/")
     if category not in CATEGORIES.values() or not name:
         categories = tuple(CATEGORIES.values())
@@ -366,7 +366,7 @@ def _item_key(key: object) -> str:
 
 
 def _day(key: str, value: object) -> str:
-    """Given a day on which something was given up, nothing for what no longer is, return it. Raise InvalidInput."""
+    """Return the day from which an item is retired, "" if it no longer is. Raise InvalidInput."""
     text = str(value)
     if not text:
         return text
@@ -415,7 +415,7 @@ def _trust_from(value: str) -> str:
 
 
 def parse_times(value: Mapping[str, Any]) -> dict[str, str]:
-    """Given when jobs are to run, return that, with the defaults of those that it does not name. Raise InvalidInput."""
+    """Return {job: time}, with the defaults of jobs that `value` does not name. Raise InvalidInput."""
     times = dict(SCHEDULE)
     for job, when in value.items():
         if job not in SCHEDULE:
@@ -443,7 +443,7 @@ def _ssh_args(value: str) -> list[str]:
 
 
 def parse_mode(value: str) -> str:
-    """Given a mode, return it. Raise InvalidInput unless it is empty, or three or four octal digits."""
+    """Return a mode of three or four octal digits, or "". Raise InvalidInput."""
     if value and not re.fullmatch(r"[0-7]{3,4}", value, re.ASCII):
         raise InvalidInput(f"{quoted(value)} is not three or four octal digits in quotes, like '0750'")
     return value
@@ -458,7 +458,7 @@ def _recipients(value: Sequence[Any]) -> list[str]:
 
 
 def _signing_key(value: str) -> str:
-    """Return the key without its comment, empty for none. Raise InvalidInput."""
+    """Return the key without its comment, "" for none. Raise InvalidInput."""
     if not value.strip():
         return ""
     if not value.strip().startswith(SSH):

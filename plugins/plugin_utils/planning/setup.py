@@ -1,4 +1,4 @@
-"""What set-up does, as the plan has it: which pairs there are, what each node needs, and when which job runs."""
+"""Set-up by the plan: the pairs, what each node needs, and when each job runs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .watch import watch_argv
 
 EVERYWHERE = ("rsync", "ssh", "ssh-keygen", "tar", "zstd")
 _OTHERWISE: Mapping[str, Mapping[str, str]] = {"RedHat": {"ssh": "openssh-clients", "ssh-keygen": "openssh-clients"}}
-"""{family of distributions: {program: its package, where that has another name than in Debian}}"""
+"""{family of distributions: {program: its package, if its name differs from Debian's}}"""
 COMMANDS = {
     "backup": ("run", "backup"),
     "check": ("run", "check", "-e", "altbackup_check_scope=all"),
     "drill": ("run", "drill"),
 }
-"""What bin/altbackup is told by each job of the controller"""
+"""{job of the controller: arguments of bin/altbackup}"""
 _HANDED = (
     *("HOME", "LANG", "TZ", "MAILTO", "ANSIBLE_CONFIG", "ALTBACKUP_HISTORY"),
     *("ALTBACKUP_ARTIFACTS", "XDG_STATE_HOME"),
@@ -33,15 +33,15 @@ _OF_MAIL = tuple(
     f"ALTBACKUP_MAIL_{name}"
     for name in ("TO", "FROM", "HOST", "PORT", "SECURITY", "USERNAME", "TIMEOUT", "SPOOL", "BODY_LIMIT", "LOG_LIMIT")
 )
-"""Settings of the mail that everybody may see; what bin/altbackup tells a run of itself is not among them"""
+"""Settings of the mail that are not secret; those that bin/altbackup sets for its own runs are not among them"""
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _DAY_MINUTES, _WEEK_MINUTES = 1440, 7 * 1440
 
 
 def pairs(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
-    """Given the plan and a source, return its pairs over ssh, each with who dials and who is dialled, as modules pair_key and pair_access take it.
+    """Return the pairs of a source over ssh, with both ends, as modules pair_key and pair_access take them.
 
-    One whose keys are bound by rrsync is somebody's own work, and left alone.
+    Pairs bound by rrsync were set up by somebody else and are left out.
     """
     found = []
     entry = plan["sources"].get(source, {})
@@ -75,7 +75,7 @@ def pairs(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
 
 
 def node_setup(plan: Mapping[str, Any], node: str, family: str = "") -> dict[str, Any]:
-    """Given the plan, a node and its family of distributions, return its `bases`, `tools`, `packages` ({tool: package}) and `user`."""
+    """Return `bases`, `tools`, `packages` ({tool: package}) and `user` of a node; `family` is that of its distribution."""
     source, target = plan["sources"].get(node, {}), plan["targets"].get(node, {})
     kinds = {item["kind"] for item in source.get("item_list", ())} | set(source.get("discover", ()))
     tools = [*EVERYWHERE, *(tool for kind in sorted(kinds) for tool in kind_of(kind).tools)]
@@ -93,12 +93,12 @@ def node_setup(plan: Mapping[str, Any], node: str, family: str = "") -> dict[str
 def jobs(
     plan: Mapping[str, Any], inventories: Sequence[str], root: str, environment: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Given the plan, the inventories of the run, where the collection lies, and an environment, return the jobs of the controller.
+    """Return the jobs of the controller; `root` is the folder of the collection.
 
-    Each has a `name`, whether it is `enabled`, the `argv`, `when`, `delay` (seconds), `minute`, `hour` and `weekday` of cron with a delay of its own,
-    and `calendar` of systemd. Of the environment only what runs need is taken; where it names nobody who gets mail, those whom the inventory names
-    do. A password stays out of it, and addresses that are secrets, since everybody could read them in the list of processes: only files of them
-    are named.
+    Each has a `name`, `enabled`, `argv`, `when`, `delay` (seconds), `minute`, `hour` and `weekday` for cron, which include a delay of the
+    job's own, and `calendar` for systemd. Of the `environment` only variables that runs need are kept; without a recipient of mail in it,
+    those of the inventory are used. Passwords and secret addresses are not included, as everybody can read the list of processes: only
+    files of them are.
     """
     where = [word for inventory in inventories for word in ("-i", os.path.abspath(inventory))]
     kept = {name: environment[name] for name in sorted({*_HANDED, *_OF_MAIL} & set(environment))}
@@ -114,7 +114,7 @@ def jobs(
 
 
 def watch_jobs(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
-    """Given the plan and a node, return the job by which that target checks by itself, one that is not enabled where it is not to watch."""
+    """Return the job of a target that checks by itself, not enabled if it is not to watch; [] if the node is not a target."""
     target = plan["targets"].get(node)
     if target is None:
         return []
@@ -152,13 +152,13 @@ def _job(plan: Mapping[str, Any], job: str, name: str, argv: Sequence[str]) -> l
 
 
 def _of_systemd(word: str) -> str:
-    """Return a word of ExecStart, so that systemd takes it as it is: see systemd.service(5)."""
+    """Return a word quoted for ExecStart, so that systemd does not interpret it: see systemd.service(5)."""
     text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{text}"'
 
 
 def pair_report(entry: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Given a pair and what the modules returned of it, in order, return `failures`, and what was set up as `line`."""
+    """Return `failures` of a pair and the `line` on what was set up, by the results of its modules in order."""
     failures = []
     for result in results:
         if result.get("skipped"):

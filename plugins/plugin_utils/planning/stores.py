@@ -1,4 +1,4 @@
-"""Stores in a plan: what each is, who fills it, and with which trees."""
+"""Stores in a plan: their settings, who fills them, and with which trees."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .settings import PREFIX
 _TAKEN = ("absent_for", "reverify_days", "max_age", "keep", "bwlimit", "connect_timeout", "io_timeout", "step_timeout")
 _OWN = ("remote", "config", "environment", "lock_days", "lock_mode")
 _OF_MODULE = (*_OWN, "absent_for", "bwlimit", "connect_timeout", "io_timeout")
-"""What the module is told of a store, beside its name"""
+"""Settings of a store that modules get, beside its name"""
 
 
 def store_entry(values: Mapping[str, Any], rules: Mapping[str, float]) -> dict[str, Any]:
-    """Given the usable variables of a store and its rules, return it as a plan has it, without its trees."""
+    """Return a store as in a plan, without its trees; `values` are its settings."""
     own = {name: values[f"{PREFIX}store_{name}"] for name in _OWN}
     return {**own, **{name: values[PREFIX + name] for name in _TAKEN}, "rules": dict(rules), "trees": []}
 
 
 def enter_trees(plan: Mapping[str, Any], filled: Mapping[str, Sequence[str]]) -> list[str]:
-    """Given a plan with its stores, and {node: the stores that it fills}, enter with what; return errors."""
+    """Enter the trees with which nodes fill stores in the plan; `filled` is {node: stores}. Return errors."""
     found = []
     for node, names in filled.items():
         for name in dict.fromkeys(names):
@@ -46,7 +46,7 @@ def enter_trees(plan: Mapping[str, Any], filled: Mapping[str, Sequence[str]]) ->
 
 
 def store_trees(plan: Mapping[str, Any], *, source: str = "", server: str = "") -> list[dict[str, Any]]:
-    """Return the trees of stores, of one source or with one server alone."""
+    """Return the trees in stores, optionally only those of one source or filled by one server."""
     return [
         dict(tree)
         for store in plan.get("stores", {}).values()
@@ -56,7 +56,7 @@ def store_trees(plan: Mapping[str, Any], *, source: str = "", server: str = "") 
 
 
 def tree_in(plan: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
-    """Given a store and a source, return its tree there. Raise KeyError where it has none."""
+    """Return the tree of a source in a store. Raise KeyError if there is none."""
     for tree in plan.get("stores", {}).get(name, {}).get("trees", ()):
         if tree["source"] == source:
             return dict(tree)
@@ -69,12 +69,12 @@ def names_with(plan: Mapping[str, Any], source: str) -> list[str]:
 
 
 def server_of(plan: Mapping[str, Any], name: str, source: str) -> str:
-    """Return the node by which a store is asked for what it has of a source, the name itself where it is no store."""
+    """Return the node that fills a store with a source, by which the store is reached; the name itself if it is not a store."""
     return str(tree_in(plan, name, source)["server"]) if name in plan.get("stores", {}) else name
 
 
 def fetched_base(plan: Mapping[str, Any], name: str, source: str) -> str:
-    """Return the tree on the node that fills a store in which lies what was brought from it."""
+    """Return the tree, on the node that fills a store, in which tarballs fetched from the store lie."""
     tree = tree_in(plan, name, source)
     above = (
         tree["base"]

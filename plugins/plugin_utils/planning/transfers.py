@@ -1,4 +1,4 @@
-"""What goes from a source to which target, as the plan and what both say have it."""
+"""Transfers from a source to its targets, by the plan and what both report."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .trees import source_trees
 
 
 def sendable(listed: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given a source's listed tarballs and what a run knows, return the verified ones that no check found bad.
+    """Return the listed tarballs of a source that are verified and did not fail a check; `state` is the run's.
 
-    One that is not named as a tarball of its item is left out: the listing has a note on it.
+    A file that is not named as a tarball of its item is left out; the listing has a note on it.
     """
     bad = {
         entry["relpath"] for entry in state.get("failures", []) if entry["stage"] == "check" and not entry["delegate"]
@@ -31,11 +31,11 @@ def sendable(listed: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> l
 
 
 def deliveries(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given the plan, a source and what the run knows of it, return what goes where and how.
+    """Return what is sent to or fetched by each target; `state` is the run's of the source.
 
-    That is what the state has as `asked` by each target, out of the tarballs on `offer` and those `predicted`; what else a target asks
-    for is left out: `unlisted` tells of it. Each entry has what tarball_send needs, and `base`, `node`, and the `source` as a peer
-    where the target fetches, for tarball_accept. Those that fetch come last.
+    That is what each target has `asked` for, among the tarballs on `offer` and those `predicted`; unlisted reports the rest. Each entry has
+    the options of tarball_send, and `base`, `node` and, if the target fetches, the `source` as a peer, for tarball_accept. Targets that
+    fetch come last.
     """
     known: dict[str, Mapping[str, Any]] = {
         **{path: {"relpath": path, "size": 0, "dig": "0", "alg": "sha256"} for path in state["predicted"]},
@@ -65,13 +65,13 @@ def deliveries(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) -
 
 
 def pair_of(plan: Mapping[str, Any], pairs: Mapping[str, Mapping[str, Any]], target: str) -> dict[str, Any]:
-    """Given what a source knows of its targets, return what it knows of one, be it under a former name; nothing for one that it does not know."""
+    """Return a source's state of a target, also under a former name; {} if there is none. `pairs` is {target: state}."""
     names = [target, *plan["targets"].get(target, {}).get("former_names", ())]
     return next((dict(pairs[name]) for name in names if name in pairs), {})
 
 
 def refilled_note(source: str, target: str, known: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
-    """Given a source and a target that was filled again, what was known of that, and what it is now, return what is said of it."""
+    """Return the note on a target that was filled again; `known` is its earlier state, `pair` the present one."""
     before, now = known.get("copies") or 0, pair["copies"]
     rest = (
         f" of the {before} that it held: the others are on no node that was reached, or its rules do not ask for them"
@@ -80,14 +80,14 @@ def refilled_note(source: str, target: str, known: Mapping[str, Any], pair: Mapp
 
 
 def refill_offer(state: Mapping[str, Any], label: str) -> list[dict[str, Any]]:
-    """Given what a run knows of a source, and a refill, return what goes to the target: what it asked for, of what the other one has."""
+    """Return the tarballs of a refill that its target asked for, among those that the other node offers."""
     progress = state["refills"].get(label, {})
     asked = set(progress.get("asked", ()))
     return [entry for entry in progress.get("offer", ()) if entry["relpath"] in asked]
 
 
 def unlisted(result: Mapping[str, Any], state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given what a target returned and what the run knows of the source, return a failure if it asks for what the source does not have."""
+    """Return a failure, in a list, if a target asks for tarballs that its source does not have."""
     known = {*state["predicted"], *(entry["relpath"] for entry in state["offer"] or ())}
     asked = [*(result.get("send") or []), *(entry["relpath"] for entry in result.get("wrong") or [])]
     others = [path for path in dict.fromkeys(asked) if path not in known]

@@ -1,4 +1,4 @@
-"""The trees and bases that the plan gives to nodes, and which of them a run can use."""
+"""Trees and bases of nodes in the plan, and which of them a run can use."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from .connections import is_fetched
 
 _SHARED = ("check_scope", "reverify_days", "proof_age", "nice", "ionice")
-"""What the trees of a node have from it, with the settings of its drills"""
+"""Settings that trees take from their node, beside those of drills"""
 
 
 def open_trees(trees: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given trees and what a run knows, return those that can be used, on nodes that are not down; nodes that have failed already come last."""
+    """Return the usable trees, on nodes that are not down; those on nodes with failures come last. `state` is the run's."""
     failed = {entry.get("delegate") or entry.get("node") for entry in state.get("failures", [])}
     down, closed = state.get("down", []), state.get("closed", [])
     open_ones = [dict(tree) for tree in trees if tree["node"] not in down and not _needed(tree) & set(closed)]
@@ -21,14 +21,14 @@ def open_trees(trees: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> 
 
 
 def _needed(tree: Mapping[str, Any]) -> set[str]:
-    """Given a tree, return `node:base` of the folders without which it cannot be used: its own, and on a target the one of all."""
+    """Return `node:base` of the folders that a tree needs: its own and, on a target, that of all sources."""
     base = str(tree.get("base"))
     bases = {base} if tree.get("role") == "source" else {base, os.path.dirname(base)}
     return {f"{tree['node']}:{entry}" for entry in bases}
 
 
 def source_trees(plan: Mapping[str, Any], source: str, targets: bool = False) -> list[dict[str, Any]]:
-    """Given the plan and a source, return its own tree, or its trees on its targets, each with the name of its node."""
+    """Return the own tree of a source or, with `targets`, its trees on targets, each with its node."""
     nodes = plan["sources"][source]["targets"] if targets else [source]
     role = "target" if targets else "source"
     return [
@@ -39,9 +39,9 @@ def source_trees(plan: Mapping[str, Any], source: str, targets: bool = False) ->
 def serving_rounds(
     trees: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], source: str
 ) -> list[list[dict[str, Any]]]:
-    """Given a source's trees on targets, the plan and the source, return the trees in the rounds in which they are served.
+    """Return a source's trees on targets, in rounds that are served one after the other.
 
-    Those that are sent to are served at once, those that fetch one by one, so that none has a slot while another one fetches.
+    Targets that are sent to are the first round; each that fetches is one more, so that none holds a slot while another fetches.
     """
     sent = [dict(tree) for tree in trees if not is_fetched(plan, source, tree["node"])]
     fetched = [dict(tree) for tree in trees if is_fetched(plan, source, tree["node"])]
@@ -49,14 +49,14 @@ def serving_rounds(
 
 
 def node_trees(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
-    """Given the plan and a node, return all trees on it, each with the name of the node."""
+    """Return all trees on a node, each with the node's name."""
     entry = plan["nodes"].get(node, {"trees": []})
     shared = {name: value for name, value in entry.items() if name in _SHARED or name.startswith("drill_")}
     return [{**tree, "node": node, **shared} for tree in entry["trees"]]
 
 
 def base_owners(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
-    """Given the plan and a node, return whose its base folders are: it has one as a source, one as a target, or both."""
+    """Return the owners of a node's base folders: itself as a source, as a target, or both."""
     roles = (("source", "sources", "base"), ("target", "targets", "target_base"))
     return [
         {
@@ -71,9 +71,9 @@ def base_owners(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
 
 
 def origin(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Given the plan, a source and what the run knows of it, return what tells it from others, nothing where preflight did not tell the id.
+    """Return the identity of a source, {} if preflight did not learn its id.
 
-    Name, base and whether it is adopted are the plan's; the id and the machine alone are what the node says.
+    Name, base and whether it is adopted are the plan's; id and machine are reported by the node.
     """
     known = (state.get("identities") or {}).get(f"source {source}")
     if not known:
@@ -88,6 +88,6 @@ def origin(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) -> di
 
 
 def node_bases(plan: Mapping[str, Any], node: str) -> list[str]:
-    """Given the plan and a node, return the base folders that must be marked on it."""
+    """Return the base folders that must have a marker on a node."""
     source, target = plan["sources"].get(node), plan["targets"].get(node)
     return ([source["base"]] if source else []) + ([target["target_base"]] if target else [])

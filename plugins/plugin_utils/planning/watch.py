@@ -1,4 +1,4 @@
-"""What a target is told of a source that is to come, so that it notices by itself when that does not."""
+"""Watch: what a target must know of a source to notice by itself that its backups do not come."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .settings import PREFIX, validate
 
 _PYTHON = "/usr/bin/python3"
 SECRETS = {"password": "watch_mail_password", "ping_url": "watch_ping_url", "push_url": "watch_push_url"}
-"""{what a target is told: the variable that has it}, which no plan has, as it is shown"""
+"""{key for the target: variable}; the plan, which is displayed, lacks them"""
 
 
 def watch_argv(base: str, python: str = _PYTHON) -> list[str]:
-    """Given the base of a target and its Python, return the command with which it checks by itself, by the program that runs leave there."""
+    """Return the argv with which a target checks by itself: the program that runs leave in its base."""
     base = os.path.normpath(base)
     return [python, "-I", os.path.join(base, MARKER, FOLDER, PROGRAM), base]
 
 
 def watched(plan: Mapping[str, Any], source: str, tree: Mapping[str, Any], *, complete: bool) -> dict[str, Any]:
-    """Given a plan, a source, its tree on a target and whether all items are known, return what the target is told, nothing where it is not to watch."""
+    """Return what a target is to know of a source, {} if it is not to watch; `complete`: all items of the source are known."""
     node = str(tree["node"])
     target = plan["targets"][node]
     if not target["watch"]:
@@ -48,7 +48,7 @@ def watched(plan: Mapping[str, Any], source: str, tree: Mapping[str, Any], *, co
 
 
 def secrets(hostvars: Mapping[str, Mapping[str, Any]], node: str) -> dict[str, str]:
-    """Given hostvars and a target, return the secrets of its watch. Raise AnsibleError where one cannot be read."""
+    """Return the secrets of a target's watch. Raise AnsibleError if one cannot be read."""
     found = {}
     for told, name in SECRETS.items():
         variable = f"{PREFIX}{name}"

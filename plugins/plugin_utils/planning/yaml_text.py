@@ -1,4 +1,4 @@
-"""Lists and mappings that are given as text, as `-e NAME=TEXT` does: read as YAML, of which JSON is a part."""
+"""Lists and mappings given as text, as by `-e NAME=TEXT`, parsed as YAML, which includes JSON."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _GIVEN = re.compile(r"(?:^|(?<=\s))(\w+)=(?=[\[{])")
 
 
 def is_collection(text: str) -> bool:
-    """Given a text, return whether it begins as a list or a mapping in YAML does, rather than as a word."""
+    """Return whether a text begins as a list or a mapping in YAML, rather than as a word."""
     return _COLLECTION.match(text) is not None
 
 
 def read_yaml(text: str) -> Any:
-    """Given a text, return what it means in YAML, dates as text. Raise InvalidInput that says where it cannot be read."""
+    """Return the value of a YAML text, with dates as text. Raise InvalidInput with the position of the error."""
     try:
         return _plain(yaml.safe_load(text))
     except (yaml.YAMLError, RecursionError) as error:
         raise InvalidInput(described(error, text)) from error
-    except ValueError as error:  # a date that is none
+    except ValueError as error:  # an invalid date
         raise InvalidInput(f"its beginning: {error}") from error
 
 
 def described(error: yaml.YAMLError | RecursionError, text: str) -> str:
-    """Given why a text is no YAML, return that with its line and column."""
+    """Return an error in a YAML text with its line and column."""
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "its beginning"
@@ -56,9 +56,9 @@ def _plain(value: Any) -> Any:
 
 
 def uncut(name: str, value: str, given: Iterable[str]) -> str:
-    """Given a variable, its value and what options -e gave, return the value as it was given, where Ansible cut it at its first blank.
+    """Return the whole value of a variable in options of -e (`given`), if Ansible cut it at its first blank.
 
-    Ansible takes `NAME=VALUE NAME=VALUE` apart at blanks, though a list or a mapping may have some.
+    Ansible splits `NAME=VALUE NAME=VALUE` at blanks, which lists and mappings may contain.
     """
     for text in reversed(list(given)):
         for match in reversed(list(_GIVEN.finditer(text))):
@@ -70,7 +70,7 @@ def uncut(name: str, value: str, given: Iterable[str]) -> str:
 
 
 def _end_of_collection(text: str) -> int | None:
-    """Return where the list or mapping in brackets ends with which a text begins, None if it does not."""
+    """Return the index after the list or mapping in brackets with which a text begins, None if it does not end."""
     depth = 0
     try:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
