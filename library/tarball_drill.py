@@ -87,7 +87,8 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
-from ..module_utils.restore.drill import PROVING, STAGE, drill, names_of
+from ..module_utils.restore.drill import drill
+from ..module_utils.restore.drill_choice import PROVING, STAGE, names_of
 from ..module_utils.restore.key_drill import drill_keys
 from ..module_utils.restore.order import identities_of
 from ..module_utils.system.processes import Deadline, end_with_children

@@ -111,8 +111,8 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
-from ..module_utils.restore.drill import PROVING, STAGE, names_of
 from ..module_utils.restore.drill_away import abandon_away, choose_away, drill_away, keep_proofs, make_away
+from ..module_utils.restore.drill_choice import PROVING, STAGE, names_of
 from ..module_utils.restore.order import identities_of
 from ..module_utils.system.errors import InvalidInput
 from ..module_utils.system.processes import Deadline, end_with_children

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
-import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,48 +23,27 @@ from ..system.errors import AltbackupError, InvalidInput, ProofFailed
 from ..system.opened import require_kept, require_own
 from ..system.processes import Deadline
 from ..system.sandbox import Sandbox, require_allowed
-from ..system.units import counted, readable, told_apart
-from ..system.visible import printable
+from ..system.units import counted
 from ..tree.abilities import keeps_owners
 from ..tree.contents import CONTENT, dna_in
 from ..tree.encryption import opened, shared_proof
 from ..tree.failures import failure
 from ..tree.incomplete import missing_of
-from ..tree.layout import ALONE, DRILLING, Tarball, Tree, full_of, open_tree, parse_filename, scan
+from ..tree.layout import DRILLING, Tarball, Tree, open_tree, parse_filename
 from ..tree.leftovers import drill_folder
-from ..tree.proof_files import last_proved, moment_at, write_proof
+from ..tree.proof_files import moment_at, write_proof
 from ..tree.publish import make_folders, read_record, remove_folder, require_writable
-from ..tree.remembered import with_remembered
-from ..tree.scan_failures import ahead
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment
+from .drill_choice import STAGE, chain_of, choose, failure_of
+from .drill_space import Room
 
-STAGE = "drill"
-PROVING: dict[str, Any] = {
-    "names": {"type": "list", "elements": "str"},
-    "remembered": {"type": "bool", "default": False},
-    "share": {"type": "float", "default": 1},
-    "limit": {"type": "int", "default": 0},
-    "user": {"type": "str", "default": "nobody"},
-    "verify": {"type": "dict", "default": {}},
-    "identity": {"type": "str", "default": "", "no_log": True},
-    "identity_file": {"type": "path", "default": "", "no_log": False},
-}
-"""Options that all modules share that drill"""
-MARGIN = 64 << 20
-"""Bytes of the disk that the planned size of a drill leaves free"""
 _UNCOMPARED = (
     "it is a differential, and it or its full tarball has devices or named pipes, which a drill does not make: it was unpacked, but what came "
     "out was compared with nothing"
 )
 _RESERVE = 16 << 20
 """Free bytes at which unpacking stops, if others fill the disk meanwhile"""
-
-
-def names_of(options: Mapping[str, Any]) -> list[str] | None:
-    """Return the items (category/name) among which a module chooses by its options, None for all."""
-    names = options["names"]
-    return with_remembered(options["base"], {}, names)[1] if names is not None and options["remembered"] else names
 
 
 def drill(
@@ -106,7 +82,7 @@ def drill(
         result["changed"] = bool(chosen)
         return result
     with _scratch(tree, folder, result) as scratch:
-        room = _Room(scratch, limit)
+        room = Room(scratch, limit)
         work = _Drill(
             tree, replace(sandbox, file_size=room.capacity), deadline, scratch, room, now, verify or {}, identities
         )
@@ -118,73 +94,8 @@ def drill(
     return result
 
 
-def choose(
-    tree: Tree, names: Sequence[str] | None, share: float, moment: Moment, result: dict[str, Any]
-) -> list[Tarball]:
-    """Return the newest verified tarballs of the `share` of items whose last proof is oldest.
-
-    Tarballs later than `moment` do not count. `left` (relpaths not chosen) and `failures` are added to `result`. Raise InvalidInput.
-    """
-    if not 0 < share <= 1:
-        raise InvalidInput(f"share {share:g} is not a part of the items above 0 and up to 1")
-    newest, proved = _newest(tree, names, moment, result)
-    order = sorted(newest.values(), key=lambda tarball: (proved[tarball.key], tarball.key))
-    chosen = order[: math.ceil(share * len(order))]
-    result["left"] = [tarball.relpath for tarball in order[len(chosen) :]]
-    return chosen
-
-
-def chain_of(tree: Tree, tarball: Tarball) -> list[Tarball]:
-    """Return the tarballs that restore to the state of one: itself, or its full tarball and then it. Raise ProofFailed if the full one is missing."""
-    dna = tarball.dna
-    if dna is None or dna.base is None:
-        return [tarball]
-    relpath = f"{tarball.key}/{dna.base}"
-    there = scan(tree, keys={tarball.key}).verified()
-    full = full_of(tarball, there)
-    if full is None and relpath in {entry.relpath for entry in there}:
-        raise ProofFailed(f"its full tarball {relpath} is another one than it was made against: it cannot be restored")
-    if full is None:
-        raise ProofFailed(f"its full tarball {relpath} is missing or not verified: it cannot be restored")
-    return [full, tarball]
-
-
-def failure_of(relpath: str, reason: str | BaseException) -> dict[str, Any]:
-    """Return the failure of a tarball that was not proved; its reason names the tarball."""
-    found = failure(STAGE, reason, relpath=relpath)
-    return {**found, "reason": f"{printable(relpath)}: {found['reason']}"}
-
-
 def _described(tarball: Tarball) -> dict[str, Any]:
     return {"relpath": tarball.relpath, "category": tarball.category, "name": tarball.name, "stamp": tarball.stamp}
-
-
-def _newest(
-    tree: Tree, names: Sequence[str] | None, moment: Moment, result: dict[str, Any]
-) -> tuple[dict[str, Tarball], dict[str, float]]:
-    """Return {category/name: newest verified tarball} and {category/name: time of the last proof}; an item without a tarball is a failure."""
-    found = scan(tree, keys=None if names is None else set(names), tolerate_unreadable=True)
-    verified = [
-        tarball
-        for tarball in found.tarballs
-        if (tarball.verified or tarball.state == ALONE)
-        and parse_filename(tarball.filename, tarball.name)
-        and moment.counts(tarball.stamp)
-    ]
-    newest = {tarball.key: tarball for tarball in sorted(verified, key=lambda tarball: tarball.stamp)}
-    for relpath, why in found.unreadable:
-        reason = f"what folder {relpath} holds was not drilled: it cannot be read{why}"
-        result["failures"].append(failure(STAGE, reason, relpath=relpath))
-    result["failures"] += ahead(tree, moment, None if names is None else set(names))
-    for key in names or ():
-        if key not in newest:
-            reason = f"there is no verified tarball of {key}: nothing of it could be proved"
-            result["failures"].append(failure(STAGE, reason, key=key, absent=True))
-    if names is None and not newest:
-        result["failures"].append(failure(STAGE, f"no verified tarballs in {tree.base}: nothing could be proved"))
-    if names is not None and not names:
-        result["failures"].append(failure(STAGE, f"no items are expected in {tree.base}: nothing could be proved"))
-    return newest, last_proved(tree, verified)
 
 
 @contextlib.contextmanager
@@ -214,46 +125,6 @@ def _scratch(tree: Tree, folder: str, result: dict[str, Any]) -> Iterator[str]:
         remove_folder(path)
 
 
-class _Room:
-    """Allowance of bytes that are unpacked at a time: a larger request waits for others to end, or is refused."""
-
-    def __init__(self, folder: str, limit: int) -> None:
-        self.folder = folder
-        self.limit = limit
-        self.free = shutil.disk_usage(folder).free
-        self.capacity = max(0, min(self.free - MARGIN, limit or self.free))
-        self._taken = 0
-        self._changed = threading.Condition()
-
-    @contextlib.contextmanager
-    def taken(self, size: int, deadline: Deadline) -> Iterator[None]:
-        """Reserve `size` bytes while the block lasts. Raise AltbackupError if there is never that much room, or DeadlineExceeded."""
-        if size > self.capacity:
-            raise AltbackupError(self.refusal(size))
-        with self._changed:
-            while self._taken + size > self.capacity:
-                self._changed.wait(deadline.remaining())
-                deadline.remaining()
-            self._taken += size
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._taken -= size
-                self._changed.notify_all()
-
-    def refusal(self, size: int | None = None) -> str:
-        """Return the message of a request of `size` bytes that does not fit; None: larger than the capacity."""
-        needed, free = (f"more than {readable(self.capacity)}", readable(self.free))
-        if size is not None:
-            needed, free = told_apart(size, self.free)
-        limited = f" and altbackup_drill_limit is {readable(self.limit)}" if self.limit else ""
-        return (
-            f"{needed} are needed to unpack it, but {free} are free in {self.folder}, of which {readable(MARGIN)} stay free{limited}: "
-            "it was not drilled"
-        )
-
-
 @dataclass
 class _Outcome:
     """Proof, failures and notes of one tarball."""
@@ -271,7 +142,7 @@ class _Drill:
     sandbox: Sandbox
     deadline: Deadline
     scratch: str
-    room: _Room
+    room: Room
     now: float | None
     verify: Mapping[str, Sequence[str]] = field(default_factory=dict)
     identities: Identities = NOBODY

@@ -25,13 +25,15 @@ from ..tree.proof_files import write_proof
 from ..tree.publish import read_record, remove_folder, write_record, write_sidecar
 from ..tree.sidecar import parse, serialize
 from ..tree.stamps import Moment
-from .drill import MARGIN, chain_of, choose, drill, failure_of
+from .drill import drill
+from .drill_choice import chain_of, choose, failure_of
+from .drill_space import MARGIN
 
 _PROOF_KEYS = ("dig", "size", "alg", "stamp", "kind", "when", "seconds", "facts", "versions", "notes")
 
 
 def choose_away(base: str, names: Sequence[str] | None, share: float, moment: Moment) -> dict[str, Any]:
-    """Return what is to be drilled elsewhere as `chosen`, with `left` and `failures`; options as in drill.choose.
+    """Return what is to be drilled elsewhere as `chosen`, with `left` and `failures`; options as in drill_choice.choose.
 
     Each entry of `chosen` has `relpath`, `record` and `tarballs` (relpath, size, dna), a differential after its full one. Raise
     AltbackupError.

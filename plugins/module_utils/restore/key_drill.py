@@ -19,7 +19,7 @@ from ..tree.encryption import recipients_of
 from ..tree.layout import Tarball, open_tree
 from ..tree.publish import read_record
 from ..tree.stamps import Moment
-from .drill import choose, failure_of
+from .drill_choice import choose, failure_of
 
 
 def drill_keys(

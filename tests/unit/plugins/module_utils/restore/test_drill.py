@@ -1,4 +1,4 @@
-"""Drills in process: room for several at once, and a clean scratch folder whatever happens."""
+"""Drills in process: a clean scratch folder whatever happens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,7 @@ from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive import unpack
 from ansible_collections.altbackup.core.plugins.module_utils.restore import drill as drill_module
-from ansible_collections.altbackup.core.plugins.module_utils.restore.drill import _Room, drill
-from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, DeadlineExceeded
+from ansible_collections.altbackup.core.plugins.module_utils.restore.drill import drill
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
@@ -35,31 +33,6 @@ NOW = Moment("2013/05/31/235959", "2013/05/31/235959")
 def copies(every_kind: Copies, tmp_path: Path) -> Copies:
     """Return a target's tree with one tarball of each kind."""
     return every_kind.copy(tmp_path / "copies")
-
-
-def test_who_needs_more_than_is_left_waits_and_who_needs_more_than_there_is_is_refused(tmp_path: Path) -> None:
-    room = _Room(str(tmp_path), 100)
-    order: list[str] = []
-
-    def second() -> None:
-        with room.taken(60, Deadline(60)):
-            order.append("second in")
-
-    waiting = threading.Thread(target=second)
-    with room.taken(60, Deadline(60)):
-        waiting.start()
-        with room.taken(40, Deadline(60)):
-            order.append("small in")
-        with pytest.raises(DeadlineExceeded), room.taken(60, Deadline(0.05, "drill")):
-            pass
-        order.append("first out")
-    waiting.join(60)
-    assert order == ["small in", "first out", "second in"]
-    with (
-        pytest.raises(AltbackupError, match=r"101 bytes are needed .* altbackup_drill_limit is 100"),
-        room.taken(101, Deadline(60)),
-    ):
-        pass
 
 
 @needs_root
