@@ -19,7 +19,7 @@ from ..plugin_utils.planning.journal import known_marks
 from ..plugin_utils.planning.reaching import REACHED_BY
 from ..plugin_utils.planning.recipients import with_recipients
 from ..plugin_utils.planning.run_identity import identify_run
-from ..plugin_utils.planning.settings import is_ours
+from ..plugin_utils.planning.variable_names import is_ours
 
 
 def plan(

@@ -19,7 +19,7 @@ from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.visible import visible
 from ..doctor.facts import surveyed_facts
 from ..mail.settings import NONE, addresses
-from ..planning.settings import parse_base
+from ..planning.setting_values import parse_base
 from . import commands, doctor
 from .inventory_text import LOCAL, Answers, Host, files, parse_host
 from .orders import Order

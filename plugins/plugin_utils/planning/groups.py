@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .inventory_errors import Errors
-from .settings import distance
+from .variable_names import distance
 
 SOURCES = "sources"
 TARGETS = "targets"

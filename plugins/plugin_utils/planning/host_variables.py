@@ -11,7 +11,8 @@ from ansible.errors import AnsibleError
 from jinja2.exceptions import TemplateError
 
 from .filter_values import explain, plain
-from .settings import PREFIX, Unreadable, meant
+from .settings import PREFIX, Unreadable
+from .variable_names import meant
 from .yaml_text import uncut
 
 SOURCES = "sources"

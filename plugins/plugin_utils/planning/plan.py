@@ -32,8 +32,8 @@ from .plan_items import completed
 from .plan_nodes import node_entry, source_entry, target_entry
 from .retention import keeps_alone, node_rules, told_alone
 from .run_settings import moment_of_run, of_one_run, retiring, run_settings, validated
-from .settings import describe_unknown
 from .stores import enter_trees, store_entry
+from .variable_names import describe_unknown
 
 _LEASED_STEPS, _LEASED = 2, 600.0
 """How many of the longest steps, and how many seconds more, a node stays leased to a run after a call: other calls come in between"""

@@ -16,7 +16,7 @@ from ...module_utils.tree.layout import RESTORED, TEMPORARY
 from ...module_utils.tree.stamps import day_of, interpret_day, is_stamp
 from ..report.secrecy import quoted
 from .restore_into import meanwhile, parse_place
-from .settings import parse_mode
+from .setting_values import parse_mode
 from .stores import names_with
 from .trees import node_bases
 

@@ -11,7 +11,7 @@ from typing import Any
 from ...module_utils.kinds.registry import kind_of
 from ...module_utils.system.processes import PACKAGES
 from .connections import connection, is_fetched
-from .settings import WEEKDAYS
+from .setting_values import WEEKDAYS
 from .watch import watch_argv
 
 EVERYWHERE = ("rsync", "ssh", "ssh-keygen", "tar", "zstd")

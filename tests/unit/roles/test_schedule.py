@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import parse_times
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.setting_values import parse_times
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.setup import jobs
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "roles" / "schedule" / "templates"

@@ -11,7 +11,7 @@ from helpers.plans import PLAN
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.plugin_utils.mail.settings import MAIL_OPTIONS, variable_of
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import SCHEDULE, parse_times
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.setting_values import SCHEDULE, parse_times
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.setup import (
     jobs,
     node_setup,
