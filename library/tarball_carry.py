@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module tarball_carry: bring tarballs from one node to another by way of the controller."""
+"""Module tarball_carry: copy tarballs from one node to another by way of the controller."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
-from ..module_utils.restore.carry import bring
+from ..module_utils.restore.carry import transfer
 from ..module_utils.synchronize.send import parse_peer
 from ..module_utils.system import progress
 from ..module_utils.system.processes import Deadline, end_with_children
@@ -130,7 +130,7 @@ def run(options: dict, check_mode: bool) -> dict:
     )
     deadline = Deadline(options["step_timeout"], "transfer")
     with progress.reported(options["progress"]):
-        return bring(*ends, options["relpaths"], options["size"], deadline, options["spool"], tree=options["tree"])
+        return transfer(*ends, options["relpaths"], options["size"], deadline, options["spool"], tree=options["tree"])
 
 
 def main() -> None:

@@ -118,7 +118,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
-from ..module_utils.restore.contents import MOST, STAGE, STEPS, look_into, parse_wanted
+from ..module_utils.restore.contents import MOST, STAGE, STEPS, look_into, parse_query
 from ..module_utils.restore.order import identities_of
 from ..module_utils.system.mounts import require_answer
 from ..module_utils.system.processes import Deadline, end_with_children
@@ -132,7 +132,7 @@ EMPTY: dict = {"contents": [], "totals": {}, "notes": []}
 def run(options: dict) -> dict:
     """Look into the tarballs, without a lock; return the result."""
     deadline = Deadline(options["step_timeout"], STAGE)
-    wanted = parse_wanted(options)
+    wanted = parse_query(options)
     require_answer(options["base"], deadline)
     identities = identities_of(options, needed=False)
     return run_unlocked(

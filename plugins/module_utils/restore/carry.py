@@ -25,13 +25,13 @@ from ..tree.layout import TEMPORARY, split_relpath
 from ..tree.publish import remove_folder
 
 _ATTEMPTS = 3
-_CUT = (10, 12, 30, 35, 255)
+_RETRIED = (10, 12, 30, 35, 255)
 """Exit codes of rsync after which a transfer is tried again: the connection may have been lost"""
 _PAUSE = 2.0
 """Seconds between attempts; each resumes where the one before was cut"""
 
 
-def bring(
+def transfer(
     origin: Peer,
     destination: Peer,
     relpaths: Sequence[str],
@@ -51,22 +51,22 @@ def bring(
     for relpath in relpaths:
         split_relpath(relpath)
     notes: list[str] = []
-    move = _Mover(deadline, tree, size)
+    move = _Transfer(deadline, tree, size)
     if not origin.host:
-        move.persist(destination, origin.folder, relpaths, fetch=False)
+        move.run(destination, origin.folder, relpaths, fetch=False)
     elif not destination.host:
-        move.persist(origin, destination.folder, relpaths, fetch=True)
+        move.run(origin, destination.folder, relpaths, fetch=True)
     else:
         with _spool(os.path.expanduser(folder), size, notes) as spool:
-            move.persist(origin, spool, relpaths, fetch=True)
+            move.run(origin, spool, relpaths, fetch=True)
             names = relpaths if tree else [relpath.rsplit("/", 1)[-1] for relpath in relpaths]
             there = [name for name in names if os.path.lexists(os.path.join(spool, name))]
-            move.persist(destination, spool, there, fetch=False)
+            move.run(destination, spool, there, fetch=False)
     failures = [failure("drill", error) for error in move.errors]
     return {"changed": True, "seconds": round(time.monotonic() - start, 3), "notes": notes, "failures": failures}
 
 
-class _Mover:
+class _Transfer:
     """Transfers with retries: an interrupted transfer is resumed, and only the missing part is sent again."""
 
     def __init__(self, deadline: Deadline, tree: bool, size: int) -> None:
@@ -75,7 +75,7 @@ class _Mover:
         self._tree = tree
         self._size = size
 
-    def persist(self, peer: Peer, here: str, relpaths: Sequence[str], *, fetch: bool) -> None:
+    def run(self, peer: Peer, here: str, relpaths: Sequence[str], *, fetch: bool) -> None:
         """Transfer files, up to _ATTEMPTS times. Raise ToolFailed; that a tree arrived in part is kept in `errors` instead."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -85,7 +85,7 @@ class _Mover:
                 if self._tree and error.rc in PARTIAL:
                     self.errors.append(error)
                     return
-                if error.rc not in _CUT or attempt == _ATTEMPTS or self._deadline.is_over():
+                if error.rc not in _RETRIED or attempt == _ATTEMPTS or self._deadline.is_over():
                     raise
                 time.sleep(_PAUSE)
 

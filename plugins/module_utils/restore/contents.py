@@ -27,14 +27,14 @@ MOST = 1000
 MOST_EVER = 100_000
 _NAMED = 20
 """Most names that a message lists beside one that was not found"""
-_MOST_BELOW = 200_000
+_MOST_SORTED = 200_000
 """Most entries of one folder kept in memory, to be sorted by name"""
-_ODD = re.compile(f"%(?=[0-9A-Fa-f]{{2}})|[\t\n\ud800-\udfff]|{STEERING.pattern}")
+_ESCAPED = re.compile(f"%(?=[0-9A-Fa-f]{{2}})|[\t\n\ud800-\udfff]|{STEERING.pattern}")
 _UNCONFINED = "this host's kernel does not allow to confine programs: the tarballs were read unconfined"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Query:
     """The parsed options of a call."""
 
     step: str
@@ -50,7 +50,7 @@ class Wanted:
 
 
 @dataclass
-class _Answer:
+class _Result:
     """Result of a call: at most `most` entries, totals, failures and notes."""
 
     most: int
@@ -67,7 +67,7 @@ class _Answer:
             self.entries.append(entry)
 
 
-def parse_wanted(options: Mapping[str, Any]) -> Wanted:
+def parse_query(options: Mapping[str, Any]) -> Query:
     """Return the module's options, checked. Raise InvalidInput."""
     relpaths, tops, bases = [], [], []
     for entry in options["tarballs"]:
@@ -94,7 +94,7 @@ def parse_wanted(options: Mapping[str, Any]) -> Wanted:
     if {"", ".", ".."} & set(parts) or "\0" in path:
         raise InvalidInput(f"path {printable(repr(path))} is none inside a tarball")
     places = (tuple(relpaths), tuple(tops), tuple(bases))
-    return Wanted(step, *places, path, decode_name(name), bool(options["recursive"]), most)
+    return Query(step, *places, path, decode_name(name), bool(options["recursive"]), most)
 
 
 def _top_of(relpath: str) -> str:
@@ -105,7 +105,7 @@ def _top_of(relpath: str) -> str:
 
 
 def look_into(
-    tree: Tree, wanted: Wanted, deadline: Deadline, *, user: str = "nobody", identities: Identities = NOBODY
+    tree: Tree, query: Query, deadline: Deadline, *, user: str = "nobody", identities: Identities = NOBODY
 ) -> dict[str, Any]:
     """Read tarballs of a tree; return `contents` (entries), `totals`, `notes` and `failures`.
 
@@ -113,16 +113,16 @@ def look_into(
     if no tarball can be read.
     """
     sandbox: Sandbox | None = Sandbox(user)
-    answer = _Answer(wanted.most)
+    result = _Result(query.most)
     if sandbox is not None and not is_allowed(sandbox, deadline):
         sandbox = None
-        answer.notes.append(_UNCONFINED)
+        result.notes.append(_UNCONFINED)
 
     def read(number: int, take: Callable[[Member], None], digested: bool = False) -> None:
-        paths = [tree.path(path) for path in (wanted.bases[number], wanted.relpaths[number]) if path]
+        paths = [tree.path(path) for path in (query.bases[number], query.relpaths[number]) if path]
         read_members(
             paths,
-            wanted.tops[number],
+            query.tops[number],
             take,
             deadline=deadline,
             sandbox=sandbox,
@@ -130,41 +130,41 @@ def look_into(
             identities=identities,
         )
 
-    {"list": _list, "find": _find, "diff": _diff}[wanted.step](wanted, read, answer)
+    {"list": _list, "find": _find, "diff": _diff}[query.step](query, read, result)
     return {
         "changed": False,
-        "contents": answer.entries,
-        "totals": answer.totals,
-        "notes": answer.notes,
-        "failures": answer.failures,
+        "contents": result.entries,
+        "totals": result.totals,
+        "notes": result.notes,
+        "failures": result.failures,
     }
 
 
-def _each_read(wanted: Wanted, answer: _Answer, read: Callable[[int, str], None]) -> None:
+def _each_read(query: Query, result: _Result, read: Callable[[int, str], None]) -> None:
     """Call `read` with number and relpath of each tarball; an error is a failure of that tarball, a passed deadline one of all that are left."""
-    for number, relpath in enumerate(wanted.relpaths):
+    for number, relpath in enumerate(query.relpaths):
         try:
             read(number, relpath)
         except DeadlineExceeded as error:
-            left = len(wanted.relpaths) - number
-            answer.failures.append(failure(STAGE, f"{error}; {left} of {len(wanted.relpaths)} tarballs were not read"))
+            left = len(query.relpaths) - number
+            result.failures.append(failure(STAGE, f"{error}; {left} of {len(query.relpaths)} tarballs were not read"))
             return
         except (AltbackupError, OSError) as error:
-            answer.failures.append(failure(STAGE, error, relpath=relpath))
+            result.failures.append(failure(STAGE, error, relpath=relpath))
 
 
-def _list(wanted: Wanted, read: Callable[..., None], answer: _Answer) -> None:
+def _list(query: Query, read: Callable[..., None], result: _Result) -> None:
     def each(number: int, relpath: str) -> None:
-        folder = _Folder(wanted.path, wanted.recursive)
+        folder = _Folder(query.path, query.recursive)
         read(number, folder.take)
         folder.require()
-        answer.count("entries", folder.entries)
-        answer.count("bytes", folder.bytes)
-        answer.count("listed", folder.count)
+        result.count("entries", folder.entries)
+        result.count("bytes", folder.bytes)
+        result.count("listed", folder.count)
         for path, entry in sorted(folder.found.items()):
-            answer.add({"relpath": relpath, **entry, "path": shown_path(path)})
+            result.add({"relpath": relpath, **entry, "path": shown_path(path)})
 
-    _each_read(wanted, answer, each)
+    _each_read(query, result, each)
 
 
 class _Folder:
@@ -174,7 +174,7 @@ class _Folder:
         self._path = path
         self._recursive = recursive
         self._is_there = not path
-        self._alike: set[str] = set()
+        self._siblings: set[str] = set()
         self.found: dict[str, dict[str, Any]] = {}
         self.count = 0
         self.entries = 0
@@ -189,8 +189,8 @@ class _Folder:
             return
         if self._path and not member.path.startswith(f"{self._path}/"):
             beside = member.path and os.path.dirname(member.path) == os.path.dirname(self._path)
-            if beside and not self._is_there and len(self._alike) < MOST:
-                self._alike.add(member.path)
+            if beside and not self._is_there and len(self._siblings) < MOST:
+                self._siblings.add(member.path)
             return
         self._is_there = True
         rest = member.path[len(self._path) + 1 :] if self._path else member.path
@@ -203,7 +203,7 @@ class _Folder:
         entry = self.found.get(path)
         if entry is None:
             self.count += 1
-            if len(self.found) >= _MOST_BELOW:
+            if len(self.found) >= _MOST_SORTED:
                 return
             entry = self.found[path] = {"size": 0, "entries": 0}
         if own:
@@ -215,8 +215,8 @@ class _Folder:
     def require(self) -> None:
         """Raise InvalidInput if the tarball has nothing at the path."""
         if not self._is_there:
-            hint = nearest(self._path, sorted(map(printable, self._alike)))
-            if len(self._alike) > _NAMED and not hint.endswith("?"):
+            hint = nearest(self._path, sorted(map(printable, self._siblings)))
+            if len(self._siblings) > _NAMED and not hint.endswith("?"):
                 hint = f"look into {printable(repr(os.path.dirname(self._path))) if '/' in self._path else 'all of it'} for what is"
             raise InvalidInput(f"{printable(repr(self._path))} is not in it, {hint}")
 
@@ -236,23 +236,23 @@ def described(member: Member) -> dict[str, Any]:
 
 def shown_path(path: str) -> str:
     """Return a path with terminal control characters and undecodable bytes as %XX, which decode_name reverses."""
-    return _ODD.sub(lambda match: "".join(f"%{byte:02X}" for byte in os.fsencode(match[0])), path)
+    return _ESCAPED.sub(lambda match: "".join(f"%{byte:02X}" for byte in os.fsencode(match[0])), path)
 
 
-def _find(wanted: Wanted, read: Callable[..., None], answer: _Answer) -> None:
-    fits = matcher(wanted.name)
-    answer.count("found", 0)
+def _find(query: Query, read: Callable[..., None], result: _Result) -> None:
+    fits = matcher(query.name)
+    result.count("found", 0)
 
     def each(number: int, relpath: str) -> None:
         def take(member: Member) -> None:
             if fits(member.path):
-                answer.count("found")
-                answer.add({"relpath": relpath, "path": shown_path(member.path), **described(member)})
+                result.count("found")
+                result.add({"relpath": relpath, "path": shown_path(member.path), **described(member)})
 
         read(number, take)
-        answer.count("read")
+        result.count("read")
 
-    _each_read(wanted, answer, each)
+    _each_read(query, result, each)
 
 
 def matcher(name: str) -> Callable[[str], bool]:
@@ -271,13 +271,13 @@ def matcher(name: str) -> Callable[[str], bool]:
     return fits
 
 
-def _diff(wanted: Wanted, read: Callable[..., None], answer: _Answer) -> None:
-    old, new = wanted.relpaths
+def _diff(query: Query, read: Callable[..., None], result: _Result) -> None:
+    old, new = query.relpaths
     before: dict[str, Member] = {}
     changed: set[str] = set()  # paths whose content changed; their hard links count as changed, too
 
     def is_meant(member: Member) -> bool:
-        path = wanted.path
+        path = query.path
         return not path or member.path == path or member.path.startswith(f"{path}/")
 
     def keep(member: Member) -> None:
@@ -286,44 +286,44 @@ def _diff(wanted: Wanted, read: Callable[..., None], answer: _Answer) -> None:
 
     def compare(member: Member) -> None:
         if is_meant(member):
-            _compare(before.pop(member.path, None), member, new, answer, changed)
+            _compare(before.pop(member.path, None), member, new, result, changed)
 
-    answer.totals.update(dict.fromkeys(("added", "removed", "changed", "same"), 0))
-    answer.totals.update(dict.fromkeys(("bytes_added", "bytes_removed", "bytes_changed", "bytes_before"), 0))
+    result.totals.update(dict.fromkeys(("added", "removed", "changed", "same"), 0))
+    result.totals.update(dict.fromkeys(("bytes_added", "bytes_removed", "bytes_changed", "bytes_before"), 0))
     read(0, keep, True)
-    if wanted.path and not before:
-        answer.notes.append(f"{printable(repr(wanted.path))} is not in {old}")
+    if query.path and not before:
+        result.notes.append(f"{printable(repr(query.path))} is not in {old}")
     read(1, compare, True)
     for path in sorted(before):
-        answer.count("removed")
-        answer.count("bytes_removed", before[path].size)
-        answer.add({"relpath": old, "path": shown_path(path), **described(before[path]), "what": "removed"})
-    answer.entries.sort(key=lambda entry: str(entry["path"]))
+        result.count("removed")
+        result.count("bytes_removed", before[path].size)
+        result.add({"relpath": old, "path": shown_path(path), **described(before[path]), "what": "removed"})
+    result.entries.sort(key=lambda entry: str(entry["path"]))
 
 
-def _compare(old: Member | None, new: Member, relpath: str, answer: _Answer, changed: set[str]) -> None:
+def _compare(old: Member | None, new: Member, relpath: str, result: _Result, changed: set[str]) -> None:
     """Count one member of the newer tarball, and add an entry if it is new or changed; `changed` collects paths with other content."""
     entry = {"relpath": relpath, "path": shown_path(new.path), **described(new)}
     if old is None:
-        answer.count("added")
-        answer.count("bytes_added", new.size)
-        answer.add({**entry, "what": "added"})
+        result.count("added")
+        result.count("bytes_added", new.size)
+        result.add({**entry, "what": "added"})
         return
-    words = _words(old, new)
+    differences = _differences(old, new)
     if new.type == HARD_LINK and new.target.partition("/")[2] in changed:
-        words = ["content", *words]
-    if "content" in words:
+        differences = ["content", *differences]
+    if "content" in differences:
         changed.add(new.path)
-    if not words:
-        answer.count("same")
+    if not differences:
+        result.count("same")
         return
-    answer.count("changed")
-    answer.count("bytes_changed", new.size)
-    answer.count("bytes_before", old.size)
-    answer.add({**entry, "what": "changed", "before": old.size, "differs": words})
+    result.count("changed")
+    result.count("bytes_changed", new.size)
+    result.count("bytes_before", old.size)
+    result.add({**entry, "what": "changed", "before": old.size, "differs": differences})
 
 
-def _words(old: Member, new: Member) -> list[str]:
+def _differences(old: Member, new: Member) -> list[str]:
     """Return the properties in which two members of one path differ; times are not compared."""
     if old.type != new.type:
         return ["type"]

@@ -18,7 +18,7 @@ def require_place(destination: str, aside: str) -> None:
             require_place_in(steps[-1].descriptor, destination, aside)
 
 
-def stands_beside(destination: str, suffix: str) -> bool:
+def exists_beside(destination: str, suffix: str) -> bool:
     """Return whether there is a file with the destination's path and a suffix."""
     with walked(os.path.dirname(destination)) as (steps, missing):
         return not missing and inode_of(steps[-1].descriptor, os.path.basename(destination) + suffix) is not None

@@ -20,20 +20,20 @@ def marked_path(
     change and is not marked. If an item lies in what is restored, the destination is marked. Otherwise a part, or anything that goes into a
     folder item, is not marked; anything else is, since it could become an item.
     """
-    place = _real(destination)
-    around = [_holder(kind, folder, place, os.path.isdir(new)) for kind, folder in discover.items()]
+    place = _resolved_parent(destination)
+    around = [_repository_around(kind, folder, place, os.path.isdir(new)) for kind, folder in discover.items()]
     known = [*((str(item["kind"]), str(item["path"])) for item in items), *(held for held in around if held)]
     above = [path for kind, path in known if _is_part(kind, path, place)]
     if above:
         return min(above, key=len)
-    below = [path for _, path in known if is_within(_real(path), place)]
-    if below or any(is_within(_real(folder), place) for folder in discover.values()):
+    below = [path for _, path in known if is_within(_resolved_parent(path), place)]
+    if below or any(is_within(_resolved_parent(folder), place) for folder in discover.values()):
         return destination
-    in_folder = any(kind_of(kind).is_tree and is_within(place, _real(path)) for kind, path in known)
+    in_folder = any(kind_of(kind).is_tree and is_within(place, _resolved_parent(path)) for kind, path in known)
     return "" if member or in_folder else destination
 
 
-def _real(path: str) -> str:
+def _resolved_parent(path: str) -> str:
     """Return a path with the links of its parent folders resolved; the last component may be a link that is replaced."""
     folder, name = os.path.split(os.path.normpath(path))
     return os.path.join(os.path.realpath(folder), name)
@@ -42,7 +42,7 @@ def _real(path: str) -> str:
 def _is_part(name: str, path: str, place: str) -> bool:
     """Return whether a path is an item's, or inside one whose rest is useless without it."""
     kind = kind_of(name)
-    tops = {_real(path), os.path.realpath(path)}
+    tops = {_resolved_parent(path), os.path.realpath(path)}
     if kind.is_file or kind.is_tree:
         return any(place == top + ending for top in tops for ending in ("", *kind.beside))
     if kind.inner and place not in tops and os.path.lexists(os.path.join(path, kind.inner)):
@@ -50,9 +50,9 @@ def _is_part(name: str, path: str, place: str) -> bool:
     return any(is_within(place, top) for top in tops)
 
 
-def _holder(kind: str, folder: str, place: str, can_hold: bool) -> tuple[str, str] | None:
+def _repository_around(kind: str, folder: str, place: str, can_hold: bool) -> tuple[str, str] | None:
     """Return (kind, path) of the repository that is discovered around a path, or will be at or below it; None if there is none."""
-    top = _real(folder)
+    top = _resolved_parent(folder)
     if place == top or not is_within(place, top) or kind not in DISCOVERABLE:
         return None
     looks_like = kind_of(kind).looks_like

@@ -36,7 +36,7 @@ from ..tree.publish import make_folders, read_record, remove_folder, require_wri
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment
 from .drill_choice import STAGE, chain_of, choose, failure_of
-from .drill_space import Room
+from .drill_space import SpaceAllowance
 
 _UNCOMPARED = (
     "it is a differential, and it or its full tarball has devices or named pipes, which a drill does not make: it was unpacked, but what came "
@@ -82,9 +82,16 @@ def drill(
         result["changed"] = bool(chosen)
         return result
     with _scratch(tree, folder, result) as scratch:
-        room = Room(scratch, limit)
+        allowance = SpaceAllowance(scratch, limit)
         work = _Drill(
-            tree, replace(sandbox, file_size=room.capacity), deadline, scratch, room, now, verify or {}, identities
+            tree,
+            replace(sandbox, file_size=allowance.capacity),
+            deadline,
+            scratch,
+            allowance,
+            now,
+            verify or {},
+            identities,
         )
         for outcome in in_parallel(work.guarded, chosen, max(1, min(cores(), len(chosen)))):
             result["proved"] += outcome.proved
@@ -142,7 +149,7 @@ class _Drill:
     sandbox: Sandbox
     deadline: Deadline
     scratch: str
-    room: Room
+    allowance: SpaceAllowance
     now: float | None
     verify: Mapping[str, Sequence[str]] = field(default_factory=dict)
     identities: Identities = NOBODY
@@ -186,7 +193,7 @@ class _Drill:
                 contents.append(self._examine(path, top, kind, len(paths) == 1, below))
             special = [entry.special for entry in contents]
             replaced = [link for entry in contents for link in entry.replaced]
-            with self.room.taken(sum(entry.stored for entry in contents), self.deadline):
+            with self.allowance.reserved(sum(entry.stored for entry in contents), self.deadline):
                 unpacked = os.path.join(folder, "item")
                 os.mkdir(unpacked, 0o700)
                 extract(
@@ -254,7 +261,7 @@ class _Drill:
                 )
 
     def _examine(self, path: str, top: str, kind: str, alone: bool, below: Collection[str]) -> Contents:
-        limits = Limits(self.room.capacity)
+        limits = Limits(self.allowance.capacity)
         is_tree = kind_of(kind).is_tree
         try:
             return examine(
@@ -269,7 +276,7 @@ class _Drill:
                 identities=self.identities,
             )
         except TooLarge as error:
-            raise TooLarge(f"{self.room.refusal()} ({error})") from error
+            raise TooLarge(f"{self.allowance.refusal()} ({error})") from error
 
     def _prove(
         self, kind: str, path: str, record: Mapping[str, Any], folder: str, parts: Sequence[Contents], key: str

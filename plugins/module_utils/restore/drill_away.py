@@ -63,7 +63,7 @@ def make_away(base: str, size: int, run: Run | None, *, check_mode: bool = False
         raise InvalidInput(f"folder {folder!r} for drills is no folder on this host")
     require_kept(folder, "drills")
     require_own(base)
-    notes = [] if check_mode else _remove_left(base, run)
+    notes = [] if check_mode else _remove_abandoned(base, run)
     free = shutil.disk_usage(folder).free
     if size > free - MARGIN:
         needed, left = told_apart(size, free)
@@ -94,9 +94,9 @@ def drill_away(
 
     The tree is removed in any case. Raise AltbackupError or OSError.
     """
-    tree = open_tree(_own(base))
+    tree = open_tree(_own_temporary(base))
     try:
-        failures = [problem for problem in (_settle(tree, entry) for entry in chosen) if problem]
+        failures = [problem for problem in (_write_sidecars(tree, entry) for entry in chosen) if problem]
         absent = {entry["relpath"] for entry in failures}
         keys = [_key(entry["relpath"]) for entry in chosen if entry["relpath"] not in absent]
         if not keys:
@@ -144,7 +144,7 @@ def keep_proofs(base: str, proofs: Sequence[Mapping[str, Any]]) -> dict[str, Any
 
 def abandon_away(base: str) -> dict[str, Any]:
     """Remove a temporary tree. Raise InvalidInput or OSError."""
-    remove_folder(_own(base))
+    remove_folder(_own_temporary(base))
     return {"changed": True, "notes": [], "failures": []}
 
 
@@ -157,7 +157,7 @@ def _temporary(base: str) -> str:
     return os.path.normpath(base)
 
 
-def _own(base: str) -> str:
+def _own_temporary(base: str) -> str:
     """Return the path of a temporary tree that belongs to this user alone. Raise InvalidInput."""
     base = _temporary(base)
     require_kept(os.path.dirname(base), "drills")
@@ -165,7 +165,7 @@ def _own(base: str) -> str:
     return base
 
 
-def _remove_left(base: str, run: Run | None) -> list[str]:
+def _remove_abandoned(base: str, run: Run | None) -> list[str]:
     """Remove a temporary tree that no living run holds; return a note on it. Raise Locked."""
     if not is_there(base):
         return []
@@ -177,7 +177,7 @@ def _remove_left(base: str, run: Run | None) -> list[str]:
     return [f"removed {base}, which a killed drill left"]
 
 
-def _settle(tree: Tree, entry: Mapping[str, Any]) -> dict[str, Any] | None:
+def _write_sidecars(tree: Tree, entry: Mapping[str, Any]) -> dict[str, Any] | None:
     """Write the sidecars and the record of what arrived; return a failure if the tarball to prove did not arrive. Raise AltbackupError."""
     for part in entry["tarballs"]:
         split_relpath(part["relpath"])

@@ -15,7 +15,7 @@ MARGIN = 64 << 20
 """Bytes of the disk that the planned size of a drill leaves free"""
 
 
-class Room:
+class SpaceAllowance:
     """Allowance of bytes that are unpacked at a time: a larger request waits for others to end, or is refused."""
 
     def __init__(self, folder: str, limit: int) -> None:
@@ -23,24 +23,24 @@ class Room:
         self.limit = limit
         self.free = shutil.disk_usage(folder).free
         self.capacity = max(0, min(self.free - MARGIN, limit or self.free))
-        self._taken = 0
+        self._reserved = 0
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def taken(self, size: int, deadline: Deadline) -> Iterator[None]:
+    def reserved(self, size: int, deadline: Deadline) -> Iterator[None]:
         """Reserve `size` bytes while the block lasts. Raise AltbackupError if there is never that much room, or DeadlineExceeded."""
         if size > self.capacity:
             raise AltbackupError(self.refusal(size))
         with self._changed:
-            while self._taken + size > self.capacity:
+            while self._reserved + size > self.capacity:
                 self._changed.wait(deadline.remaining())
                 deadline.remaining()
-            self._taken += size
+            self._reserved += size
         try:
             yield
         finally:
             with self._changed:
-                self._taken -= size
+                self._reserved -= size
                 self._changed.notify_all()
 
     def refusal(self, size: int | None = None) -> str:

@@ -48,7 +48,7 @@ def _find_in(wanted: Mapping[str, Any], run: Run | None) -> dict[str, Any]:
             every = bool(wanted.get("every"))
             found = [_describe(tree, tarball) for tarball in scan(tree, keys=None if every else keys).tarballs]
             result["accepted"] = _accepted(tree)
-            result["tarballs"] = sorted([*found, *_set_apart(tree, keys)], key=lambda entry: str(entry["stamp"]))
+            result["tarballs"] = sorted([*found, *_quarantined(tree, keys)], key=lambda entry: str(entry["stamp"]))
             result["keys"] = _keys_of(tree)
     except (AltbackupError, OSError) as error:
         result["problem"] = explain(error)
@@ -87,7 +87,7 @@ def _describe(tree: Tree, tarball: Tarball) -> dict[str, Any]:
     }
 
 
-def _set_apart(tree: Tree, keys: Collection[str]) -> Iterator[dict[str, Any]]:
+def _quarantined(tree: Tree, keys: Collection[str]) -> Iterator[dict[str, Any]]:
     """Yield the quarantined tarballs of these items: they are not offered, but reported."""
     with contextlib.suppress(AltbackupError, OSError):
         for entry in quarantined(tree, keys)[0]:

@@ -50,7 +50,7 @@ def drill_keys(
             if recipient not in keys:
                 missing.add(recipient)
                 continue
-            _try(tree.path(tarball.relpath), tarball, recipient, keys[recipient], deadline, result)
+            _try_identity(tree.path(tarball.relpath), tarball, recipient, keys[recipient], deadline, result)
     for recipient in sorted(missing):
         reason = (
             f"the identity of {shown([recipient])} was not among the keys: that it still opens anything is not known"
@@ -61,7 +61,7 @@ def drill_keys(
     return result
 
 
-def _try(
+def _try_identity(
     path: str, tarball: Tarball, recipient: str, identity: Identities, deadline: Deadline, result: dict[str, Any]
 ) -> None:
     """Decrypt a tarball to its end with one identity, and add a note or a failure to the result."""

@@ -25,7 +25,7 @@ from ..tree.layout import parse_filename, split_relpath
 from ..tree.sidecar import Dna
 from ..tree.stamps import parse_stamp
 
-_NOBODY_AT_ALL = (1 << 32) - 1
+_NO_ID = (1 << 32) - 1
 """(uid_t)-1, by which chown(2) leaves an owner unchanged; no valid id is that large"""
 REPLACE = ("refuse", "move_aside")
 
@@ -235,7 +235,7 @@ def tools_for(order: Order) -> list[str]:
     return ["tar", "cp", "sync", *locked, *decompressors, *(kind_of(order.kind).tools if not order.member else ())]
 
 
-def endings_beside(order: Order) -> Sequence[str]:
+def suffixes_beside(order: Order) -> Sequence[str]:
     """Return the suffixes of files that must not exist beside the destination; a member of a tarball may be a database."""
     return BESIDE_A_DATABASE if order.member else kind_of(order.kind).beside
 
@@ -243,16 +243,16 @@ def endings_beside(order: Order) -> Sequence[str]:
 def owner_of(order: Order) -> tuple[int, int]:
     """Return (uid, gid) to set, -1 to keep the archived one. Raise InvalidInput for names that this node does not know."""
     return (
-        _number(order.owner, "owner", lambda name: pwd.getpwnam(name).pw_uid),
-        _number(order.group, "group", lambda name: grp.getgrnam(name).gr_gid),
+        _id_of(order.owner, "owner", lambda name: pwd.getpwnam(name).pw_uid),
+        _id_of(order.group, "group", lambda name: grp.getgrnam(name).gr_gid),
     )
 
 
-def _number(name: str, what: str, look_up: Any) -> int:
+def _id_of(name: str, what: str, look_up: Any) -> int:
     if not name:
         return -1
     if re.fullmatch(r"\d{1,10}", name, re.ASCII):
-        if int(name) >= _NOBODY_AT_ALL:
+        if int(name) >= _NO_ID:
             raise InvalidInput(f"{what} {name} is no number that an owner can have")
         return int(name)
     try:

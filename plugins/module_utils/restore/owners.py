@@ -24,7 +24,7 @@ class Renumbering:
     users: Mapping[int, int] = field(default_factory=dict)
     groups: Mapping[int, int] = field(default_factory=dict)
     unknown: Names = field(default_factory=Names)
-    silent: str = ""
+    lookup_error: str = ""
     """Why names could not be looked up, if so"""
 
     @property
@@ -34,17 +34,17 @@ class Renumbering:
 
     def notes(self, users: Collection[int] | None = None, groups: Collection[int] | None = None) -> list[str]:
         """Return a note on names that this node does not know, of the ids in use (None: all)."""
-        if self.silent:
-            return [f"{self.silent}: owners have the numbers that they had in the backup"]
+        if self.lookup_error:
+            return [f"{self.lookup_error}: owners have the numbers that they had in the backup"]
         words = [
-            *_words("user", self.unknown.users, users),
-            *_words("group", self.unknown.groups, groups),
+            *_named_ids("user", self.unknown.users, users),
+            *_named_ids("group", self.unknown.groups, groups),
         ]
         them = "their numbers" if len(words) > 1 else "its number"
         return [f"not known on this host, so by {them} in the backup: {first_of(words, _SHOWN)}"] if words else []
 
 
-def _words(what: str, names: Mapping[int, str], there: Collection[int] | None) -> list[str]:
+def _named_ids(what: str, names: Mapping[int, str], there: Collection[int] | None) -> list[str]:
     return [f"{what} {name} ({number})" for number, name in sorted(names.items()) if there is None or number in there]
 
 
@@ -58,7 +58,7 @@ def renumber(names: Names, directory: Directory) -> Renumbering:
     groups = {gid: name for gid, name in names.groups.items() if here.groups.get(gid) != name}
     uids, gids, lacking = directory.numbers(users.values(), groups.values())
     if here.lacking or lacking:
-        return Renumbering(silent=here.lacking or lacking)
+        return Renumbering(lookup_error=here.lacking or lacking)
     return Renumbering(
         {uid: uids[name] for uid, name in users.items() if name in uids},
         {gid: gids[name] for gid, name in groups.items() if name in gids},
@@ -69,7 +69,7 @@ def renumber(names: Names, directory: Directory) -> Renumbering:
     )
 
 
-def take_names(folder: int, top: bytes, renumbering: Renumbering) -> list[str]:
+def apply_names(folder: int, top: bytes, renumbering: Renumbering) -> list[str]:
     """Change the owners of `top`, in an open folder, and of all below it from archived ids to those of this node; return notes.
 
     No link is followed, and no path is resolved that others could change meanwhile. Raise OSError.

@@ -28,7 +28,7 @@ from .destination import require_place_in
 from .work_folder import JOURNAL, Work, by_descriptor, is_under_way, read_json, remove, state_key, write_json
 
 _OLD = "old"
-_LOCK_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def clear(work: Work, *, keep: bool = False) -> list[str]:
 
     Raise AltbackupError or OSError: the work folder, which may hold what was at the destination, is then unchanged.
     """
-    notes = _heal(work, _read_journal(work)) if is_under_way(work) else []
+    notes = _recover(work, _read_journal(work)) if is_under_way(work) else []
     kept = os.path.basename(work.arriving) if keep else ""
     for name in sorted(os.listdir(work.descriptor)):
         if name != kept:
@@ -81,9 +81,9 @@ def clear(work: Work, *, keep: bool = False) -> list[str]:
     return notes
 
 
-def _heal(work: Work, placement: Placement) -> list[str]:
+def _recover(work: Work, placement: Placement) -> list[str]:
     """Complete or revert the placement of a killed attempt; return notes."""
-    placed, notes = _settle(work, placement)
+    placed, notes = _finish(work, placement)
     if not placed:
         return notes
     aside = os.path.join(os.path.dirname(work.destination), placement.aside)
@@ -91,7 +91,7 @@ def _heal(work: Work, placement: Placement) -> list[str]:
     return [f"{work.destination} was restored by an attempt that was killed at its end{what}", *notes]
 
 
-def left_in_place(destination: str) -> dict[str, Any] | None:
+def placed_by_killed(destination: str) -> dict[str, Any] | None:
     """Return what will be remembered of what is at the destination, if a killed attempt put it there, else None.
 
     Nothing is changed. Raise AltbackupError or OSError.
@@ -143,7 +143,7 @@ def place(
     destination = work.destination
     marked = destination if marked is None else marked
     require_place_in(work.parent, destination, aside)
-    with _beside(work, marked) as folder:
+    with _marker_folder(work, marked) as folder:
         if marked:
             require_marker_place(folder, marked)
         before = marker_text(folder, marked) if marked else None
@@ -162,19 +162,19 @@ def place(
     write_json(work.state, JOURNAL, vars(placement))
     try:
         if marked:
-            with _beside(work, marked) as folder:
+            with _marker_folder(work, marked) as folder:
                 write_marker(work.descriptor, folder, marked, marker)
                 _flush(folder)
-        with _holder(work, placement) as (folder, name):
+        with _open_new(work, placement) as (folder, name):
             if placement.old:
                 _exchange(work, folder, name)
             else:
-                _rename_to_nothing(work, folder, name)
+                _rename_without_replacing(work, folder, name)
         _flush(work.parent)
     except BaseException:
-        _settle(work, placement)
+        _finish(work, placement)
         raise
-    placed, notes = _settle(work, placement)
+    placed, notes = _finish(work, placement)
     if not placed:
         raise AltbackupError(
             f"somebody put another thing at {destination}{f', or something at {aside},' if aside else ''} while it was being restored: "
@@ -184,7 +184,7 @@ def place(
 
 
 @contextlib.contextmanager
-def _holder(work: Work, placement: Placement) -> Iterator[tuple[int, str]]:
+def _open_new(work: Work, placement: Placement) -> Iterator[tuple[int, str]]:
     """Yield (open folder, name) of the new file or folder, in the work folder."""
     parts = placement.path.split("/")
     if {"", ".", ".."} & set(parts):
@@ -194,7 +194,7 @@ def _holder(work: Work, placement: Placement) -> Iterator[tuple[int, str]]:
     with contextlib.ExitStack() as stack:
         folder = work.descriptor
         for part in parts[:-1]:
-            folder = os.open(part, _LOCK_FOLDER, dir_fd=folder)
+            folder = os.open(part, _OPEN_FOLDER, dir_fd=folder)
             stack.callback(os.close, folder)
         yield folder, parts[-1]
 
@@ -205,7 +205,7 @@ def _flush(folder: int) -> None:
         flush_folder(by_descriptor(folder))
 
 
-def _settle(work: Work, placement: Placement) -> tuple[bool, list[str]]:
+def _finish(work: Work, placement: Placement) -> tuple[bool, list[str]]:
     """Complete a placement, with the old file or folder moved aside, or revert it entirely.
 
     Return whether the new one is at the destination, and notes.
@@ -217,7 +217,7 @@ def _settle(work: Work, placement: Placement) -> tuple[bool, list[str]]:
         if inode_of(work.descriptor, _OLD) is not None:
             renameat2(work.descriptor, _OLD, work.parent, work.name, NO_REPLACE)
             notes.append(f"moved what stood at {work.destination} back, where a killed restore had taken it away")
-        _unmark(work, placement.marked, placement.marker)
+        _restore_marker(work, placement.marked, placement.marker)
     _flush(work.parent)
     if placed and placement.done:
         notes += remember(work.parent, work.destination, placement.done)
@@ -226,7 +226,7 @@ def _settle(work: Work, placement: Placement) -> tuple[bool, list[str]]:
 
 
 @contextlib.contextmanager
-def _beside(work: Work, marked: str) -> Iterator[int]:
+def _marker_folder(work: Work, marked: str) -> Iterator[int]:
     """Yield the open folder of a marker. Raise AltbackupError or OSError."""
     folder = os.path.dirname(marked)
     if folder == os.path.dirname(work.destination) or not marked:
@@ -238,11 +238,11 @@ def _beside(work: Work, marked: str) -> Iterator[int]:
         yield steps[-1].descriptor
 
 
-def _unmark(work: Work, marked: str, before: str | None) -> None:
+def _restore_marker(work: Work, marked: str, before: str | None) -> None:
     """Restore the previous marker, or remove the new one."""
     if not marked:
         return
-    with _beside(work, marked) as folder:
+    with _marker_folder(work, marked) as folder:
         if before is not None:
             write_marker(work.descriptor, folder, marked, before)
         else:
@@ -259,7 +259,7 @@ def _put_aside(work: Work, placement: Placement) -> bool:
     with contextlib.ExitStack() as stack:
         places = [(work.descriptor, _OLD)]
         with contextlib.suppress(FileNotFoundError):
-            places.append(stack.enter_context(_holder(work, placement)))
+            places.append(stack.enter_context(_open_new(work, placement)))
         for folder, name in places:
             found = inode_of(folder, name)
             if found is None or found == placement.new:
@@ -269,12 +269,12 @@ def _put_aside(work: Work, placement: Placement) -> bool:
                     renameat2(folder, name, work.parent, placement.aside, NO_REPLACE)
                     _flush(folder)
                     return True
-            _swap(work, folder, name)
+            _move_back(work, folder, name)
             return False
     return True
 
 
-def _swap(work: Work, folder: int, name: str) -> None:
+def _move_back(work: Work, folder: int, name: str) -> None:
     """Move what is in the work folder back to the destination, and the new file or folder out of it."""
     try:
         renameat2(folder, name, work.parent, work.name, EXCHANGE)
@@ -297,7 +297,7 @@ def _exchange(work: Work, folder: int, name: str) -> None:
         renameat2(folder, name, work.parent, work.name, NO_REPLACE)
 
 
-def _rename_to_nothing(work: Work, folder: int, name: str) -> None:
+def _rename_without_replacing(work: Work, folder: int, name: str) -> None:
     try:
         renameat2(folder, name, work.parent, work.name, NO_REPLACE)
     except FileExistsError:

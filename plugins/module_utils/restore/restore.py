@@ -26,12 +26,12 @@ from ..tree.completed import compare, recall
 from ..tree.layout import open_tree
 from ..tree.locks import Run, unclaimed
 from ..tree.restored import read_marker, serialize_marker
-from .destination import require_place, stands_beside
+from .destination import exists_beside, require_place
 from .doubtful import marked_path
 from .into_server import abandon_into, prepare_into, restore_into
-from .order import Order, endings_beside, owner_of, remembered_of, tools_for
+from .order import Order, owner_of, remembered_of, suffixes_beside, tools_for
 from .owners import renumber
-from .replace import clear, left_in_place, place
+from .replace import clear, place, placed_by_killed
 from .room import require_arriving_space, require_space
 from .signed import encrypted_of, unlocked
 from .unpacked import MOST_BYTES, make_thing, names_wanted, sandboxes
@@ -59,14 +59,14 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
         result["notes"].append(f"would see to what an earlier restore of {order.destination} had left")
     done, reason = _is_done(order)
     if done:
-        return {**result, **_done(order, result["notes"])}
-    with _told_with([*result["notes"], *filter(None, [reason])]):
+        return {**result, **_done_result(order, result["notes"])}
+    with _notes_in_errors([*result["notes"], *filter(None, [reason])]):
         _check_destination(order)
         owner_of(order)
         for tool in tools_for(order):
             find_tool(tool)
         result["notes"] += unlocked(order, Deadline(_LOOKING, "restore"))[1]
-        with _no_dump(order, run):
+        with _without_dumps(order, run):
             result.update(require_space(order))
     missing = os.path.dirname(order.destination)
     if nearest_folder(order.destination).missing:
@@ -84,15 +84,15 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
 
 def _is_done(order: Order) -> tuple[bool, str]:
     """Return whether an earlier restore of the same order is unchanged at the destination; if not, why an earlier one does not count."""
-    known = left_in_place(order.destination) if is_left(order.destination) else None
+    known = placed_by_killed(order.destination) if is_left(order.destination) else None
     done, reason = compare(order.destination, remembered_of(order), known or recall(order.destination))
-    for suffix in endings_beside(order) if done else ():
-        if stands_beside(order.destination, suffix):
+    for suffix in suffixes_beside(order) if done else ():
+        if exists_beside(order.destination, suffix):
             return False, f"an earlier restore put it there, but {order.destination}{suffix} was not there then"
     return done, reason
 
 
-def _done(order: Order, notes: Sequence[str] = ()) -> dict[str, Any]:
+def _done_result(order: Order, notes: Sequence[str] = ()) -> dict[str, Any]:
     note = f"{order.destination} is already restored ({order.title}), and was not changed since: there is nothing to do"
     return {"changed": False, "done": True, "notes": [*notes, note]}
 
@@ -146,7 +146,7 @@ def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[st
 
 
 @contextlib.contextmanager
-def _told_with(notes: Sequence[str]) -> Iterator[None]:
+def _notes_in_errors(notes: Sequence[str]) -> Iterator[None]:
     """Append notes to an AltbackupError of the block, as they may explain it."""
     try:
         yield
@@ -160,8 +160,8 @@ def _check_destination(order: Order) -> None:
     """Raise AltbackupError if the destination cannot be used."""
     destination = order.destination
     require_place(destination, order.aside)
-    for suffix in endings_beside(order):
-        if stands_beside(destination, suffix):
+    for suffix in suffixes_beside(order):
+        if exists_beside(destination, suffix):
             raise AltbackupError(
                 f"{destination}{suffix} is there: the database is in use, or whoever used it last was killed; it would be taken for a part "
                 f"of the restored one. Stop what uses it and open it once (sqlite3 {destination} 'PRAGMA wal_checkpoint'), or move it away"
@@ -178,14 +178,14 @@ def restore(order: Order, deadline: Deadline, *, run: Run | None = None, show_li
         return restore_into(order, deadline, run=run)
     start = time.monotonic()
     if not is_left(order.destination) and _is_done(order)[0]:
-        return _done(order)
+        return _done_result(order)
     with working(order.destination) as work, work.named(), limited(deadline):
         try:
             notes = clear(work, keep=not order.base)
             done, reason = _is_done(order)
             if done:
-                return _done(order, notes)
-            with _told_with([reason] if reason else []):
+                return _done_result(order, notes)
+            with _notes_in_errors([reason] if reason else []):
                 _check_destination(order)
             result = _restore_in(work, order, deadline, run, show_lines)
         finally:
@@ -219,8 +219,8 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
             result["diff"] = unified_diff(work.place, new, found)
         if not order.consent:
             # Ansible shows a diff only of a changed result
-            return {**result, "changed": show_lines, "refused": _without_consent(order, summarize_differences(found))}
-    with _no_dump(order, run):
+            return {**result, "changed": show_lines, "refused": _consent_message(order, summarize_differences(found))}
+    with _without_dumps(order, run):
         _check_destination(order)  # again: a database may have been opened while the tarballs were unpacked
         marked = marked_path(
             order.destination,
@@ -252,7 +252,7 @@ def _marker(order: Order, marked: str) -> str:
 
 
 @contextlib.contextmanager
-def _no_dump(order: Order, run: Run | None) -> Iterator[None]:
+def _without_dumps(order: Order, run: Run | None) -> Iterator[None]:
     """Keep this host's dumps, if it is a source, from running while the block lasts, as they would read a mixture. Raise Locked."""
     with contextlib.ExitStack() as stack:
         if order.live_base:
@@ -265,7 +265,7 @@ def _no_dump(order: Order, run: Run | None) -> Iterator[None]:
         yield
 
 
-def _without_consent(order: Order, summary: str) -> str:
+def _consent_message(order: Order, summary: str) -> str:
     return (
         f"{order.destination} differs from the backup, and may hold who has access to what: {summary}. Nothing was done. "
         "Look at the lines with --diff, on a terminal, then give the entry consent: true to have it replaced"

@@ -48,7 +48,7 @@ def require_room(order: Order, needed: int) -> None:
 
 
 @contextlib.contextmanager
-def in_its_room(order: Order, free: int) -> Iterator[None]:
+def explain_too_large(order: Order, free: int) -> Iterator[None]:
     """Let TooLarge in the block name the folder that lacks room. Raise AltbackupError."""
     try:
         yield

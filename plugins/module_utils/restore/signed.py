@@ -23,7 +23,7 @@ from ..tree.encryption import NAMESPACE, SIGNATURE, SIGNED, VERSION, opened, rec
 from ..tree.layout import split_relpath
 from .order import Archive, Order
 
-_LONGEST = 1 << 16
+_MOST_CHARACTERS = 1 << 16
 """Most characters of statement and signature in a record"""
 
 
@@ -70,7 +70,7 @@ def require_signed(order: Order, archives: list[Archive], deadline: Deadline) ->
         return [f"{made}. Its public key of signatures, of the recovery sheet, belongs into altbackup_signing_key"]
     full = order.archives[0].dna.dig if len(order.archives) > 1 else ""
     for archive in archives:
-        said = verified_statement(archive.record, order.signing_key, deadline, archive.relpath)
+        statement = verified_statement(archive.record, order.signing_key, deadline, archive.relpath)
         category, name, stamp, _ = split_relpath(archive.relpath)
         is_differential = archive is order.archives[-1] and bool(full)
         wanted = {
@@ -82,14 +82,15 @@ def require_signed(order: Order, archives: list[Archive], deadline: Deadline) ->
             "base_dig": full if is_differential else "",
         }
         for what, text in wanted.items():
-            if said.get(what, "") != text:
+            if statement.get(what, "") != text:
                 raise Unsigned(
-                    f"{archive.relpath} is not what its source signed: {what} is {one_line(text) or 'none'}, and was {one_line(said.get(what, '')) or 'none'}. "
+                    f"{archive.relpath} is not what its source signed: {what} is {one_line(text) or 'none'}, "
+                    f"and was {one_line(statement.get(what, '')) or 'none'}. "
                     "Somebody exchanged it: take it from another node (from), or another stamp (at), and look at who has this node in his hands"
                 )
-        if order.sources and said.get("source") not in order.sources:
+        if order.sources and statement.get("source") not in order.sources:
             raise Unsigned(
-                f"{archive.relpath} was signed as one of {one_line(said.get('source', ''))}, not of {', '.join(order.sources)}"
+                f"{archive.relpath} was signed as one of {one_line(statement.get('source', ''))}, not of {', '.join(order.sources)}"
             )
     return []
 
@@ -102,7 +103,7 @@ def verified_statement(record: Mapping[str, Any], signing_key: str, deadline: De
         not isinstance(signed, str)
         or not isinstance(signature, str)
         or not signed
-        or len(signed) + len(signature) > _LONGEST
+        or len(signed) + len(signature) > _MOST_CHARACTERS
     ):
         raise Unsigned(f"{relpath} has no signature of its source, though altbackup_signing_key is known: {advice}")
     try:

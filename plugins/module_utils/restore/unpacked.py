@@ -19,8 +19,8 @@ from ..system.visible import printable
 from ..tree.layout import plain_status
 from ..tree.locks import Run
 from .order import Order, owner_of
-from .owners import all_below, change_owner, renumber, take_names
-from .room import in_its_room, require_room
+from .owners import all_below, apply_names, change_owner, renumber
+from .room import explain_too_large, require_room
 from .verified import verified_archives
 from .work_folder import Work, nearest_folder
 
@@ -50,7 +50,7 @@ def make_thing(work: Work, order: Order, deadline: Deadline, run: Run | None) ->
         notes += [f"{item}: {note}" for note in proof["notes"]]
         new = _thing(order, new)
     renumbering = renumber(names_wanted(order, owners), Directory())
-    notes += take_names(work.descriptor, _below(work, new), renumbering)
+    notes += apply_names(work.descriptor, _below(work, new), renumbering)
     _set_attributes(work, order, new)
     return new, proof, notes
 
@@ -98,7 +98,7 @@ def _unpack(
     copies = 1 if order.member or kind_of(order.kind).is_tree else 2  # proving copies the item
     mask = os.umask(0)
     try:
-        with in_its_room(order, limits.bytes):
+        with explain_too_large(order, limits.bytes):
             return unpack(
                 paths,
                 folder,

@@ -26,7 +26,7 @@ def verified_archives(work: Work, order: Order, run: Run | None, deadline: Deadl
         if order.base:
             tree = open_tree(order.base)
             stack.enter_context(unclaimed(tree, run))
-            paths = [_unchanging(tree.path(archive.relpath), work, deadline) for archive in order.archives]
+            paths = [_stable_path(tree.path(archive.relpath), work, deadline) for archive in order.archives]
         else:
             paths = [os.path.join(work.arrived, archive.filename) for archive in order.archives]
         for path, archive in zip(paths, order.archives):
@@ -35,7 +35,7 @@ def verified_archives(work: Work, order: Order, run: Run | None, deadline: Deadl
         yield paths
 
 
-def _unchanging(path: str, work: Work, deadline: Deadline) -> str:
+def _stable_path(path: str, work: Work, deadline: Deadline) -> str:
     """Return the path of a tarball, or of a private copy of it if others could change it between verification and use."""
     with contextlib.suppress(InvalidInput, OSError), walked(os.path.dirname(path)) as (steps, missing):
         name = os.path.basename(path)

@@ -29,7 +29,7 @@ _WORK = "work"
 
 
 @dataclass(frozen=True)
-class Nearest:
+class NearestFolder:
     """The nearest existing folder above a destination, the free bytes there, and whether folders between are missing."""
 
     path: str
@@ -90,13 +90,13 @@ class Work:
             yield
         except OSError as error:
             if isinstance(error.filename, str):
-                error.filename = self._told(error.filename)
+                error.filename = self._with_real_paths(error.filename)
             raise
         except AltbackupError as error:
-            error.args = tuple(self._told(part) if isinstance(part, str) else part for part in error.args)
+            error.args = tuple(self._with_real_paths(part) if isinstance(part, str) else part for part in error.args)
             raise
 
-    def _told(self, text: str) -> str:
+    def _with_real_paths(self, text: str) -> str:
         for descriptor, path in ((self.descriptor, self.title), (self.parent, os.path.dirname(self.destination))):
             text = text.replace(f"{by_descriptor(descriptor)}/", f"{path}/")
         return text
@@ -117,11 +117,11 @@ def is_left(destination: str) -> bool:
     return has_state(state_key(destination))
 
 
-def nearest_folder(path: str) -> Nearest:
+def nearest_folder(path: str) -> NearestFolder:
     """Return the nearest existing folder above a path. Raise InvalidInput or OSError."""
     with walked(os.path.dirname(path)) as (steps, missing):
         status = os.statvfs(by_descriptor(steps[-1].descriptor))
-        return Nearest(steps[-1].path, status.f_bavail * status.f_frsize, bool(missing))
+        return NearestFolder(steps[-1].path, status.f_bavail * status.f_frsize, bool(missing))
 
 
 @contextlib.contextmanager
@@ -141,13 +141,13 @@ def working(destination: str) -> Iterator[Work]:
         made = make_below(steps[-1], missing, 0o755)
         for step in made:
             stack.callback(os.close, step.descriptor)
-        ways = [*steps, *made]
-        descriptor, where, kept = _open_work(state, known, ways)
+        folders = [*steps, *made]
+        descriptor, where, kept = _open_work(state, known, folders)
         stack.callback(os.close, descriptor)
         for held in (state, descriptor):
             stack.enter_context(inherited(held))
         arriving = f"{where if kept else title}/incoming"
-        yield Work(by_descriptor(descriptor), where, destination, descriptor, ways[-1].descriptor, state, arriving)
+        yield Work(by_descriptor(descriptor), where, destination, descriptor, folders[-1].descriptor, state, arriving)
 
 
 def _locked_state(destination: str, stack: contextlib.ExitStack) -> tuple[int, str]:
@@ -192,15 +192,15 @@ def _refuse_older(destination: str) -> None:
             os.close(descriptor)
 
 
-def _open_work(state: int, known: dict[str, Any], ways: list[Step]) -> tuple[int, str, bool]:
+def _open_work(state: int, known: dict[str, Any], folders: list[Step]) -> tuple[int, str, bool]:
     """Open the recorded work folder, or make one; return its descriptor, its path, and whether nobody else can replace it.
 
     It is made where nobody else can replace it, if there is such a folder on the destination's file system, else beside the destination.
     """
-    kept = {step.path: step for step in ways if step.keeps}
+    kept = {step.path: step for step in folders if step.keeps}
     where = known.get("where")
-    if isinstance(where, str) and where in {step.path for step in ways}:
-        above = next(step for step in ways if step.path == where)
+    if isinstance(where, str) and where in {step.path for step in folders}:
+        above = next(step for step in folders if step.path == where)
         opened = _open_known(above, known)
         if opened is not None:
             return opened, f"{where}/{known['name']}", where in kept
@@ -210,7 +210,7 @@ def _open_work(state: int, known: dict[str, Any], ways: list[Step]) -> tuple[int
             f"{known.get('destination')} may be in it. Nothing was touched: find it, put what is wanted in its place, and remove "
             f"{os.readlink(by_descriptor(state))}"
         )
-    above = _best(ways)
+    above = _best_parent(folders)
     name = f"{TEMPORARY}restore-{secrets.token_hex(16)}"
     known.update(where=above.path, name=name, id=None)
     write_json(state, _WORK, known)
@@ -222,15 +222,15 @@ def _open_work(state: int, known: dict[str, Any], ways: list[Step]) -> tuple[int
     return descriptor, f"{above.path}/{name}", above.path in kept
 
 
-def _best(ways: list[Step]) -> Step:
+def _best_parent(folders: list[Step]) -> Step:
     """Return the nearest folder on the destination's file system that nobody else can change and this user can write to, else the last."""
-    mount = mount_of(ways[-1].descriptor)
-    for step in reversed(ways):
+    mount = mount_of(folders[-1].descriptor)
+    for step in reversed(folders):
         if mount_of(step.descriptor) != mount:
             break
         if step.keeps and os.access(by_descriptor(step.descriptor), os.W_OK | os.X_OK, effective_ids=True):
             return step
-    return ways[-1]
+    return folders[-1]
 
 
 def _open_known(above: Step, known: dict[str, Any]) -> int | None:

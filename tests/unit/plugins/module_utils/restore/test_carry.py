@@ -12,7 +12,7 @@ import pytest
 from helpers.trees import NOBODY, make_tool, needs_root
 
 from ansible_collections.altbackup.core.plugins.module_utils.restore import carry
-from ansible_collections.altbackup.core.plugins.module_utils.restore.carry import bring
+from ansible_collections.altbackup.core.plugins.module_utils.restore.carry import transfer
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer, rsync_command
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     AltbackupError,
@@ -65,7 +65,7 @@ def test_tarballs_arrive_whichever_end_is_the_controller(
     incoming, spool = tmp_path / "incoming", tmp_path / "spool"
     incoming.mkdir()
     ends = Peer("cms01", str(tree), origin), Peer("fresh", str(incoming), destination)
-    result = bring(*ends, RELPATHS, 300_010, Deadline(60), str(spool))
+    result = transfer(*ends, RELPATHS, 300_010, Deadline(60), str(spool))
     assert arrived(incoming) == CONTENT
     assert result["changed"]
     assert (list(spool.iterdir()) if spool.exists() else []) == []
@@ -76,7 +76,7 @@ def test_a_cut_is_tried_again(tree: Path, remote: Path, tmp_path: Path) -> None:
     incoming = tmp_path / "incoming"
     incoming.mkdir()
     (tmp_path / "cut").touch()
-    bring(
+    transfer(
         Peer("cms01", str(tree), "there"),
         Peer("fresh", str(incoming)),
         RELPATHS,
@@ -93,7 +93,7 @@ def test_what_is_not_there_is_a_failure_and_leaves_nothing(tree: Path, remote: P
     (tree / RELPATHS[0]).unlink()
     ends = Peer("cms01", str(tree), "there"), Peer("fresh", str(tmp_path), "there")
     with pytest.raises(ToolFailed, match=r"fetching from cms01 .* failed: rsync exit code 23"):
-        bring(*ends, RELPATHS, 1, Deadline(60), str(spool))
+        transfer(*ends, RELPATHS, 1, Deadline(60), str(spool))
     assert list(spool.iterdir()) == []
     assert len((tmp_path / "calls").read_text().splitlines()) == 1
 
@@ -103,7 +103,7 @@ def test_too_little_room_on_the_controller_is_told_with_numbers(tree: Path, remo
     with pytest.raises(
         AltbackupError, match=r"1\.0 EiB are needed below .* on the controller, .* but only .* [MGT]iB are free"
     ):
-        bring(*ends, RELPATHS, 1 << 60, Deadline(60), str(tmp_path / "spool"))
+        transfer(*ends, RELPATHS, 1 << 60, Deadline(60), str(tmp_path / "spool"))
     assert not (tmp_path / "calls").exists()
 
 
@@ -120,7 +120,7 @@ def test_what_a_killed_call_left_is_removed_but_not_what_another_holds(
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         ends = Peer("cms01", str(tree), "there"), Peer("fresh", str(incoming), "there")
-        notes = bring(*ends, RELPATHS, 1, Deadline(60), str(spool))["notes"]
+        notes = transfer(*ends, RELPATHS, 1, Deadline(60), str(spool))["notes"]
     finally:
         os.close(descriptor)
     assert notes == [f"removed {left}, which a killed call had left"]
@@ -138,17 +138,17 @@ def test_folders_of_other_users_are_left_alone(tree: Path, remote: Path, tmp_pat
     link.symlink_to(incoming)
     os.chown(his, NOBODY, NOBODY)
     ends = Peer("cms01", str(tree), "there"), Peer("fresh", str(incoming), "there")
-    assert bring(*ends, RELPATHS, 1, Deadline(60), str(spool))["notes"] == []
+    assert transfer(*ends, RELPATHS, 1, Deadline(60), str(spool))["notes"] == []
     assert sorted(spool.iterdir()) == [his, link]
     spool.chmod(0o777)
     with pytest.raises(InvalidInput, match="for what travels through the controller cannot be used"):
-        bring(*ends, RELPATHS, 1, Deadline(60), str(spool))
+        transfer(*ends, RELPATHS, 1, Deadline(60), str(spool))
 
 
 @pytest.mark.parametrize("relpath", ["/etc/passwd", "svn/x/../../../etc/passwd", "x"])
 def test_only_tarballs_are_carried(tree: Path, tmp_path: Path, relpath: str) -> None:
     with pytest.raises(InvalidInput, match="is not <category>/<name>/"):
-        bring(
+        transfer(
             Peer("cms01", str(tree)), Peer("fresh", str(tmp_path), "there"), [relpath], 1, Deadline(60), str(tmp_path)
         )
 
@@ -165,13 +165,13 @@ def test_a_tree_keeps_its_paths_and_one_that_cannot_be_read_holds_up_no_other(
     incoming, spool = tmp_path / "incoming", tmp_path / "spool"
     incoming.mkdir()
     ends = Peer("cms01", str(tree), origin), Peer("fresh", str(incoming), destination)
-    assert bring(*ends, RELPATHS, 300_010, Deadline(60), str(spool), tree=True)["failures"] == []
+    assert transfer(*ends, RELPATHS, 300_010, Deadline(60), str(spool), tree=True)["failures"] == []
     assert [(incoming / relpath).read_bytes() for relpath in RELPATHS] == CONTENT
     assert {stat.S_IMODE((incoming / relpath).stat().st_mode) for relpath in RELPATHS} == {0o600}
     shutil.rmtree(incoming)
     incoming.mkdir()
     (tree / RELPATHS[0]).unlink()
-    (failure,) = bring(*ends, RELPATHS, 300_010, Deadline(60), str(spool), tree=True)["failures"]
+    (failure,) = transfer(*ends, RELPATHS, 300_010, Deadline(60), str(spool), tree=True)["failures"]
     assert failure["stage"] == "drill" and failure["rc"] == 23 and RELPATHS[0] in failure["reason"]
     assert [path for path in incoming.rglob("*") if path.is_file()] == [incoming / RELPATHS[1]]
     assert (list(spool.iterdir()) if spool.exists() else []) == []

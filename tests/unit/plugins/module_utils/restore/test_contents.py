@@ -21,7 +21,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.restore import cont
 from ansible_collections.altbackup.core.plugins.module_utils.restore.contents import (
     MOST_EVER,
     matcher,
-    parse_wanted,
+    parse_query,
     shown_path,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
@@ -57,7 +57,7 @@ OPTIONS: dict[str, Any] = {
     ],
 )
 def test_what_is_wanted_is_read(more: dict[str, Any], found: dict[str, Any]) -> None:
-    wanted = parse_wanted({**OPTIONS, **more})
+    wanted = parse_query({**OPTIONS, **more})
     assert {name: getattr(wanted, name) for name in found} == found
 
 
@@ -84,7 +84,7 @@ def test_what_is_wanted_is_read(more: dict[str, Any], found: dict[str, Any]) -> 
 )
 def test_what_cannot_be_meant_is_refused(more: dict[str, Any], reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason):
-        parse_wanted({**OPTIONS, **more})
+        parse_query({**OPTIONS, **more})
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_what_is_not_there_is_told_with_what_is(path: str, hint: str) -> None:
 
 
 def test_of_a_folder_with_more_than_is_held_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "_MOST_BELOW", 2)
+    monkeypatch.setattr(room, "_MOST_SORTED", 2)
     folder = room._Folder("", False)
     for one in TREE:
         folder.take(one)
@@ -220,13 +220,13 @@ def test_of_a_folder_with_more_than_is_held_all_are_counted(monkeypatch: pytest.
     ],
 )
 def test_what_differs_between_two_members_is_told(old: Member, new: Member, words: list[str]) -> None:
-    assert room._words(old, new) == words
+    assert room._differences(old, new) == words
 
 
 def compared(before: list[Member], after: list[Member], path: str = "", most: int = 100) -> Any:
     """Return what differs between two tarballs with some members."""
-    wanted = parse_wanted({**OPTIONS, "step": "diff", "tarballs": [{"relpath": OLD}, {"relpath": NEW}], "path": path})
-    answer = room._Answer(most)
+    wanted = parse_query({**OPTIONS, "step": "diff", "tarballs": [{"relpath": OLD}, {"relpath": NEW}], "path": path})
+    answer = room._Result(most)
 
     def read(number: int, take: Any, digested: bool) -> None:
         assert digested
@@ -288,8 +288,8 @@ def test_what_differs_is_counted_whole_though_not_all_is_told() -> None:
 def test_what_goes_wrong_with_one_does_not_keep_others_from_being_read(
     error: Exception, read: int, said: list[str]
 ) -> None:
-    wanted = parse_wanted({**OPTIONS, "tarballs": [{"relpath": OLD}] * 3})
-    answer, seen = room._Answer(10), []
+    wanted = parse_query({**OPTIONS, "tarballs": [{"relpath": OLD}] * 3})
+    answer, seen = room._Result(10), []
 
     def each(number: int, relpath: str) -> None:
         seen.append(number)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from helpers.trees import needs_root, small_disk
 
-from ansible_collections.altbackup.core.plugins.module_utils.restore.destination import require_place, stands_beside
+from ansible_collections.altbackup.core.plugins.module_utils.restore.destination import exists_beside, require_place
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput
 
 THERE: dict[str, tuple[Callable[[Path], Any], str]] = {
@@ -67,5 +67,5 @@ def test_what_stands_beside_is_seen_whatever_it_is(tmp_path: Path, suffix: str, 
     (tmp_path / "db-wal").touch()
     (tmp_path / "db-shm").symlink_to("/nonexistent")
     (tmp_path / "db.d").mkdir()
-    assert stands_beside(str(tmp_path / "db"), suffix) is stands
-    assert stands_beside(str(tmp_path / "none" / "db"), suffix) is False
+    assert exists_beside(str(tmp_path / "db"), suffix) is stands
+    assert exists_beside(str(tmp_path / "none" / "db"), suffix) is False

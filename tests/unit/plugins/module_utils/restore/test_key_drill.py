@@ -11,7 +11,7 @@ from helpers.age_keys import Key, age_key, ssh_key
 from helpers.trees import FIRST, SECOND, Base, item
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
-from ansible_collections.altbackup.core.plugins.module_utils.restore.contents import look_into, parse_wanted
+from ansible_collections.altbackup.core.plugins.module_utils.restore.contents import look_into, parse_query
 from ansible_collections.altbackup.core.plugins.module_utils.restore.drill import drill
 from ansible_collections.altbackup.core.plugins.module_utils.restore.key_drill import drill_keys
 from ansible_collections.altbackup.core.plugins.module_utils.system.age import Identities
@@ -117,7 +117,7 @@ def test_a_key_of_before_is_not_asked_for(site: Site, tmp_path: Path) -> None:
 def test_contents_are_seen_with_a_key_alone(site: Site) -> None:
     relpath = f"folders/notes/{FIRST}/notes.tar.zst.age"
     options = {"step": "list", "tarballs": [{"relpath": relpath}], "path": "", "name": "", "recursive": True, "most": 9}
-    tree, wanted = open_tree(str(site.base.path)), parse_wanted(options)
+    tree, wanted = open_tree(str(site.base.path)), parse_query(options)
     (failure,) = look_into(tree, wanted, Deadline(60))["failures"]
     assert "is encrypted, and there is no identity to open it" in failure["reason"]
     found = look_into(tree, wanted, Deadline(60), identities=Identities(site.keys[0].text))

@@ -10,9 +10,9 @@ import pytest
 from helpers.orders import DIFFERENTIAL, FULL, order
 
 from ansible_collections.altbackup.core.plugins.module_utils.restore.order import (
-    endings_beside,
     owner_of,
     remembered_of,
+    suffixes_beside,
     tools_for,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
@@ -166,7 +166,7 @@ def test_the_programs_of_an_order_are_those_of_its_kind_and_compression(
     ],
 )
 def test_nothing_that_a_database_would_read_may_stand_beside_one(values: dict[str, Any], beside: bool) -> None:
-    assert ("-wal" in endings_beside(order(**values))) is beside
+    assert ("-wal" in suffixes_beside(order(**values))) is beside
 
 
 def test_an_order_for_a_tree_of_this_node_says_so() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers.trees import needs_root, written
 
-from ansible_collections.altbackup.core.plugins.module_utils.restore.owners import Renumbering, renumber, take_names
+from ansible_collections.altbackup.core.plugins.module_utils.restore.owners import Renumbering, apply_names, renumber
 from ansible_collections.altbackup.core.plugins.module_utils.system.names import Directory, Names
 
 USERS = {"alice": 1001, "bob": 1002, "root": 0}
@@ -119,7 +119,7 @@ def test_numbers_that_are_exchanged_are_exchanged_once_in_every_file(tree: Path)
     renumbering = Renumbering({1002: 1001, 1001: 1002}, {20: 50}, Names({5: "gone"}, {7: "other", 8: "gone"}))
     descriptor = os.open(tree.parent, os.O_RDONLY)
     try:
-        notes = take_names(descriptor, b"thing", renumbering)
+        notes = apply_names(descriptor, b"thing", renumbering)
     finally:
         os.close(descriptor)
     assert owners_of(tree) == {
@@ -144,7 +144,7 @@ def test_one_file_is_given_its_owner(tmp_path: Path) -> None:
     os.chown(tmp_path / "file", 1002, 20)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
-        assert take_names(descriptor, b"file", Renumbering({1002: 1001})) == []
+        assert apply_names(descriptor, b"file", Renumbering({1002: 1001})) == []
     finally:
         os.close(descriptor)
     assert (tmp_path / "file").stat().st_uid == 1001

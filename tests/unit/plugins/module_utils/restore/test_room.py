@@ -12,7 +12,7 @@ from helpers.orders import FULL, order
 from ansible_collections.altbackup.core.plugins.module_utils.archive.rules import TooLarge
 from ansible_collections.altbackup.core.plugins.module_utils.restore.order import Order
 from ansible_collections.altbackup.core.plugins.module_utils.restore.room import (
-    in_its_room,
+    explain_too_large,
     require_arriving_space,
     require_free,
     require_room,
@@ -60,9 +60,9 @@ def test_what_is_just_free_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def _fixed(free: int) -> Any:
-    from ansible_collections.altbackup.core.plugins.module_utils.restore.work_folder import Nearest
+    from ansible_collections.altbackup.core.plugins.module_utils.restore.work_folder import NearestFolder
 
-    return lambda path: Nearest("/there", free, False)
+    return lambda path: NearestFolder("/there", free, False)
 
 
 def test_where_tarballs_arrive_there_has_to_be_room_too(tmp_path: Path) -> None:
@@ -77,8 +77,8 @@ def test_where_tarballs_arrive_there_has_to_be_room_too(tmp_path: Path) -> None:
 
 def test_what_is_too_large_tells_where_there_is_no_room_and_other_errors_are_theirs(tmp_path: Path) -> None:
     with pytest.raises(AltbackupError, match=rf"more than 1\.0 KiB are needed below {tmp_path} to restore") as caught:
-        with in_its_room(to(tmp_path / "thing"), 1024):
+        with explain_too_large(to(tmp_path / "thing"), 1024):
             raise TooLarge("member x exceeds the limit")
     assert not isinstance(caught.value, Hostile)
-    with pytest.raises(Hostile, match="member y"), in_its_room(to(tmp_path / "thing"), 1024):
+    with pytest.raises(Hostile, match="member y"), explain_too_large(to(tmp_path / "thing"), 1024):
         raise Hostile("member y leads out")

@@ -160,9 +160,9 @@ def test_those_that_arrived_are_read_where_they_did(path: Path, tmp_path: Path) 
 def test_of_what_others_could_change_a_private_copy_is_used(path: Path, tmp_path: Path, whose: str) -> None:
     os.chown(path if whose == "the tarball" else path.parent, NOBODY, NOBODY)
     with working(str(tmp_path / "new")) as work:
-        copy = room._unchanging(str(path), work, Deadline(60))
+        copy = room._stable_path(str(path), work, Deadline(60))
         assert copy != str(path) and Path(copy).read_bytes() == CONTENT
-        assert room._unchanging(str(tmp_path / "none" / "x.tar"), work, Deadline(60)) == str(
+        assert room._stable_path(str(tmp_path / "none" / "x.tar"), work, Deadline(60)) == str(
             tmp_path / "none" / "x.tar"
         )
         discard(work)
