@@ -16,7 +16,7 @@ from ..plugin_utils.planning.checks import Scope
 from ..plugin_utils.planning.filter_values import explain, guarded, is_template, plain, untrusted
 from ..plugin_utils.planning.host_variables import CONNECTION, extra_names, inventory_files, read_host
 from ..plugin_utils.planning.journal import known_marks
-from ..plugin_utils.planning.reaching import REACHED_BY
+from ..plugin_utils.planning.reaching import CONNECTION_VARIABLES
 from ..plugin_utils.planning.recipients import with_recipients
 from ..plugin_utils.planning.run_identity import identify_run
 from ..plugin_utils.planning.variable_names import is_ours
@@ -86,7 +86,9 @@ def connection_facts(
     for node in dict.fromkeys([*nodes, *filter(None, drills)]):
         variables = hostvars[node]
         raw = hostvars.raw_get(node)  # type: ignore[attr-defined]
-        for name in sorted(name for name in raw if REACHED_BY.fullmatch(str(name)) and is_template(raw[name])):
+        for name in sorted(
+            name for name in raw if CONNECTION_VARIABLES.fullmatch(str(name)) and is_template(raw[name])
+        ):
             try:
                 value = plain(variables[name], strict=True)
             except (AnsibleError, TemplateError) as error:

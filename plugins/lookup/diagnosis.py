@@ -55,7 +55,7 @@ from ..plugin_utils.doctor import controller, decide, inventory
 from ..plugin_utils.doctor.finding import Commands
 from ..plugin_utils.mail import options as mail_options
 from ..plugin_utils.planning.filter_values import plain, untrusted
-from ..plugin_utils.planning.reaching import reached_by, reached_with
+from ..plugin_utils.planning.reaching import controller_peer, controller_ssh_args
 
 _ROOT = Path(__file__).resolve().parents[2]
 _INTERPRETER = "ansible_python_interpreter"
@@ -109,8 +109,8 @@ def _dialled(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found = {}
     for node in plan["nodes"]:
         try:
-            peer = reached_by(run.hostvars, plan, node)
-            way = controller.dialled(peer, unseal(reached_with(run.hostvars, node)))
+            peer = controller_peer(run.hostvars, plan, node)
+            way = controller.dialled(peer, unseal(controller_ssh_args(run.hostvars, node)))
             interpreter = run.hostvars[node].get(_INTERPRETER)
         except (AnsibleError, TemplateError, ValueError):  # it is an error of the plan already
             continue

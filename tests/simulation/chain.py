@@ -257,7 +257,7 @@ class Chain:
                 origin = {} if place is self.source else self.origin
                 result = self._call("tarball_heal", place, tarballs=errand["tarballs"], origin=origin)
                 why = [entry["reason"] for entry in result.get("failures", [])]
-                self.rotten = heal.followed(self.rotten, errand, result.get("healed", []), why)
+                self.rotten = heal.after_errand(self.rotten, errand, result.get("healed", []), why)
 
     def _call(self, module: str, node: Node, /, **options: Any) -> dict[str, Any]:
         return self._count(run_module, module, base=str(node.base), fail=False, **self.asked.moment, **options)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...module_utils.tree.stamps import is_day
 from ..planning import contents, drill, heal, restore, restore_progress, transfers
-from ..planning.reaching import reached_by
+from ..planning.reaching import controller_peer
 from ..planning.stores import store_trees
 from ..planning.trees import node_trees, open_trees, serving_rounds, source_trees
 from .run import Run
@@ -214,7 +214,7 @@ def errands(run: Run) -> list[dict[str, Any]]:
     if not chosen:
         return []
     ends = (run.host, str(run.plan["nodes"][run.host]["drill_host"]))
-    ways = {host: reached_by(run.hostvars, run.plan, host) for host in ends}
+    ways = {host: controller_peer(run.hostvars, run.plan, host) for host in ends}
     planned = [drill.errand(run.tree(entry["about"]), entry["chosen"], ways) for entry in chosen]
     return [{**errand, **run.state["errands"].get(errand["label"], {})} for errand in planned]
 
@@ -243,7 +243,7 @@ def _orders(run: Run, is_due: Callable[[Mapping[str, Any]], bool]) -> list[Entry
 def orders(run: Run) -> list[dict[str, Any]]:
     """Return what is to be restored to the host, with its progress."""
     found = [order for order in run.choice.get("chosen", ()) if order["host"] == run.host]
-    return [restore_progress.follow(order, run.state["orders"].get(order["label"], {})) for order in found]
+    return [restore_progress.with_progress(order, run.state["orders"].get(order["label"], {})) for order in found]
 
 
 def order_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:

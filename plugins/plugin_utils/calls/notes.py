@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..planning import absence, copies, drill, heal, restore_progress, transfers
-from ..planning.reaching import reached_by
+from ..planning.reaching import controller_peer
 from ..report import outcomes, retention_table
 from .loops import errand_of, errands, heal_errand_of, order_of
 from .run import Run
@@ -76,7 +76,7 @@ def _without_excused(run: Run, new: State, away: Mapping[str, str | None]) -> St
     """
     before = len(run.state["failures"])
     told = {node: reason for node, reason in away.items() if reason is not None}
-    failures, notes = absence.excused(run.plan, new["pairs"], new["failures"][before:], told)
+    failures, notes = absence.without_absent(run.plan, new["pairs"], new["failures"][before:], told)
     return {
         **new,
         "failures": [*new["failures"][:before], *failures],
@@ -104,7 +104,7 @@ def _rotten(new: State, run: Run, about: Mapping[str, Any], result: Mapping[str,
     count = len(run.state["failures"])
     before, fresh = new["failures"][:count], new["failures"][count:]
     files = heal.files_of(about, result["quarantined"], fresh)
-    return {**new, "failures": [*before, *heal.withheld(fresh, files)], "rotten": [*new["rotten"], *files]}
+    return {**new, "failures": [*before, *heal.unattached(fresh, files)], "rotten": [*new["rotten"], *files]}
 
 
 def _offered(state: State, result: Mapping[str, Any]) -> State:
@@ -121,7 +121,7 @@ def _list(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, An
         return _offered(new, result)
     if about.get("shelf"):
         title, stamp = "/".join((about["node"], about["source"], about["role"])), run.plan["stamp"]
-        return {**new, "shelves": {**new["shelves"], title: copies.shelf(result.get("tarballs") or [], stamp)}}
+        return {**new, "shelves": {**new["shelves"], title: copies.newest_listed(result.get("tarballs") or [], stamp)}}
     return {**new, "listed": [*new["listed"], *outcomes.listed(_registered(about, result), run.host)]}
 
 
@@ -228,7 +228,7 @@ def _undo(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, An
 
 
 def _unlisted(state: State, run: Run, stage: str, about: Mapping[str, Any], result: Mapping[str, Any]) -> State:
-    failures = transfers.unlisted(result, state)
+    failures = transfers.unlisted_requests(result, state)
     return outcomes.record(state, _registered(about, {"failures": failures}), stage, run.host) if failures else state
 
 
@@ -258,11 +258,13 @@ def _find(
 def _held(run: Run, about: Mapping[str, Any], result: Mapping[str, Any]) -> State:
     """Record a tree's good copies of what rotted in others, or its problem: why its node does not answer, or cannot be reached."""
     trees = result.get("trees") or [{"problem": _unanswered(result), "tarballs": []}]
-    problem = trees[0].get("problem") or reached_by(run.hostvars, run.plan, str(about["node"])).get("problem") or ""
+    problem = (
+        trees[0].get("problem") or controller_peer(run.hostvars, run.plan, str(about["node"])).get("problem") or ""
+    )
     good = heal.good_copies(run.state["rotten"], trees[0].get("tarballs") or [])
     known = {"base": about["base"], "copies": good, "problem": problem}
     held = {**run.state["holders"], heal.holder_of(about): known}
-    return {**run.state, "holders": held, "rotten": heal.judged(run.state["rotten"], held)}
+    return {**run.state, "holders": held, "rotten": heal.with_outcomes(run.state["rotten"], held)}
 
 
 def _unanswered(result: Mapping[str, Any]) -> str:
@@ -290,7 +292,7 @@ def _tried(run: Run, about: Mapping[str, Any], result: Mapping[str, Any], healed
     why = [str(entry["reason"]) for entry in result.get("failures") or ()]
     why += [_unanswered(result)] if (result.get("unreachable") or result.get("failed")) and not why else []
     errand = heal_errand_of(run, about)
-    files = heal.judged(heal.followed(run.state["rotten"], errand, healed, why), run.state["holders"])
+    files = heal.with_outcomes(heal.after_errand(run.state["rotten"], errand, healed, why), run.state["holders"])
     old = {name["relpath"] for file in run.state["rotten"] if not file["failures"] for name in file["names"]}
     title = f"{about['source']} -> {about['node']}" if about["role"] == "target" else str(about["node"])
     holder = errand["holder"].partition(" ")[2]
@@ -344,7 +346,7 @@ def _carry(
 def _followed(run: Run, stage: str, about: Mapping[str, Any], step: str, result: Mapping[str, Any]) -> State:
     order, new = order_of(run, about), _plain(run, stage, about, {}, result)
     label = about["label"]
-    progress = restore_progress.followed(order, step, result, new["orders"].get(label, {}))
+    progress = restore_progress.progress_after(order, step, result, new["orders"].get(label, {}))
     notes = []
     if step == "look" and progress["ready"]:
         notes = [order["prediction"]]
@@ -376,7 +378,7 @@ def _chosen(
     if not errand["problem"]:
         return new
     entries = outcomes.failures_of({"failures": [{"reason": errand["problem"]}]}, stage, run.host)
-    told = drill.told({}, entries, errand["host"])
+    told = drill.errand_report({}, entries, errand["host"])
     return outcomes.record(new, _registered(about, told), stage, run.host)
 
 
@@ -386,7 +388,9 @@ def _errand(
     """Record a call on the scratch host, or on the way there."""
     errand, step = errand_of(run, about), given["step"]
     entries = outcomes.failures_of(_registered(about, result), stage, run.host)
-    new = outcomes.record(run.state, _registered(about, drill.told(result, entries, errand["host"])), stage, run.host)
+    new = outcomes.record(
+        run.state, _registered(about, drill.errand_report(result, entries, errand["host"])), stage, run.host
+    )
     progress = dict(new["errands"].get(about["label"], {}))
     if step in ("make", "carry"):
         progress["made" if step == "make" else "arrived"] = bool(result.get("changed"))

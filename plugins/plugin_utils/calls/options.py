@@ -21,7 +21,7 @@ from ...module_utils.tree.stamps import is_day
 from ..planning import contents, copies, heal, purge_plan, restore, stores, transfers, watch
 from ..planning.connections import incoming_folder, peers, source_peers
 from ..planning.host_variables import inventory_label
-from ..planning.reaching import reached_by, reached_with, ssh_args
+from ..planning.reaching import controller_peer, controller_ssh_args, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
 from . import watch_program
 from .handed import SHORT
@@ -363,7 +363,7 @@ def _copies(run: Run, source: str) -> dict[str, int]:
     """Return {item: number of targets on which its newest tarball is verified}: in a backup from deliveries, else from listings."""
     if run.plan["locked"]:
         return copies.delivered(run.plan, source, run.state)
-    return copies.shelved(run.plan, source, map(run.known_of, run.plan["nodes"]))
+    return copies.delivered_by_listings(run.plan, source, map(run.known_of, run.plan["nodes"]))
 
 
 def _undo(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
@@ -434,7 +434,10 @@ def _carry(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
     carry = found["carry"]
     return {
         **{name: carry[name] for name in ("origin", "destination", "relpaths")},
-        **{f"{end}_ssh_args": reached_with(run.hostvars, carry[end]["node"]) for end in ("origin", "destination")},
+        **{
+            f"{end}_ssh_args": controller_ssh_args(run.hostvars, carry[end]["node"])
+            for end in ("origin", "destination")
+        },
         "size": found["size"],
         **({"tree": True} if about["stage"] == "drill" else {"step_timeout": found["seconds"]}),
     }
@@ -450,8 +453,11 @@ def _refill(run: Run, about: Mapping[str, Any]) -> Options | None:
         "destination": (about["node"], os.path.join(incoming_folder(run.plan, run.host, about["node"]), CARRIED)),
     }
     return {
-        **{end: {**reached_by(run.hostvars, run.plan, node), "folder": path} for end, (node, path) in places.items()},
-        **{f"{end}_ssh_args": reached_with(run.hostvars, node) for end, (node, _) in places.items()},
+        **{
+            end: {**controller_peer(run.hostvars, run.plan, node), "folder": path}
+            for end, (node, path) in places.items()
+        },
+        **{f"{end}_ssh_args": controller_ssh_args(run.hostvars, node) for end, (node, _) in places.items()},
         "relpaths": [entry["relpath"] for entry in offer],
         "size": sum({entry["dig"]: entry["size"] for entry in offer}.values()),
         "tree": True,
@@ -461,11 +467,11 @@ def _refill(run: Run, about: Mapping[str, Any]) -> Options | None:
 def _carry_to_heal(run: Run, about: Mapping[str, Any]) -> Options:
     errand = heal_errand_of(run, about)
     holder, node = errand["holder"].partition(" ")[2], errand["node"]
-    peers = {name: reached_by(run.hostvars, run.plan, name) for name in (holder, node)}
+    peers = {name: controller_peer(run.hostvars, run.plan, name) for name in (holder, node)}
     ends = (("origin", holder), ("destination", node))
     return {
         **heal.carry_of(errand, run.state["holders"][errand["holder"]]["base"], peers),
-        **{f"{end}_ssh_args": reached_with(run.hostvars, name) for end, name in ends},
+        **{f"{end}_ssh_args": controller_ssh_args(run.hostvars, name) for end, name in ends},
     }
 
 
@@ -538,7 +544,7 @@ def _store_fetch(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -
         name, source, more = order["store"], order["source"], {"tarballs": tarballs}
     base = stores.tree_in(run.plan, name, source)["base"]
     limit = run.plan["stores"][name]["step_timeout"]
-    return {"store": stores.told(run.plan, name), "base": base, "source": source, "step_timeout": limit, **more}
+    return {"store": stores.module_store(run.plan, name), "base": base, "source": source, "step_timeout": limit, **more}
 
 
 def _store(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
@@ -547,7 +553,7 @@ def _store(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
     plan, store = run.whole_plan, run.plan["stores"][name]
     tree = next(tree for tree in plan["stores"][name]["trees"] if tree["source"] == source)
     return {
-        "store": stores.told(plan, name),
+        "store": stores.module_store(plan, name),
         "base": tree["base"],
         "source": source,
         "scope": plan["nodes"][tree["server"]]["check_scope"],

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..planning import restore, restore_progress
 from ..planning.filter_values import plain
-from ..planning.reaching import reached_by
+from ..planning.reaching import controller_peer
 from ..planning.stores import server_of
 from .run import Run
 
@@ -30,8 +30,10 @@ def choose(run: Run, play_hosts: Sequence[str]) -> dict[str, Any]:
         for host in (order["to_host"], *order["candidates"])
         if host not in plan.get("stores", {})
     }
-    peers = {host: reached_by(run.hostvars, run.plan, host) for host in involved}
-    peers.update({name: reached_by(run.hostvars, run.plan, server) for name, server in _stores(plan, orders).items()})
+    peers = {host: controller_peer(run.hostvars, run.plan, host) for host in involved}
+    peers.update(
+        {name: controller_peer(run.hostvars, run.plan, server) for name, server in _stores(plan, orders).items()}
+    )
     identity = plan.get("run") or {}
     told = {
         "when": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),

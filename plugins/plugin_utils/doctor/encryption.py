@@ -8,7 +8,7 @@ from typing import Any
 
 from ...module_utils.system.paths import is_within
 from ...module_utils.system.recipients import shown
-from ..planning.stores import names_with
+from ..planning.stores import stores_with
 from ..report.secrecy import quoted
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding, is_key
 
@@ -134,7 +134,7 @@ def _places(plan: Mapping[str, Any], source: str, entry: Mapping[str, Any]) -> I
     for target in entry["targets"]:
         base = plan["targets"][target]["target_base"] or ""
         yield f"    {target}: {os.path.join(base, source)}"
-    for store in names_with(plan, source):
+    for store in stores_with(plan, source):
         yield f"    {store}, a store: {os.path.join(str(plan['stores'][store]['remote']), source)}"
 
 

@@ -10,7 +10,7 @@ from ...module_utils.tree.stamps import parse_stamp
 from .transfers import pair_of
 
 
-def excused(
+def without_absent(
     plan: Mapping[str, Any],
     pairs: Mapping[str, Mapping[str, Any]],
     failures: list[dict[str, Any]],

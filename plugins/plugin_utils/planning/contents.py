@@ -19,7 +19,7 @@ from ...module_utils.tree.stamps import Moment, day_of, interpret_day, is_stamp
 from ..report import outcomes
 from ..report.results import read_result
 from ..report.secrecy import quoted
-from .restore_source import base_of, full_among
+from .restore_source import base_of, find_full
 
 KEYS = ("step", "item", "at", "other", "from", "path", "name", "recursive", "most")
 _SHOWN = 5
@@ -182,7 +182,7 @@ def _base(tarball: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> s
     if not tarball["base"]:
         return ""
     own = [entry for entry in entries if entry["key"] == tarball["key"]]
-    full = full_among(own, f"{tarball['key']}/{tarball['base']}", tarball["base_dig"])
+    full = find_full(own, f"{tarball['key']}/{tarball['base']}", tarball["base_dig"])
     if full is None or full["state"] != "verified" or full["dig"] != tarball["base_dig"]:
         return None
     return str(full["relpath"]).split("/", 2)[2]
@@ -192,7 +192,7 @@ def _at(offers: Sequence[Mapping[str, Any]], day: str) -> list[Mapping[str, Any]
     return [entry for entry in offers if not day or day in (entry["stamp"], day_of(entry["stamp"]))]
 
 
-def _none(key: str, source: str, day: str, offers: Sequence[Mapping[str, Any]], passed: Sequence[str]) -> str:
+def _none_message(key: str, source: str, day: str, offers: Sequence[Mapping[str, Any]], passed: Sequence[str]) -> str:
     """Return the message that no node has a tarball of an item and day, with the newest stamps there are."""
     at = f" of {day}" if day else ""
     stamps = sorted({entry["stamp"] for entry in offers})
@@ -216,7 +216,7 @@ def _choose_list(
     source, key, own, problems = _of_item(wanted, offers, passed)
     there = _at(own, wanted["at"])
     if not there:
-        return {"failures": [_failure(source, _none(key, source, wanted["at"], own, problems), key)]}
+        return {"failures": [_failure(source, _none_message(key, source, wanted["at"], own, problems), key)]}
     newest = max(entry["stamp"] for entry in there)
     best = next(entry for entry in there if entry["stamp"] == newest)
     return {"chosen": [_call(plan, wanted, best["node"], source, [best])]}
@@ -236,7 +236,7 @@ def _choose_find(
         there = _at(own, wanted["at"])
         if not there:
             key = wanted["sources"][source] or "anything"
-            failures.append(_failure(source, _none(key, source, wanted["at"], own, passed.get(source, ()))))
+            failures.append(_failure(source, _none_message(key, source, wanted["at"], own, passed.get(source, ()))))
         for entry in sorted(there, key=lambda each: str(each["stamp"]), reverse=True):
             content = (source, entry["key"], entry["alg"], entry["dig"], entry["base_dig"])
             if content not in known:
@@ -272,13 +272,13 @@ def _choose_diff(
     for day in days:
         there = _at(own, day)
         if not there:
-            return {"failures": [_failure(source, _none(key, source, day, own, problems), key)]}
+            return {"failures": [_failure(source, _none_message(key, source, day, own, problems), key)]}
         ends.append(max(entry["stamp"] for entry in there))
     new = ends[-1] if len(ends) == 2 else stamps[-1] if stamps else ""
     older = [stamp for stamp in stamps if stamp < new]
     old = ends[0] if ends and ends[0] != new else older[-1] if older and len(ends) < 2 else ""
     if not old:
-        what = f"{key} of {source} has one night alone, {new}" if new else _none(key, source, "", own, problems)
+        what = f"{key} of {source} has one night alone, {new}" if new else _none_message(key, source, "", own, problems)
         return {"failures": [_failure(source, f"nothing can be compared: {what}", key)]}
     pairs = [
         (first, second)
@@ -292,8 +292,8 @@ def _choose_diff(
     first, second = pairs[0]
     answer = {
         "source": source,
-        "old": _told(first),
-        "new": _told(second),
+        "old": _identified(first),
+        "new": _identified(second),
         "facts": facts(first["record"], second["record"]),
     }
     if all(first[name] == second[name] for name in ("alg", "dig", "size", "base_dig")):
@@ -301,7 +301,7 @@ def _choose_diff(
     return {"answers": [answer], "chosen": [_call(plan, wanted, first["node"], source, [first, second])]}
 
 
-def _told(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _identified(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {name: entry[name] for name in ("relpath", "stamp", "size", "node")}
 
 
@@ -340,7 +340,7 @@ def _call(
             "base": base_of(plan, node, source),
             "tarballs": [{"relpath": entry["relpath"], "base": entry["base"]} for entry in entries],
         },
-        "told": [_told(entry) for entry in entries],
+        "told": [_identified(entry) for entry in entries],
     }
 
 

@@ -46,14 +46,14 @@ def controller_tree(inventories: Sequence[str], collection: Path = COLLECTION, s
     reader = _Reader({os.path.realpath(path) for path in secrets})
     entries = reader.below(collection, PLACE)
     entries["collection"] = {"link": PLACE}
-    kept = {way for path in [*entries, *reader.left_out] for way in _ways(path)}
+    kept = {way for path in [*entries, *reader.left_out] for way in _with_parents(path)}
     places: list[str] = []
     for source in [Path(os.path.abspath(source)) for source in inventories if os.path.exists(source)]:
         inside = f"{PLACE}/{_inside(source, collection)}"
         if inside in kept:
             places.append(inside)
             continue
-        places.append(_free(f"inventory/{source.name}", places))
+        places.append(_unused(f"inventory/{source.name}", places))
         real = Path(os.path.realpath(source))
         if real.is_dir():
             entries |= reader.below(real, places[-1])
@@ -75,13 +75,13 @@ def _inside(path: Path, folder: Path) -> str:
     return str(real.relative_to(folder)) if real.is_relative_to(folder) else ""
 
 
-def _ways(path: str) -> Iterator[str]:
+def _with_parents(path: str) -> Iterator[str]:
     while path:
         yield path
         path = path.rpartition("/")[0]
 
 
-def _free(place: str, taken: Iterable[str]) -> str:
+def _unused(place: str, taken: Iterable[str]) -> str:
     number, found = 2, place
     while found in taken:
         number, found = number + 1, f"{place}-{number}"

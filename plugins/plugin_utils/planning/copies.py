@@ -30,7 +30,7 @@ def delivered(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) ->
     return found
 
 
-def shelved(plan: Mapping[str, Any], source: str, states: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def delivered_by_listings(plan: Mapping[str, Any], source: str, states: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Return what delivered does by the listings of trees, in which equal dna counts; `states` are those of all hosts."""
     shelves: dict[str, Mapping[str, list[str]]] = {}
     for state in states:
@@ -44,7 +44,7 @@ def shelved(plan: Mapping[str, Any], source: str, states: Iterable[Mapping[str, 
     return {key: sum(items.get(key, ("", ""))[1] == dna for items in on_targets) for key, (_, dna) in newest.items()}
 
 
-def shelf(tarballs: Iterable[Mapping[str, Any]], stamp: str) -> dict[str, list[str]]:
+def newest_listed(tarballs: Iterable[Mapping[str, Any]], stamp: str) -> dict[str, list[str]]:
     """Return {item: [stamp, dna] of its newest verified tarball} of a listed tree, not later than the run's `stamp`."""
     found: dict[str, list[str]] = {}
     for entry in tarballs:

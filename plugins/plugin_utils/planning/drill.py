@@ -12,7 +12,7 @@ from typing import Any
 from ...module_utils.system.units import readable
 from ...module_utils.tree.layout import DRILLING
 
-_OF_TREES = ("role", "source", "node", "base", "drill_limit", "drill_user", "nice", "ionice", "verify")
+_FROM_TREE = ("role", "source", "node", "base", "drill_limit", "drill_user", "nice", "ionice", "verify")
 
 
 def errand(
@@ -31,7 +31,7 @@ def errand(
         "relpaths": list(sizes),
     }
     return {
-        **{name: tree[name] for name in _OF_TREES},
+        **{name: tree[name] for name in _FROM_TREE},
         "host": host,
         "away": away,
         "label": f"{source} of {node} on {host}",
@@ -53,7 +53,7 @@ def predicted(errand: Mapping[str, Any]) -> dict[str, Any]:
     return {"proved": proved, "notes": [f"{node}: {note}"]}
 
 
-def told(result: Mapping[str, Any], failures: Sequence[Mapping[str, Any]], host: str) -> dict[str, Any]:
+def errand_report(result: Mapping[str, Any], failures: Sequence[Mapping[str, Any]], host: str) -> dict[str, Any]:
     """Return `failures` and `notes` of a call for an errand, each naming the scratch host.
 
     An error there fails the drill, but does not concern the tarballs' own node.

@@ -23,7 +23,7 @@ _Result = TypeVar("_Result", dict[str, Any], list[dict[str, Any]])
 
 def is_template(raw: Any) -> bool:
     """Return whether a variable as written is a template."""
-    return isinstance(raw, str) and is_left_over(raw)
+    return isinstance(raw, str) and is_unevaluated(raw)
 
 
 def explain(error: Exception) -> str:
@@ -49,12 +49,12 @@ def plain(value: Any, strict: bool = False) -> Any:
             return kind(value)
     if isinstance(value, date):
         return value.isoformat()
-    if strict and not MARKS_TRUST and is_left_over(value):
+    if strict and not MARKS_TRUST and is_unevaluated(value):
         raise TemplateError("its template was not evaluated")
     return str(value)
 
 
-def is_left_over(value: Any) -> bool:
+def is_unevaluated(value: Any) -> bool:
     """Return whether a value is a template that ansible-core before 2.19 left unevaluated."""
     return not isinstance(value, unsafe_proxy.AnsibleUnsafe) and re.search(r"{{|{%", str(value)) is not None
 

@@ -36,7 +36,9 @@ def check_outside(
     telling = [name for name in _OF_PARTS if any(name not in variables.get(host, {}) for host in errors.hosts)]
     for host in outside:
         own = [name for name in telling if variables.get(host, {}).get(name) not in (None, "", [], {})]
-        near = [(group, meant) for group, members in groups.items() if host in members for meant in _meant_group(group)]
+        near = [
+            (group, meant) for group, members in groups.items() if host in members for meant in _intended_group(group)
+        ]
         if own and near:
             group, meant = near[0]
             text = (
@@ -56,7 +58,7 @@ def _nor(variable: str) -> str:
     return f" nor {STORES}" if variable == _OF_PARTS[-1] else ""
 
 
-def _meant_group(name: str) -> list[str]:
+def _intended_group(name: str) -> list[str]:
     """Return which of the three groups was meant by a misspelled name, [] if none."""
     lower = name.lower()
     return [

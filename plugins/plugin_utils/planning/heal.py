@@ -60,7 +60,7 @@ def files_of(
     return list(files.values())
 
 
-def withheld(failures: Sequence[Mapping[str, Any]], files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def unattached(failures: Sequence[Mapping[str, Any]], files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the failures that are not attached to a file."""
     told = [(one["relpath"], one["reason"]) for file in files for one in file["failures"]]
     return [dict(one) for one in failures if (one.get("relpath"), one.get("reason")) not in told]
@@ -197,7 +197,7 @@ def healing_folder(tree: Mapping[str, Any]) -> str:
     return os.path.join(above, MARKER, "healing", source)
 
 
-def followed(
+def after_errand(
     files: Sequence[Mapping[str, Any]], errand: Mapping[str, Any], healed: Sequence[str], why: Sequence[str]
 ) -> list[File]:
     """Return the files after an errand, which healed some relpaths and, for the reasons in `why`, not the others."""
@@ -220,7 +220,7 @@ def followed(
     return found
 
 
-def judged(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, Any]]) -> list[File]:
+def with_outcomes(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, Any]]) -> list[File]:
     """Return the files with their `outcome`: whether a good copy came, and from where."""
     return [{**file, "outcome": _outcome(file, held)} for file in files]
 

@@ -12,8 +12,8 @@ from jinja2.exceptions import TemplateError
 
 from .filter_values import explain, plain
 from .settings import PREFIX, Unreadable
-from .variable_names import meant
-from .yaml_text import uncut
+from .variable_names import intended_name
+from .yaml_text import whole_value
 
 SOURCES = "sources"
 CONNECTION = ("ansible_host", "ansible_port", "ansible_user", "ansible_connection")
@@ -23,20 +23,22 @@ def read_host(variables: Mapping[str, Any], only: str = "") -> dict[str, Any]:
     """Return the relevant variables of a host, or `only` one, evaluated, as plain values or Unreadable."""
     found: dict[str, Any] = {}
     for name in [str(name) for name in variables]:
-        if not only and meant(name):
+        if not only and intended_name(name):
             found[name] = None  # the error is the name
         elif name == only or (not only and (name.startswith(PREFIX) or name in CONNECTION)):
             try:
-                found[name] = _whole(name, plain(variables[name], strict=True))
+                found[name] = _uncut_value(name, plain(variables[name], strict=True))
             except (AnsibleError, TemplateError) as error:
                 hint = f"to see why: ansible HOST -m ansible.builtin.debug -a var={name}"
                 found[name] = Unreadable(f"{explain(error)}; {hint}")
     return found
 
 
-def _whole(name: str, value: Any) -> Any:
+def _uncut_value(name: str, value: Any) -> Any:
     """Return the whole value of a variable given with -e, which Ansible cut at the first blank."""
-    return uncut(name, value, map(str, context.CLIARGS.get("extra_vars") or ())) if isinstance(value, str) else value
+    return (
+        whole_value(name, value, map(str, context.CLIARGS.get("extra_vars") or ())) if isinstance(value, str) else value
+    )
 
 
 def inventory_files(hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Any]) -> dict[str, str]:

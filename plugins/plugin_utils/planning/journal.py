@@ -95,12 +95,12 @@ def _read(path: str) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise AltbackupError(_told(path, f"cannot be read ({error.strerror})")) from error
+        raise AltbackupError(_error_text(path, f"cannot be read ({error.strerror})")) from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidInput) as error:
-        raise AltbackupError(_told(path, "is damaged")) from error
+        raise AltbackupError(_error_text(path, "is damaged")) from error
 
 
-def _told(path: str, what: str) -> str:
+def _error_text(path: str, what: str) -> str:
     return (
         f"{path}, this controller's journal of what was accepted, held and released, {what}: nodes that have it go on by that, but one that was "
         f"absent does not get it. Mend the file, or move it away, and mark again what is missing: mv {shlex.quote(path)} "

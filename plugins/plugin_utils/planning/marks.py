@@ -18,19 +18,19 @@ from ...module_utils.tree.stamps import Moment, is_stamp, parse_stamp
 
 ACCEPT, HOLD, RELEASE, RETIRED = (f"altbackup_{word}" for word in ("accept", "hold", "release", "retired"))
 _STAGE = "mark"
-Said = dict[str, dict[str, dict[str, str]]]
+MarksBySource = dict[str, dict[str, dict[str, str]]]
 """{source: marks, as modules take them}"""
 
 
 @dataclass
-class _Found:
+class _Given:
     """The marks given for each source, and errors."""
 
-    said: Said = field(default_factory=dict)
+    marks: MarksBySource = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
     def add(self, source: str, mark: str, key: str, value: str) -> None:
-        marks = self.said.setdefault(source, {}).setdefault(mark, {})
+        marks = self.marks.setdefault(source, {}).setdefault(mark, {})
         marks[key] = max(value, marks.get(key, "")) if mark == "accepted" else value
 
 
@@ -39,12 +39,12 @@ def given_marks(
     sources: Mapping[str, Mapping[str, Any]],
     moment: Moment,
     extra: Collection[str] | None = None,
-) -> tuple[Said, list[str]]:
+) -> tuple[MarksBySource, list[str]]:
     """Return ({source: marks given in this run}, errors); `sources` are the plan's, `moment` the run's.
 
     `extra` are the names of variables given with -e, None if that is not known. An accepted suspect must be older than the run.
     """
-    found = _Found()
+    found = _Given()
     for text in settings["accept"]:
         _try(found, ACCEPT, _accept, text, sources, moment)
     for text, why in settings["hold"].items():
@@ -62,10 +62,10 @@ def given_marks(
                     f"{key} of {source} has no day from which on it is given up: give it one, or take it back with -e"
                 )
                 found.errors.append(f"{RETIRED}: {text}")
-    return ({} if found.errors else found.said), found.errors
+    return ({} if found.errors else found.marks), found.errors
 
 
-def _try(found: _Found, variable: str, read: Any, value: Any, sources: Mapping[str, Any], moment: Moment) -> None:
+def _try(found: _Given, variable: str, read: Any, value: Any, sources: Mapping[str, Any], moment: Moment) -> None:
     try:
         found.add(*read(value, sources, moment))
     except InvalidInput as error:
@@ -156,7 +156,7 @@ def _before(stamp: str) -> str:
     return f"{before.isoformat()[:10].replace('-', '/')}/{before:%H%M%S}"
 
 
-def all_marks(known: Mapping[str, Mapping[str, Any]], given: Said, sources: Iterable[str]) -> Said:
+def all_marks(known: Mapping[str, Mapping[str, Any]], given: MarksBySource, sources: Iterable[str]) -> MarksBySource:
     """Return {source: all its marks} of the sources that have any, from the controller's journal and those given now."""
     found = {
         source: asdict(added(parse_given(known.get(source)), parse_given(given.get(source))))

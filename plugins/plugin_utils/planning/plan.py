@@ -30,12 +30,12 @@ from .marks import RETIRED, all_marks, given_marks
 from .pauses import set_pauses
 from .plan_items import completed
 from .plan_nodes import node_entry, source_entry, target_entry
-from .retention import keeps_alone, node_rules, told_alone
+from .retention import has_keep_alone, keep_alone_note, node_rules
 from .run_settings import moment_of_run, of_one_run, retiring, run_settings, validated
 from .stores import enter_trees, store_entry
 from .variable_names import describe_unknown
 
-_LEASED_STEPS, _LEASED = 2, 600.0
+_LEASE_STEPS, _LEASE_SECONDS = 2, 600.0
 """How many of the longest steps, and how many seconds more, a node stays leased to a run after a call: other calls come in between"""
 _OF_SETUP = ("rotate_keys", "schedule", "schedule_at", "schedule_delay", "schedule_folder")
 _OF_RUNS = (
@@ -97,11 +97,11 @@ def build_plan(
     journal, or the error in reading it; `extra` are the names of variables given with -e. README.md of role altbackup shows the plan's
     shape.
     """
-    given = _read(variables, groups, now, stamp=stamp, chain=chain, scope=scope, extra=extra)
-    notes = _check(given, groups)
-    plan = _assemble(given, connection, notes, scope, run or {}, now)
-    _mark(plan, given, {} if marks is None else marks, extra)
-    found = given.errors.sentences() or (check_scope(plan, scope) if scope else [])
+    inventory = _read(variables, groups, now, stamp=stamp, chain=chain, scope=scope, extra=extra)
+    notes = _check(inventory, groups)
+    plan = _assemble(inventory, connection, notes, scope, run or {}, now)
+    _mark(plan, inventory, {} if marks is None else marks, extra)
+    found = inventory.errors.sentences() or (check_scope(plan, scope) if scope else [])
     plan["errors"] = [visible(sentence) for sentence in found]
     return plan
 
@@ -158,36 +158,39 @@ def _read(
     )
 
 
-def _check(given: _Inventory, groups: Mapping[str, Sequence[str]]) -> list[str]:
+def _check(inventory: _Inventory, groups: Mapping[str, Sequence[str]]) -> list[str]:
     """Add the errors of settings that contradict each other; return notes."""
-    hosts, nodes, common, errors = given.hosts, given.nodes, given.common, given.errors
-    sources, targets = list(given.sources), list(given.targets)
+    hosts, nodes, common, errors = inventory.hosts, inventory.nodes, inventory.common, inventory.errors
+    sources, targets = list(inventory.sources), list(inventory.targets)
     errors.general += check_only_targets(common["only_targets"], hosts, targets)
-    errors.general += check_former_names(given.sources, given.targets)
-    errors.general += check_adopted(common["adopt"], [*nodes, *given.stores])
+    errors.general += check_former_names(inventory.sources, inventory.targets)
+    errors.general += check_adopted(common["adopt"], [*nodes, *inventory.stores])
     errors.general += check_undo(common["undo"], sources)
     errors.general += check_names(sources)
-    for host, values in given.sources.items():
+    for host, values in inventory.sources.items():
         check_source(host, values, hosts, targets, errors)
-    for of_role in (given.sources, given.targets):
+    for of_role in (inventory.sources, inventory.targets):
         check_drill_hosts(of_role, hosts, errors)
     if not errors.has("altbackup_targets"):
-        errors.general += check_named(targets, given.sources)
-    errors.general += check_bases(given.sources, given.targets)
-    of_nodes = {host: [part[host] for part in (given.sources, given.targets) if host in part] for host in nodes}
-    check_stores(given.stores, of_nodes, hosts, errors)
+        errors.general += check_named(targets, inventory.sources)
+    errors.general += check_bases(inventory.sources, inventory.targets)
+    of_nodes = {host: [part[host] for part in (inventory.sources, inventory.targets) if host in part] for host in nodes}
+    check_stores(inventory.stores, of_nodes, hosts, errors)
     notes = check_outside(
-        [host for host in hosts if host not in nodes and host not in given.stores], given.variables, groups, errors
+        [host for host in hosts if host not in nodes and host not in inventory.stores],
+        inventory.variables,
+        groups,
+        errors,
     )
     return notes + [
-        told_alone(host, values["altbackup_keep"])
-        for host, values in given.targets.items()
-        if keeps_alone(given.variables.get(host, {}))
+        keep_alone_note(host, values["altbackup_keep"])
+        for host, values in inventory.targets.items()
+        if has_keep_alone(inventory.variables.get(host, {}))
     ]
 
 
 def _assemble(
-    given: _Inventory,
+    inventory: _Inventory,
     connection: Mapping[str, Mapping[str, Any]],
     notes: Iterable[str],
     scope: Scope | None,
@@ -195,7 +198,7 @@ def _assemble(
     now: float,
 ) -> dict[str, Any]:
     """Return the plan without its marks; add errors of connections, stores and pauses."""
-    common, errors = given.common, given.errors
+    common, errors = inventory.common, inventory.errors
     plan: dict[str, Any] = {
         **{name: common[name] for name in _OF_RUNS},
         "restore_settings": {name: common[f"restore_{name}"] for name in _OF_RESTORES},
@@ -213,44 +216,44 @@ def _assemble(
         "stores": {},
         "nodes": {},
     }
-    for host, values in given.targets.items():
-        rules = node_rules(values, given.variables.get(host, {}), target=True)
+    for host, values in inventory.targets.items():
+        rules = node_rules(values, inventory.variables.get(host, {}), target=True)
         plan["targets"][host] = target_entry(host, values, connection.get(host, {}), errors) | {"rules": rules}
-    for host, values in given.sources.items():
+    for host, values in inventory.sources.items():
         plan["sources"][host] = source_entry(host, values, common["only_targets"], plan["targets"], connection, errors)
-    plan["nodes"] = {host: node_entry(host, plan) for host in given.nodes}
-    for host, values in given.stores.items():
-        rules = node_rules(values, given.variables.get(host, {}), target=True)
+    plan["nodes"] = {host: node_entry(host, plan) for host in inventory.nodes}
+    for host, values in inventory.stores.items():
+        rules = node_rules(values, inventory.variables.get(host, {}), target=True)
         plan["stores"][host] = store_entry(values, rules)
     filled = {
         host: [
             name for part in ("sources", "targets") if host in plan[part] for name in plan[part][host]["stores"] or ()
         ]
-        for host in given.nodes
+        for host in inventory.nodes
     }
     errors.general += enter_trees(plan, filled)
     zone = "UTC" if errors.has("altbackup_timezone") else common["timezone"]
-    for settings in (given.sources, given.targets):
+    for settings in (inventory.sources, inventory.targets):
         errors.general += set_pauses(plan["nodes"], settings, zone, now)
     steps = [node["step_timeout"] for part in ("nodes", "stores") for node in plan[part].values()]
-    plan["run"] = {**run, "seconds": _LEASED_STEPS * max(steps, default=0.0) + _LEASED} if run else {}
+    plan["run"] = {**run, "seconds": _LEASE_STEPS * max(steps, default=0.0) + _LEASE_SECONDS} if run else {}
     return completed(plan, plan["sources"])
 
 
 def _mark(
     plan: dict[str, Any],
-    given: _Inventory,
+    inventory: _Inventory,
     known: Mapping[str, Mapping[str, Any]] | str,
     extra: Collection[str] | None,
 ) -> None:
     """Enter `marks` of all sources and those `given` now; a journal that cannot be read is a failure. Add errors."""
     moment = Moment(plan["stamp"], plan["clock"])
-    plan["given"], wrong = given_marks(given.common, plan["sources"], moment, extra)
+    plan["given"], wrong = given_marks(inventory.common, plan["sources"], moment, extra)
     if isinstance(known, str):
         plan["failures"] = [{**failure("mark", known), "node": "localhost"}]
         wrong += [known] if plan["given"] else []
         known = {}
-    given.errors.general += wrong
+    inventory.errors.general += wrong
     plan["marks"] = all_marks(known, plan["given"], plan["sources"])
 
 

@@ -161,18 +161,20 @@ def node_entry(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
     source, target = plan["sources"].get(host), plan["targets"].get(host)
     trees = []
     if source:
-        trees.append({"role": "source", "source": host, "base": source["base"], **_purged_by("source", source, source)})
+        trees.append(
+            {"role": "source", "source": host, "base": source["base"], **_purge_rules("source", source, source)}
+        )
     if target:
         for name in target["sources"]:
             base = os.path.join(target["target_base"], name) if target["target_base"] else None
-            purged_by = _purged_by("target", target, plan["sources"][name])
+            purged_by = _purge_rules("target", target, plan["sources"][name])
             former = plan["sources"][name]["former_names"]
             trees.append({"role": "target", "source": name, "base": base, **purged_by, "former_names": former})
     either = source or target
     return {name: either[name] for name in _OF_NODES} | {"trees": trees}
 
 
-def _purged_by(role: str, node: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
+def _purge_rules(role: str, node: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
     """Return the rules by which a tree is purged; `role` is the tree's, `node` and `source` are the settings of its node and its source."""
     days = _TRASH_DAYS[role] if node["trash_days"] is None else node["trash_days"]
     return {"keep": node["keep"], "rules": dict(node["rules"]), "trash_days": days, "min_copies": source["min_copies"]}

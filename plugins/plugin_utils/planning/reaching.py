@@ -18,7 +18,7 @@ from .filter_values import explain, plain
 from .host_variables import read_host
 from .settings import PREFIX, validate
 
-REACHED_BY = re.compile(
+CONNECTION_VARIABLES = re.compile(
     r"ansible_(host|port|user|password|pass|connection|timeout|ssh_\w+|private_key_file|become(_\w+)?|python_interpreter|remote_tmp"
     r"|pipelining|shell_\w+|control_path\w*)"
 )
@@ -27,7 +27,7 @@ _LOCAL = ("local", "ansible.builtin.local")
 _SSH = ("ssh", "ansible.builtin.ssh", "smart")
 
 
-def reached_by(hostvars: Mapping[str, Mapping[str, Any]], plan: Mapping[str, Any], host: str) -> dict[str, Any]:
+def controller_peer(hostvars: Mapping[str, Mapping[str, Any]], plan: Mapping[str, Any], host: str) -> dict[str, Any]:
     """Return how the controller reaches a host: a peer without folder, or its `problem`."""
     entry = {**plan["sources"].get(host, {}), **plan["targets"].get(host, {})}
     limits = {name: float(entry[name]) for name in ("connect_timeout", "io_timeout", "min_rate") if entry.get(name)}
@@ -60,7 +60,7 @@ def _ssh(host: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def reached_with(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> str:
+def controller_ssh_args(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> str:
     """Return the ssh options with which the controller reaches a host, sealed since they may hold secrets; "" if not by ssh."""
     connection_loader.get("ssh", class_only=True)
     variables = _variables(hostvars, host)
@@ -85,7 +85,7 @@ def ssh_args(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> str:
 
 def _variables(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> dict[str, Any]:
     """Return the evaluated variables by which a host is reached. Raise AnsibleError or TemplateError."""
-    names = [str(name) for name in hostvars[host] if REACHED_BY.fullmatch(str(name))]
+    names = [str(name) for name in hostvars[host] if CONNECTION_VARIABLES.fullmatch(str(name))]
     return {name: plain(hostvars[host][name], strict=True) for name in names}
 
 

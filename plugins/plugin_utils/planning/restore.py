@@ -13,18 +13,18 @@ from ...module_utils.tree.stamps import Moment
 from ..report import outcomes
 from ..report.results import read_result
 from .restore_entry import path_of
-from .restore_into import place_in
+from .restore_into import place_of_order
 from .restore_order import chosen_order
-from .restore_sets import LIST, MEMBER, at_one_time, is_of, orders_of, stamps_in, together
+from .restore_sets import LIST, MEMBER, is_of_sets, member_stamps, orders_of, whole_sets, with_listed_stamp
 from .restore_source import (
     STAGE,
     base_of,
+    dnas_at,
     failed_order,
-    failures_of_lies,
-    failures_of_stamps,
-    held_at,
-    is_same,
-    notes_of_missing,
+    failures_of_future_stamps,
+    failures_of_invalid_results,
+    is_same_machine,
+    notes_of_incomplete,
     notes_of_suspects,
     offers_for,
     order_failure,
@@ -47,8 +47,8 @@ def plan_restores(plan: Mapping[str, Any], hosts: Sequence[str]) -> dict[str, An
             failures.append(
                 order_failure(str(host or "localhost"), f"altbackup_restore, entry {number}: {error}", _key(value))
             )
-    single, twice = _without_twins(orders)
-    orders, broken = together(orders, single)
+    single, twice = _without_conflicts(orders)
+    orders, broken = whole_sets(orders, single)
     adoptions, unknown = _adoptions(plan)
     failures += twice + broken + unknown
     if not plan["restore"] and not plan["adopt"]:
@@ -68,7 +68,7 @@ def _key(value: Any) -> str:
     )
 
 
-def _without_twins(orders: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _without_conflicts(orders: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the orders, and a failure for each whose destination is that of another one, or nested with it; none of these is done."""
     good, failures = [], []
     for order in orders:
@@ -83,7 +83,7 @@ def _without_twins(orders: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any
         ]
         nested = next((other for other in others if is_within(path, other) or is_within(other, path)), "")
         if path in others and order["into"] and not order["to"]:
-            reason = f"{place_in(order)} is the destination of {1 + others.count(path)} entries: give one alone"
+            reason = f"{place_of_order(order)} is the destination of {1 + others.count(path)} entries: give one alone"
         elif path in others:
             reason = f"{path} is the destination of {1 + others.count(path)} entries: give each a path of its own"
         elif nested:
@@ -182,7 +182,10 @@ def choose(
     """
     moment = Moment(plan["stamp"], plan["clock"])
     found = {node: read_result(registered, STAGE) for node, registered in found.items()}
-    failures: list[dict[str, Any]] = [*failures_of_lies(found), *failures_of_stamps(orders, found, moment)]
+    failures: list[dict[str, Any]] = [
+        *failures_of_invalid_results(found),
+        *failures_of_future_stamps(orders, found, moment),
+    ]
     notes: dict[str, list[str]] = {}
     chosen: list[tuple[Mapping[str, Any], dict[str, Any]]] = []
     stamps: dict[int, dict[str, str]] = {}
@@ -191,21 +194,25 @@ def choose(
         try:
             if MEMBER in order and order[MEMBER] not in stamps:
                 continue
-            wanted = at_one_time(order, stamps[order[MEMBER]]) if MEMBER in order else order
+            wanted = with_listed_stamp(order, stamps[order[MEMBER]]) if MEMBER in order else order
             best, passed = _best(plan, wanted, found, peers, moment)
             if LIST in order:
-                stamps[order[LIST]] = stamps_in(order, best)
+                stamps[order[LIST]] = member_stamps(order, best)
                 continue
         except InvalidInput as error:
             failures.append(failed_order(order, str(error)))
             lost.update({order[MEMBER]} if MEMBER in order else ())
             continue
         notes.setdefault(order["to_host"], []).extend(f"passed over {each}" for each in passed)
-        notes[order["to_host"]] += notes_of_missing(wanted, best, found, moment)
+        notes[order["to_host"]] += notes_of_incomplete(wanted, best, found, moment)
         notes[order["to_host"]] += notes_of_suspects(plan, wanted, best["stamp"], found, moment)
         chosen.append((order, chosen_order(plan, wanted, best, peers, speeds, run)))
-    failures += together(orders, [order for order in orders if not is_of(order, lost)])[1]
-    return {"chosen": [each for order, each in chosen if not is_of(order, lost)], "failures": failures, "notes": notes}
+    failures += whole_sets(orders, [order for order in orders if not is_of_sets(order, lost)])[1]
+    return {
+        "chosen": [each for order, each in chosen if not is_of_sets(order, lost)],
+        "failures": failures,
+        "notes": notes,
+    }
 
 
 def _best(
@@ -220,13 +227,15 @@ def _best(
     if not offers:
         raise InvalidInput(f"no node holds what {title_of(order)} needs: {'; '.join(passed)}")
     best = max(offers, key=lambda offer: (offer["stamp"], -offer["rank"]))
-    held = held_at(order, found, best["stamp"])
+    held = dnas_at(order, found, best["stamp"])
     if len(set(held.values())) > 1:
         raise InvalidInput(
             f"{title_of(order)} is refused: {outcomes.disagreement(best['stamp'], held)}; or name the node whose copy is to be taken, as from"
         )
     problems = (
-        [] if is_same(best["node"], order["to_host"], peers) else problems_of(best["node"], order["to_host"], peers)
+        []
+        if is_same_machine(best["node"], order["to_host"], peers)
+        else problems_of(best["node"], order["to_host"], peers)
     )
     if problems:
         raise InvalidInput(f"nothing can be brought from {best['node']}: {'; '.join(problems)}")

@@ -15,9 +15,9 @@ from ...module_utils.system.values import nearest
 from ...module_utils.tree.layout import RESTORED, TEMPORARY
 from ...module_utils.tree.stamps import day_of, interpret_day, is_stamp
 from ..report.secrecy import quoted
-from .restore_into import meanwhile, parse_place
+from .restore_into import parse_place, staging_path
 from .setting_values import parse_mode
-from .stores import names_with
+from .stores import stores_with
 from .trees import node_bases
 
 KEYS = (
@@ -134,7 +134,7 @@ def _candidates(order: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
     source = order["source"]
     targets = plan["sources"][source]["targets"]
     if order["from"]:
-        known = [source, *plan["targets"], *names_with(plan, source)]
+        known = [source, *plan["targets"], *stores_with(plan, source)]
         if order["from"] not in known:
             hint = nearest(order["from"], known, known if order["from"] in plan["nodes"] else ())
             raise InvalidInput(
@@ -142,14 +142,14 @@ def _candidates(order: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
             )
         return [order["from"]]
     nodes = sorted([*targets, *([source] if source not in targets else [])], key=lambda node: node != order["to_host"])
-    return [*nodes, *(name for name in names_with(plan, source) if name not in nodes)]
+    return [*nodes, *(name for name in stores_with(plan, source) if name not in nodes)]
 
 
 def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """Return the path to restore to. Raise InvalidInput."""
     if order["kind"] == SET:  # only its members are restored
         return ""
-    path = order["to"] or (meanwhile(order["kind"], order[_INTO]) if order[_INTO] else "")
+    path = order["to"] or (staging_path(order["kind"], order[_INTO]) if order[_INTO] else "")
     path = path or ("" if order["member"] else path_of(order["source"], order["kind"], order["key"], plan))
     if order["member"] and not order["to"]:
         raise InvalidInput(f"member {quoted(order['member'])} needs a path to put it, as to")

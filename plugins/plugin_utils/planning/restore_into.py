@@ -13,7 +13,7 @@ from ...module_utils.system.errors import InvalidInput
 
 _NOT_WITH = ("member", "special_modes", "numeric", "owner", "group", "mode", "selinux")
 """Keys of an entry that concern files alone"""
-_MEANWHILE = "/var/tmp"  # noqa: S108 (items are unpacked in a private folder below it, see restore/work_folder.py)
+_STAGING = "/var/tmp"  # noqa: S108 (items are unpacked in a private folder below it, see restore/work_folder.py)
 
 
 def parse_place(
@@ -48,13 +48,13 @@ def _item_of(given: Mapping[str, Any], plan: Mapping[str, Any]) -> Mapping[str, 
     return {}
 
 
-def meanwhile(kind: str, into: Mapping[str, Any]) -> str:
+def staging_path(kind: str, into: Mapping[str, Any]) -> str:
     """Return the path beside which an item is unpacked before it is loaded, a different one for each server and database."""
     where = {key: into.get(key) for key in ("database", "host", "port", "folder")}
     digest = hashlib.sha256(json.dumps([kind, where], sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
-    return f"{_MEANWHILE}/altbackup-{kind}-{digest[:16]}"
+    return f"{_STAGING}/altbackup-{kind}-{digest[:16]}"
 
 
-def place_in(order: Mapping[str, Any]) -> str:
+def place_of_order(order: Mapping[str, Any]) -> str:
     """Return the destination or server of an order, for messages."""
     return place_of(str(order["kind"]), order["into"]) if order.get("into") else str(order["destination"])

@@ -12,8 +12,8 @@ from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line
 from ...module_utils.tree.encryption import shared
 from .restore_entry import ATTRIBUTES, FLAGS
-from .restore_into import place_in
-from .restore_source import is_same
+from .restore_into import place_of_order
+from .restore_source import is_same_machine
 from .stores import server_of
 
 _STEP = 21600.0
@@ -31,7 +31,7 @@ def chosen_order(
 ) -> dict[str, Any]:
     """Return an order completed by the chosen offer: the options of tarball_restore and tarball_carry, and texts."""
     node, host, newest = offer["node"], order["to_host"], offer["tarballs"][-1]
-    same = is_same(node, host, peers)
+    same = is_same_machine(node, host, peers)
     size = sum(entry["size"] for entry in offer["tarballs"])
     origin = {
         "source": order["source"],
@@ -64,7 +64,7 @@ def chosen_order(
         "store": node if node in plan.get("stores", {}) else "",
         "source": order["source"],
         "held_in": offer["base"],
-        "label": one_line(f"{order['key']} of {order['source']} from {node} to {place_in(order)}"),
+        "label": one_line(f"{order['key']} of {order['source']} from {node} to {place_of_order(order)}"),
         "size": size,
         "prediction": _prediction(order, offer, size, same, speeds),
         "pair": f"{node} -> {host}",
@@ -108,12 +108,12 @@ def _prediction(
     member = f" (of it {one_line(order['member'])})" if order["member"] else ""
     way = "on the same machine" if same else "by way of the controller"
     return (
-        f"would restore {tarballs}{member} of {order['source']} from {node} to {place_in(order)} on {host}, {way}: {readable(size)}, "
-        f"{_how_long(size, speeds.get(f'{node} -> {host}'), f'{node} to {host}')}"
+        f"would restore {tarballs}{member} of {order['source']} from {node} to {place_of_order(order)} on {host}, {way}: {readable(size)}, "
+        f"{_duration_text(size, speeds.get(f'{node} -> {host}'), f'{node} to {host}')}"
     )
 
 
-def _how_long(size: int, speed: Any, pair: str) -> str:
+def _duration_text(size: int, speed: Any, pair: str) -> str:
     try:
         rate = float(speed["bytes"]) / float(speed["seconds"])
     except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError):

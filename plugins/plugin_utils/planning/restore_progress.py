@@ -36,7 +36,7 @@ def learn_speeds(
     return dict(list(new.items())[-_SPEEDS:])
 
 
-def follow(order: Mapping[str, Any], progress: Mapping[str, Any]) -> dict[str, Any]:
+def with_progress(order: Mapping[str, Any], progress: Mapping[str, Any]) -> dict[str, Any]:
     """Return an order with its progress: `ready` (can be done), `fetched`, `arrived`, and the folder to carry to."""
     carry = order["carry"]
     if carry and progress.get("incoming"):
@@ -46,7 +46,7 @@ def follow(order: Mapping[str, Any], progress: Mapping[str, Any]) -> dict[str, A
     return {**order, "carry": carry, "ready": bool(progress.get("ready")), "fetched": fetched, "arrived": arrived}
 
 
-def followed(
+def progress_after(
     order: Mapping[str, Any], step: str, result: Mapping[str, Any], progress: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return an order's progress after a call; `step` is the module's step, or `carry` for the transfer."""
@@ -73,11 +73,11 @@ def done_note(order: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     aside = f"; what stood there is now {result['aside']}" if result.get("aside") else ""
     return (
         f"restored {order['label']}: {readable(order['size'])} of tarballs, {result.get('seconds', 0)} s{aside}"
-        f"{_told_mark(str(result.get('marked') or ''), order['restore'])}"
+        f"{_marker_note(str(result.get('marked') or ''), order['restore'])}"
     )
 
 
-def _told_mark(marked: str, restore: Mapping[str, Any]) -> str:
+def _marker_note(marked: str, restore: Mapping[str, Any]) -> str:
     """Return what the marker means for later backups, to follow what was done; `marked` is the path beside which it is, "" for none."""
     if not marked:
         return ""

@@ -44,14 +44,14 @@ def orders_of(value: Any, number: int, plan: Mapping[str, Any], hosts: Sequence[
     return orders
 
 
-def together(
+def whole_sets(
     orders: Iterable[Mapping[str, Any]], left: Sequence[Mapping[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the orders in `left` whose whole set is in `left`, and a failure for each other set."""
     lost = {order[MEMBER] for order in orders if MEMBER in order and order not in left}
     lists = [order for order in orders if order.get(LIST) in lost]
     return (
-        [dict(order) for order in left if not is_of(order, lost)],
+        [dict(order) for order in left if not is_of_sets(order, lost)],
         [
             order_failure(
                 order["to_host"],
@@ -63,12 +63,12 @@ def together(
     )
 
 
-def is_of(order: Mapping[str, Any], numbers: Collection[int]) -> bool:
+def is_of_sets(order: Mapping[str, Any], numbers: Collection[int]) -> bool:
     """Return whether an order belongs to a set, one of those given by their entries' numbers."""
     return order.get(LIST) in numbers or order.get(MEMBER) in numbers
 
 
-def stamps_in(order: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, str]:
+def member_stamps(order: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, str]:
     """Return {category/name of each member: its stamp}, from the record of the list's tarball that is taken. Raise InvalidInput."""
     newest = best["tarballs"][-1]
     members = (newest.get("record") or {}).get("members")
@@ -90,7 +90,7 @@ def stamps_in(order: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, st
     return found
 
 
-def at_one_time(order: Mapping[str, Any], stamps: Mapping[str, str]) -> dict[str, Any]:
+def with_listed_stamp(order: Mapping[str, Any], stamps: Mapping[str, str]) -> dict[str, Any]:
     """Return the order of a member with the stamp that the list of its set gives it. Raise InvalidInput.
 
     The stamp counts as named by the user only if the set was ordered by a stamp.

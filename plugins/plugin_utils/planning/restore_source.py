@@ -47,7 +47,7 @@ def base_of(plan: Mapping[str, Any], node: str, source: str) -> str:
     )
 
 
-def failures_of_stamps(
+def failures_of_future_stamps(
     orders: Sequence[Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]], moment: Moment
 ) -> list[dict[str, Any]]:
     """Return a failure for each node and ordered item with tarballs stamped in the future."""
@@ -63,7 +63,7 @@ def failures_of_stamps(
     return failures
 
 
-def failures_of_lies(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def failures_of_invalid_results(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a failure for each node whose answer is not a valid result."""
     return [
         order_failure(node, entry["reason"])
@@ -83,7 +83,7 @@ def _of_item(tree: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     ]
 
 
-def held_at(order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], stamp: str) -> dict[str, str]:
+def dnas_at(order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], stamp: str) -> dict[str, str]:
     """Return {candidate: dna of its verified tarballs of a stamp}.
 
     Nodes count even if they could not hand over their copy now, so that a difference is found.
@@ -91,7 +91,7 @@ def held_at(order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], st
     held = {}
     for node in order["candidates"]:
         tree, problem = _tree_on(node, order["source"], found.get(node))
-        problem = problem or _foreign(order, node, tree, found)
+        problem = problem or _other_source_error(order, node, tree, found)
         dnas = sorted(
             ":".join(str(entry[name]) for name in ("alg", "dig", "size", "base", "base_dig") if entry[name])
             for entry in ([] if problem else _of_item(tree, order["key"]))
@@ -102,7 +102,7 @@ def held_at(order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], st
     return held
 
 
-def is_same(node: str, host: str, peers: Mapping[str, Mapping[str, Any]]) -> bool:
+def is_same_machine(node: str, host: str, peers: Mapping[str, Mapping[str, Any]]) -> bool:
     """Return whether both are one machine: the same host, or both the controller."""
     return peers[node].get("node", node) == host or not (
         peers[node].get("host") or peers[host].get("host") or problems_of(node, host, peers)
@@ -127,11 +127,15 @@ def offers_for(
     offers, passed = [], []
     for rank, node in enumerate(order["candidates"]):
         tree, problem = _tree_on(node, order["source"], found.get(node))
-        problem = problem or _foreign(order, node, tree, found)
+        problem = problem or _other_source_error(order, node, tree, found)
         if not problem:
             try:
                 tarballs = _newest(
-                    order, tree, moment, _accepted(plan, order, tree), is_secret(plan, order["source"], order["key"])
+                    order,
+                    tree,
+                    moment,
+                    _accepted(plan, order, tree),
+                    is_to_be_encrypted(plan, order["source"], order["key"]),
                 )
                 offers.append(
                     {
@@ -164,7 +168,7 @@ def _tree_on(node: str, source: str, registered: Mapping[str, Any] | None) -> tu
     return (dict(tree), str(tree.get("problem") or "")) if tree else ({}, "did not tell what it holds")
 
 
-def notes_of_missing(
+def notes_of_incomplete(
     order: Mapping[str, Any], best: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], moment: Moment
 ) -> list[str]:
     """Return a note if the taken tarball is incomplete, with the stamp of the newest complete one."""
@@ -176,7 +180,7 @@ def notes_of_missing(
     whole = [
         entry["stamp"]
         for node, (tree, problem) in trees.items()
-        for entry in ([] if problem or _foreign(order, node, tree, found) else _of_item(tree, order["key"]))
+        for entry in ([] if problem or _other_source_error(order, node, tree, found) else _of_item(tree, order["key"]))
         if entry["state"] == "verified" and moment.counts(entry["stamp"]) and not missing_of(entry.get("record") or {})
     ]
     other = f"the newest whole one is of {max(whole)}: give that, as at" if whole else "no whole one was found"
@@ -184,7 +188,7 @@ def notes_of_missing(
     return [f"{newest['relpath']} is incomplete: {shortened(reasons[0], 1000)}{more}; {other}"]
 
 
-def _foreign(
+def _other_source_error(
     order: Mapping[str, Any], node: str, tree: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]
 ) -> str:
     """Return the error of a tree that holds the copies of another source of the same name, "" if it does not.
@@ -210,7 +214,7 @@ def _accepted(plan: Mapping[str, Any], order: Mapping[str, Any], tree: Mapping[s
     return max(str(known.get(order["key"], "")) for known in (here, tree.get("accepted") or {}))
 
 
-def is_secret(plan: Mapping[str, Any], source: str, key: str) -> bool:
+def is_to_be_encrypted(plan: Mapping[str, Any], source: str, key: str) -> bool:
     """Return whether the plan has an item encrypted."""
     entry = plan["sources"][source]
     for item in entry.get("item_list", ()):
@@ -235,7 +239,7 @@ def notes_of_suspects(
     newest: dict[str, Mapping[str, Any]] = {}
     for node in order["candidates"]:
         tree, problem = _tree_on(node, order["source"], found.get(node))
-        own = [] if problem or _foreign(order, node, tree, found) else _of_item(tree, order["key"])
+        own = [] if problem or _other_source_error(order, node, tree, found) else _of_item(tree, order["key"])
         there = [entry for entry in own if entry["state"] == "verified" and moment.counts(entry["stamp"])]
         if order["at"]:
             there = [entry for entry in there if order["at"] in (entry["stamp"], day_of(entry["stamp"]))]
@@ -298,7 +302,7 @@ def _newest(
     return [*_full_of(newest, order, own), newest]
 
 
-def full_among(own: Sequence[Mapping[str, Any]], relpath: str, dig: str) -> Mapping[str, Any] | None:
+def find_full(own: Sequence[Mapping[str, Any]], relpath: str, dig: str) -> Mapping[str, Any] | None:
     """Return the full tarball that a differential needs, by path and digest, among an item's tarballs on a node; None if there is none.
 
     Another verified one of that digest serves, too. If none serves, the one at the path is returned, so that its error can be reported.
@@ -316,7 +320,7 @@ def _full_of(
         return []
     relpath = f"{order['key']}/{tarball['base']}"
     needs = f"{tarball['relpath']} is a differential that needs {relpath}"
-    full = full_among(own, relpath, tarball["base_dig"])
+    full = find_full(own, relpath, tarball["base_dig"])
     if full is None:
         raise InvalidInput(f"{needs}, which is not there")
     if full["state"] != "verified":

@@ -17,16 +17,16 @@ _OF_TARGETS: dict[str, float] = {"daily": 7, "weekly": 4, "monthly": 6, "yearly"
 def node_rules(values: Mapping[str, Any], given: Mapping[str, Any], *, target: bool) -> dict[str, float]:
     """Return {rule: number} of a source or target; `values` are its settings, `given` the variables that it was given."""
     chosen = {rule: values[f"{KEEP}_{rule}"] for rule in RULES}
-    rest = _OF_TARGETS if target and not keeps_alone(given) else {}
+    rest = _OF_TARGETS if target and not has_keep_alone(given) else {}
     return {rule: rest.get(rule, 0) if number is None else number for rule, number in chosen.items()}
 
 
-def keeps_alone(given: Mapping[str, Any]) -> bool:
+def has_keep_alone(given: Mapping[str, Any]) -> bool:
     """Return whether a target has altbackup_keep and no other rule: its disk may be sized for just that."""
     return given.get(KEEP) is not None and all(given.get(f"{KEEP}_{rule}") is None for rule in RULES)
 
 
-def told_alone(host: str, keep: int) -> str:
+def keep_alone_note(host: str, keep: int) -> str:
     """Return a note on a target with altbackup_keep alone: what it does not keep, and how it would."""
     return (
         f"{host}: altbackup_keep is set, and no other rule, so as a target it keeps the last {keep} days and contents and nothing older: "

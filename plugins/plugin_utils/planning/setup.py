@@ -14,8 +14,10 @@ from .connections import connection, is_fetched
 from .setting_values import WEEKDAYS
 from .watch import watch_argv
 
-EVERYWHERE = ("rsync", "ssh", "ssh-keygen", "tar", "zstd")
-_OTHERWISE: Mapping[str, Mapping[str, str]] = {"RedHat": {"ssh": "openssh-clients", "ssh-keygen": "openssh-clients"}}
+COMMON_TOOLS = ("rsync", "ssh", "ssh-keygen", "tar", "zstd")
+_OTHER_PACKAGES: Mapping[str, Mapping[str, str]] = {
+    "RedHat": {"ssh": "openssh-clients", "ssh-keygen": "openssh-clients"}
+}
 """{family of distributions: {program: its package, if its name differs from Debian's}}"""
 COMMANDS = {
     "backup": ("run", "backup"),
@@ -23,7 +25,7 @@ COMMANDS = {
     "drill": ("run", "drill"),
 }
 """{job of the controller: arguments of bin/altbackup}"""
-_HANDED = (
+_OF_RUNS = (
     *("HOME", "LANG", "TZ", "MAILTO", "ANSIBLE_CONFIG", "ALTBACKUP_HISTORY"),
     *("ALTBACKUP_ARTIFACTS", "XDG_STATE_HOME"),
     *("ALTBACKUP_PING_URL_FILE", "ALTBACKUP_PING_BODY", "ALTBACKUP_PING_TIMEOUT", "ALTBACKUP_PING_PLAYBOOKS"),
@@ -78,8 +80,8 @@ def node_setup(plan: Mapping[str, Any], node: str, family: str = "") -> dict[str
     """Return `bases`, `tools`, `packages` ({tool: package}) and `user` of a node; `family` is that of its distribution."""
     source, target = plan["sources"].get(node, {}), plan["targets"].get(node, {})
     kinds = {item["kind"] for item in source.get("item_list", ())} | set(source.get("discover", ()))
-    tools = [*EVERYWHERE, *(tool for kind in sorted(kinds) for tool in kind_of(kind).tools)]
-    names = {**PACKAGES, **_OTHERWISE.get(family, {})}
+    tools = [*COMMON_TOOLS, *(tool for kind in sorted(kinds) for tool in kind_of(kind).tools)]
+    names = {**PACKAGES, **_OTHER_PACKAGES.get(family, {})}
     either = {**source, **target}
     return {
         "bases": [base for base in (source.get("base"), target.get("target_base")) if base],
@@ -101,7 +103,7 @@ def jobs(
     files of them are.
     """
     where = [word for inventory in inventories for word in ("-i", os.path.abspath(inventory))]
-    kept = {name: environment[name] for name in sorted({*_HANDED, *_OF_MAIL} & set(environment))}
+    kept = {name: environment[name] for name in sorted({*_OF_RUNS, *_OF_MAIL} & set(environment))}
     if not {"MAILTO", "ALTBACKUP_MAIL_TO"} & set(kept):
         named = list(dict.fromkeys(str(entry["mail_to"]) for entry in plan["nodes"].values() if entry.get("mail_to")))
         kept.update({"ALTBACKUP_MAIL_TO": ",".join(named)} if named else {})
@@ -140,7 +142,7 @@ def _job(plan: Mapping[str, Any], job: str, name: str, argv: Sequence[str]) -> l
             "unit": f"altbackup-{job}-{hashlib.sha256(name.encode()).hexdigest()[:8]}",
             "argv": list(argv),
             "command": " ".join(shlex.quote(word).replace("%", "\\%") for word in argv),
-            "exec": " ".join(map(_of_systemd, argv)),
+            "exec": " ".join(map(_systemd_word, argv)),
             "when": when,
             "delay": int(setup["schedule_delay"]),
             "minute": str(at % 60),
@@ -151,7 +153,7 @@ def _job(plan: Mapping[str, Any], job: str, name: str, argv: Sequence[str]) -> l
     ]
 
 
-def _of_systemd(word: str) -> str:
+def _systemd_word(word: str) -> str:
     """Return a word quoted for ExecStart, so that systemd does not interpret it: see systemd.service(5)."""
     text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{text}"'

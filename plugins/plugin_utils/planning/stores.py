@@ -63,7 +63,7 @@ def tree_in(plan: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
     raise KeyError(f"{source} has no tree in a store {name}")
 
 
-def names_with(plan: Mapping[str, Any], source: str) -> list[str]:
+def stores_with(plan: Mapping[str, Any], source: str) -> list[str]:
     """Return the stores that have a tree of a source."""
     return [str(tree["node"]) for tree in store_trees(plan, source=source)]
 
@@ -84,7 +84,7 @@ def fetched_base(plan: Mapping[str, Any], name: str, source: str) -> str:
     return os.path.join(above, MARKER, "fetched", name, source)
 
 
-def told(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
+def module_store(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a store as modules take it."""
     store = plan["stores"][name]
     return {"name": name, **{key: store[key] for key in _OF_MODULE}}

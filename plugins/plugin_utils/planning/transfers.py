@@ -33,7 +33,7 @@ def sendable(listed: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> l
 def deliveries(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what is sent to or fetched by each target; `state` is the run's of the source.
 
-    That is what each target has `asked` for, among the tarballs on `offer` and those `predicted`; unlisted reports the rest. Each entry has
+    That is what each target has `asked` for, among the tarballs on `offer` and those `predicted`; unlisted_requests reports the rest. Each entry has
     the options of tarball_send, and `base`, `node` and, if the target fetches, the `source` as a peer, for tarball_accept. Targets that
     fetch come last.
     """
@@ -86,7 +86,7 @@ def refill_offer(state: Mapping[str, Any], label: str) -> list[dict[str, Any]]:
     return [entry for entry in progress.get("offer", ()) if entry["relpath"] in asked]
 
 
-def unlisted(result: Mapping[str, Any], state: Mapping[str, Any]) -> list[dict[str, Any]]:
+def unlisted_requests(result: Mapping[str, Any], state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a failure, in a list, if a target asks for tarballs that its source does not have."""
     known = {*state["predicted"], *(entry["relpath"] for entry in state["offer"] or ())}
     asked = [*(result.get("send") or []), *(entry["relpath"] for entry in result.get("wrong") or [])]

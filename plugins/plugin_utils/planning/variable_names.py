@@ -17,7 +17,11 @@ def describe_unknown(name: str) -> str | None:
     if name in known:
         return None
     if not name.startswith(PREFIX):
-        return f"unknown variable, did you mean {meant(name)}? Correct its name or remove it" if meant(name) else None
+        return (
+            f"unknown variable, did you mean {intended_name(name)}? Correct its name or remove it"
+            if intended_name(name)
+            else None
+        )
     close = difflib.get_close_matches(name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in known], 1)
     if not close:
         return "unknown variable: correct its name (docs/variables.md lists them all) or remove it"
@@ -25,7 +29,7 @@ def describe_unknown(name: str) -> str | None:
 
 
 @functools.lru_cache(maxsize=4096)
-def meant(name: str) -> str:
+def intended_name(name: str) -> str:
     """Return the variable that a name with a misspelled prefix means, "" for none.
 
     Names that begin with `__` are internal; the rest of a name must be similar to that of a variable, unlike in other people's names.
@@ -46,7 +50,7 @@ def meant(name: str) -> str:
 
 def is_ours(name: str) -> bool:
     """Return whether a variable is one of this collection's, or was meant to be."""
-    return name.startswith(PREFIX) or bool(meant(name))
+    return name.startswith(PREFIX) or bool(intended_name(name))
 
 
 def distance(one: str, other: str, most: int) -> int:

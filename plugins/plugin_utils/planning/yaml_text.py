@@ -55,7 +55,7 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def uncut(name: str, value: str, given: Iterable[str]) -> str:
+def whole_value(name: str, value: str, given: Iterable[str]) -> str:
     """Return the whole value of a variable in options of -e (`given`), if Ansible cut it at its first blank.
 
     Ansible splits `NAME=VALUE NAME=VALUE` at blanks, which lists and mappings may contain.

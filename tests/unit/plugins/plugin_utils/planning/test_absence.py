@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.absence import excused, readable_time
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.absence import readable_time, without_absent
 
 PLAN: dict[str, Any] = {
     "stamp": "2013/05/10/104701",
@@ -32,7 +32,7 @@ def seen(run: str) -> dict[str, dict[str, Any]]:
     ],
 )
 def test_a_target_may_be_away_for_so_long_and_no_longer(run: str, excuse: bool) -> None:
-    failures, notes = excused(PLAN, seen(run) if run else {}, [LOST, TOOL], {"cms01": LOST["reason"]})
+    failures, notes = without_absent(PLAN, seen(run) if run else {}, [LOST, TOOL], {"cms01": LOST["reason"]})
     assert failures == ([TOOL] if excuse else [LOST, TOOL])
     assert len(notes) == excuse
     if excuse:
@@ -42,16 +42,18 @@ def test_a_target_may_be_away_for_so_long_and_no_longer(run: str, excuse: bool) 
 def test_an_empty_reason_is_any_and_each_target_has_a_limit_of_its_own() -> None:
     other = {**LOST, "delegate": "sdu"}
     own = {**LOST, "node": "cms01", "delegate": ""}
-    failures, notes = excused(PLAN, seen(PLAN["stamp"]), [LOST, other, own], {"cms01": "", "sdu": "", "nobody": ""})
+    failures, notes = without_absent(
+        PLAN, seen(PLAN["stamp"]), [LOST, other, own], {"cms01": "", "sdu": "", "nobody": ""}
+    )
     assert (failures, len(notes)) == ([other], 1)
 
 
 def test_a_renamed_target_may_be_away_as_it_might_before() -> None:
     plan = {**PLAN, "targets": {"cms01": {"absent_for": 172800.0, "former_names": ["sdu"]}}}
     known = {"sdu": seen(PLAN["stamp"])["sdu"]}
-    failures, notes = excused(plan, known, [LOST], {"cms01": ""})
+    failures, notes = without_absent(plan, known, [LOST], {"cms01": ""})
     assert (failures, len(notes)) == ([], 1)
-    assert excused(PLAN, known, [LOST], {"cms01": ""}) == ([LOST], [])
+    assert without_absent(PLAN, known, [LOST], {"cms01": ""}) == ([LOST], [])
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(1209600, "14d"), (7200, "2h"), (90, "90s"), (120, "2m"), (0, "0s")])

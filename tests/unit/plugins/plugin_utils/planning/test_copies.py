@@ -80,16 +80,16 @@ def listed(day: str, dig: str, state: str = "verified") -> dict[str, Any]:
 )
 def test_listings_tell_the_same_by_equal_content(source: Any, targets: Any, expected: int) -> None:
     shelves = {
-        "dayabay/dayabay/source": copies.shelf(source, STAMP),
-        "cms01/ihep/target": copies.shelf([listed("10", "c")], STAMP),
+        "dayabay/dayabay/source": copies.newest_listed(source, STAMP),
+        "cms01/ihep/target": copies.newest_listed([listed("10", "c")], STAMP),
     }
     states = [
         {"shelves": shelves},
         {
             "shelves": {
-                f"{node}/dayabay/target": copies.shelf(one, STAMP)
+                f"{node}/dayabay/target": copies.newest_listed(one, STAMP)
                 for node, one in zip(("cms01", "sdu"), targets, strict=True)
             }
         },
     ]
-    assert copies.shelved(PLAN, "dayabay", states)["svn/x"] == expected
+    assert copies.delivered_by_listings(PLAN, "dayabay", states)["svn/x"] == expected

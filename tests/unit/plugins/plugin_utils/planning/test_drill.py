@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.drill import errand, predicted, told
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.drill import errand, errand_report, predicted
 
 FULL = "svn/dybsvn/2013/05/09/104701/dybsvn-1.tar.zst"
 DIFF = "svn/dybsvn/2013/05/10/104701/dybsvn-2.diff.tar.zst"
@@ -53,7 +53,7 @@ def test_a_host_that_is_not_reached_by_ssh_is_a_problem() -> None:
 
 
 def test_what_is_told_of_a_call_elsewhere_names_the_scratch_host() -> None:
-    what = told({"notes": ["old"], "unreachable": True}, [{"reason": "no route"}], "scratch01")
+    what = errand_report({"notes": ["old"], "unreachable": True}, [{"reason": "no route"}], "scratch01")
     assert what == {
         "failures": [{"reason": "drilled on scratch01: no route"}],
         "notes": ["drilled on scratch01: old"],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from helpers.inventories import SVN, VARIABLES, plan_of
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.groups import _meant_group, check_outside
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.groups import _intended_group, check_outside
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.inventory_errors import Errors
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import Unreadable
 
@@ -86,7 +86,7 @@ def test_what_all_hosts_have_from_the_group_all_makes_none_a_node(group: str) ->
     ],
 )
 def test_a_slip_away_from_a_group_is_meant_as_it(group: str, meant: list[str]) -> None:
-    assert _meant_group(group) == meant
+    assert _intended_group(group) == meant
 
 
 @pytest.mark.parametrize(

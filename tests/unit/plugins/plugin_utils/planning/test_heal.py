@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.heal import (
+    after_errand,
     copies,
     errands,
     files_of,
-    followed,
     good_copies,
     healing_folder,
-    judged,
     rounds,
+    unattached,
     unhealed_items,
     waiting,
-    withheld,
+    with_outcomes,
 )
 
 FIRST, SECOND = "svn/x/2013/05/10/104701/x-1.tar", "svn/x/2013/05/11/104701/x-1.tar"
@@ -49,7 +49,7 @@ def test_the_names_of_one_file_are_one_and_its_failure_is_told_later() -> None:
     (file,) = files_of(PLACE, [apart(), apart(FIRST)], [FAILURE, other])
     assert [name["relpath"] for name in file["names"]] == [SECOND, FIRST]
     assert file["failures"] == [FAILURE]
-    assert withheld([FAILURE, other], [file]) == [other]
+    assert unattached([FAILURE, other], [file]) == [other]
     assert unhealed_items([file]) == {"svn/x"}
 
 
@@ -90,12 +90,12 @@ def test_one_errand_for_a_tree_and_a_holder_and_the_next_holder_where_that_faile
         (FIRST, SECOND),
         (third, third),
     ]
-    files = followed(files, errand, [third], ["no luck"])
+    files = after_errand(files, errand, [third], ["no luck"])
     (errand,) = errands(files, holders)
     assert errand["label"] == "dayabay: target cms01 from target sdu"
     assert [(one["relpath"], one["held"]) for one in errand["tarballs"]] == [(SECOND, FIRST), (FIRST, FIRST)]
     assert unhealed_items(files) == {"svn/x"}
-    files = judged(followed(files, errand, [SECOND], ["no luck either"]), holders)
+    files = with_outcomes(after_errand(files, errand, [SECOND], ["no luck either"]), holders)
     assert errands(files, holders) == []
     assert files[0]["outcome"] == (
         "in part healed from sdu, but NOT healed, the next run tries again: from dayabay: no luck; from sdu: no luck either"
@@ -106,7 +106,7 @@ def test_one_errand_for_a_tree_and_a_holder_and_the_next_holder_where_that_faile
 def test_three_of_three_rotten_is_loud() -> None:
     files = files_of(PLACE, [apart()], [])
     holders = {"source dayabay": held(), "target cms01": held(), "target sdu": held(problem="is gone")}
-    (file,) = judged(files, holders)
+    (file,) = with_outcomes(files, holders)
     assert (
         file["outcome"] == "NOT healed: NO NODE HAS A GOOD COPY of it (asked: dayabay, cms01). Not asked: sdu (is gone)"
     )

@@ -9,7 +9,10 @@ import pytest
 from jinja2.exceptions import UndefinedError
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.ssh import unseal
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.reaching import reached_by, reached_with
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.reaching import (
+    controller_peer,
+    controller_ssh_args,
+)
 
 PLAN: dict[str, Any] = {
     "stamp": "2013/05/10/104701",
@@ -52,7 +55,7 @@ class Undefined(Mapping[str, Any]):
     ],
 )
 def test_variables_of_a_host_become_a_peer(variables: dict[str, Any], expected: dict[str, Any]) -> None:
-    peer = reached_by({"cms01": variables}, PLAN, "cms01")
+    peer = controller_peer({"cms01": variables}, PLAN, "cms01")
     assert peer["node"] == "cms01"
     assert {name: peer.get(name) for name in expected} == expected
     if "problem" not in peer:
@@ -61,11 +64,11 @@ def test_variables_of_a_host_become_a_peer(variables: dict[str, Any], expected: 
 
 def test_options_of_ssh_are_those_that_ansible_uses() -> None:
     variables = {"ansible_ssh_common_args": "-o 'ProxyJump=gate one'", "ansible_ssh_extra_args": "-v"}
-    assert unseal(reached_with({"cms01": variables}, "cms01"))[-3:] == ("-o", "ProxyJump=gate one", "-v")
-    assert "ProxyJump" not in str(reached_by({"cms01": variables}, PLAN, "cms01"))
-    assert reached_with({"cms01": {**variables, "ansible_connection": "local"}}, "cms01") == ""
+    assert unseal(controller_ssh_args({"cms01": variables}, "cms01"))[-3:] == ("-o", "ProxyJump=gate one", "-v")
+    assert "ProxyJump" not in str(controller_peer({"cms01": variables}, PLAN, "cms01"))
+    assert controller_ssh_args({"cms01": {**variables, "ansible_connection": "local"}}, "cms01") == ""
 
 
 def test_a_template_that_cannot_be_evaluated_is_the_hosts_problem() -> None:
-    peer = reached_by({"cms01": Undefined()}, PLAN, "cms01")
+    peer = controller_peer({"cms01": Undefined()}, PLAN, "cms01")
     assert peer["problem"] == "is reached by variables of which one is a template with 'site', which is undefined"

@@ -19,11 +19,11 @@ from helpers.restores import (
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore_progress import (
     _SPEEDS,
     done_note,
-    follow,
-    followed,
     is_good,
     learn_speeds,
+    progress_after,
     read_speeds,
+    with_progress,
 )
 
 
@@ -56,7 +56,7 @@ def progress_of(order: dict[str, Any], *calls: tuple[str, dict[str, Any]]) -> di
     """Return what is noted of an order after calls, each a step and its result."""
     progress: dict[str, Any] = {}
     for step, result in calls:
-        progress = followed(order, step, result, progress)
+        progress = progress_after(order, step, result, progress)
     return progress
 
 
@@ -64,14 +64,14 @@ def test_only_what_was_prepared_and_arrived_is_restored() -> None:
     (order,) = choose_one(order_of(to_host="fresh"), {"cms01": found(tarball(NEW))})["chosen"]
     prepared = ("prepare", {**GOOD, "incoming": "/x/incoming"})
     for bad in (BAD, {"unreachable": True}, {"failed": True}, {**GOOD, "done": True}):
-        assert follow(order, progress_of(order, ("prepare", bad)))["ready"] is False
-    ready = follow(order, progress_of(order, prepared))
+        assert with_progress(order, progress_of(order, ("prepare", bad)))["ready"] is False
+    ready = with_progress(order, progress_of(order, prepared))
     assert (ready["ready"], ready["arrived"]) == (True, False)
     assert ready["carry"]["destination"]["folder"] == "/x/incoming"
-    assert follow(order, progress_of(order, prepared, ("carry", BAD)))["arrived"] is False
-    assert follow(order, progress_of(order, prepared, ("carry", GOOD)))["arrived"] is True
-    assert follow(order, progress_of(order, prepared, ("look", BAD)))["ready"] is False
-    assert follow({**order, "carry": None}, {})["arrived"] is True
+    assert with_progress(order, progress_of(order, prepared, ("carry", BAD)))["arrived"] is False
+    assert with_progress(order, progress_of(order, prepared, ("carry", GOOD)))["arrived"] is True
+    assert with_progress(order, progress_of(order, prepared, ("look", BAD)))["ready"] is False
+    assert with_progress({**order, "carry": None}, {})["arrived"] is True
 
 
 def test_time_is_counted_of_what_was_restored_alone() -> None:

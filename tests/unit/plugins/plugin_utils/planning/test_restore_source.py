@@ -24,8 +24,8 @@ from helpers.restores import (
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore import choose
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore_source import (
-    full_among,
-    is_same,
+    find_full,
+    is_same_machine,
     offers_for,
     title_of,
 )
@@ -362,7 +362,7 @@ def held(relpath: str, dig: str = DIG, state: str = "verified", base: str = "") 
     ],
 )
 def test_a_differential_has_the_full_one_that_serves(own: list[dict[str, Any]], found: str | None) -> None:
-    full = full_among(own, "a", DIG)
+    full = find_full(own, "a", DIG)
     assert (full["relpath"] if full else None) == found
 
 
@@ -378,8 +378,8 @@ def test_a_differential_has_the_full_one_that_serves(own: list[dict[str, Any]], 
     ],
 )
 def test_two_nodes_are_one_machine_where_neither_is_reached_by_ssh(peers: dict[str, Any], same: bool) -> None:
-    assert is_same("a", "b", peers) is same
-    assert is_same("a", "a", peers) is True
+    assert is_same_machine("a", "b", peers) is same
+    assert is_same_machine("a", "a", peers) is True
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from helpers.inventories import GIT, NO_RULES, TARGET_RULES, plan_of
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import parse_item
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan_items import with_items
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.retention import (
+    has_keep_alone,
     item_keeps,
     item_rules,
-    keeps_alone,
     node_rules,
 )
 
@@ -82,7 +82,7 @@ def test_an_items_own_rules_go_before_those_of_the_node_wherever_it_is() -> None
     ],
 )
 def test_days_and_contents_are_set_alone_where_no_other_rule_is(given: dict[str, Any], alone: bool) -> None:
-    assert keeps_alone(given) is alone
+    assert has_keep_alone(given) is alone
 
 
 def test_a_rule_of_nought_is_kept_and_one_that_is_not_set_is_the_nodes() -> None:

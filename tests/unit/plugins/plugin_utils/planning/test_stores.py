@@ -9,10 +9,10 @@ import pytest
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.stores import (
     fetched_base,
-    names_with,
+    module_store,
     server_of,
     store_trees,
-    told,
+    stores_with,
 )
 
 NOW = 1368182821.0
@@ -54,8 +54,8 @@ def test_a_target_fills_a_store_with_all_its_sources_and_a_source_with_its_own()
     vault, _, drawer = store_trees(plan)
     assert (vault["expect"], vault["item_keys"], vault["keeps"]) == ({"docs": 1}, ["folders/docs"], {"folders/docs": 5})
     assert (vault["rules"]["daily"], drawer["rules"]["daily"], drawer["keep"]) == (7, 0, 2)
-    assert told(plan, "drawer")["absent_for"] == 14 * 86400.0
-    assert names_with(plan, "dayabay") == ["vault", "drawer"]
+    assert module_store(plan, "drawer")["absent_for"] == 14 * 86400.0
+    assert stores_with(plan, "dayabay") == ["vault", "drawer"]
     assert (server_of(plan, "vault", "juno"), server_of(plan, "cms01", "juno")) == ("cms01", "cms01")
     assert fetched_base(plan, "vault", "juno") == "/copies/.altbackup/fetched/vault/juno"
     assert fetched_base(plan, "drawer", "dayabay") == "/backup/.altbackup/fetched/drawer/dayabay"

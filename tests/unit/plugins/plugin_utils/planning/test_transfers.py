@@ -9,7 +9,11 @@ from helpers.plans import GIT, PLAN, SVN, loop
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import parse_offers
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.connections import peers, source_peers
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.transfers import deliveries, sendable, unlisted
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.transfers import (
+    deliveries,
+    sendable,
+    unlisted_requests,
+)
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
 
 
@@ -114,7 +118,7 @@ def test_what_the_source_does_not_have_is_not_sent_and_is_told(asked: str) -> No
     state = state_of({"cms01": {asked: "", SVN: ""}}, KNOWN)
     (entry,) = deliveries(PLAN, "dayabay", state)
     assert entry["tarballs"] == [KNOWN]
-    (told,) = unlisted({"send": [asked, SVN]}, state)
+    (told,) = unlisted_requests({"send": [asked, SVN]}, state)
     assert told["reason"].startswith("asks for what the source does not have, and does not get it: ")
     assert SVN not in told["reason"]
-    assert unlisted({"send": [SVN], "wrong": [KNOWN]}, state) == []
+    assert unlisted_requests({"send": [SVN], "wrong": [KNOWN]}, state) == []

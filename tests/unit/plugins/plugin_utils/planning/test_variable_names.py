@@ -43,7 +43,7 @@ def test_known_names_are_known() -> None:
     ],
 )
 def test_name_with_nearly_the_prefix_is_one_of_ours(name: str, wanted: str) -> None:
-    assert variable_names.meant(name) == wanted
+    assert variable_names.intended_name(name) == wanted
     assert f"did you mean {wanted}?" in (variable_names.describe_unknown(name) or "")
 
 
@@ -65,7 +65,7 @@ def test_name_with_nearly_the_prefix_is_one_of_ours(name: str, wanted: str) -> N
     ],
 )
 def test_names_of_other_people_are_none(name: str) -> None:
-    assert (variable_names.meant(name), variable_names.describe_unknown(name)) == ("", None)
+    assert (variable_names.intended_name(name), variable_names.describe_unknown(name)) == ("", None)
 
 
 @pytest.mark.parametrize(

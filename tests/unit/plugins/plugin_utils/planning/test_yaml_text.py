@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.yaml_text import is_collection, read_yaml, uncut
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.yaml_text import (
+    is_collection,
+    read_yaml,
+    whole_value,
+)
 
 
 @pytest.mark.parametrize(
@@ -69,4 +73,4 @@ def test_what_begins_as_a_collection_is_told_from_words(text: str, expected: boo
     ],
 )
 def test_a_value_that_ansible_cut_is_whole_again(given: list[str], value: str, expected: str) -> None:
-    assert uncut("altbackup_restore", value, given) == expected
+    assert whole_value("altbackup_restore", value, given) == expected
