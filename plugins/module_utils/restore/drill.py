@@ -39,8 +39,8 @@ from .drill_choice import STAGE, chain_of, choose, failure_of
 from .drill_space import SpaceAllowance
 
 _UNCOMPARED = (
-    "it is a differential, and it or its full tarball has devices or named pipes, which a drill does not make: it was unpacked, but what came "
-    "out was compared with nothing"
+    "it is a differential, and it or its full tarball has devices or named pipes, which a drill does not make: it was unpacked, but the "
+    "result was compared with nothing"
 )
 _RESERVE = 16 << 20
 """Free bytes at which unpacking stops, if others fill the disk meanwhile"""
@@ -172,7 +172,7 @@ class _Drill:
         record = self._record(tarball, outcome)
         kind = kind_in(tarball.category, record.get("kind"))
         if not kind:
-            raise InvalidInput(f"category {tarball.category} is that of no kind: how it is proved is not known")
+            raise InvalidInput(f"category {tarball.category} is that of no kind, so it cannot be proved")
         chain = chain_of(self.tree, tarball)
         for part in chain:
             self._require_match(part, record if part is tarball else {})

@@ -234,7 +234,7 @@ def _marker_folder(work: Work, marked: str) -> Iterator[int]:
         return
     with walked(folder) as (steps, missing):
         if missing:
-            raise AltbackupError(f"{folder} was taken away while {work.destination} was being restored")
+            raise AltbackupError(f"{folder} was removed while {work.destination} was being restored")
         yield steps[-1].descriptor
 
 

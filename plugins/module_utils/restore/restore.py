@@ -56,7 +56,7 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
             result["notes"] += clear(work)
             discard(work)
     elif is_left(order.destination):
-        result["notes"].append(f"would see to what an earlier restore of {order.destination} had left")
+        result["notes"].append(f"would complete or undo what an earlier restore of {order.destination} left")
     done, reason = _is_done(order)
     if done:
         return {**result, **_done_result(order, result["notes"])}

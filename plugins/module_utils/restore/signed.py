@@ -86,7 +86,7 @@ def require_signed(order: Order, archives: list[Archive], deadline: Deadline) ->
                 raise Unsigned(
                     f"{archive.relpath} is not what its source signed: {what} is {one_line(text) or 'none'}, "
                     f"and was {one_line(statement.get(what, '')) or 'none'}. "
-                    "Somebody exchanged it: take it from another node (from), or another stamp (at), and look at who has this node in his hands"
+                    "It was replaced by another one: take it from another node (from), or another stamp (at), and find out who can write on this one"
                 )
         if order.sources and statement.get("source") not in order.sources:
             raise Unsigned(

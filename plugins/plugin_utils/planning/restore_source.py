@@ -288,7 +288,7 @@ def _newest(
         verified = [entry for entry in verified if is_encrypted(entry["relpath"])]
         if not verified:
             raise InvalidInput(
-                f"has none that is encrypted, as {order['key']} is to be: {plain['relpath']} may be older than that, or somebody else's work. To have it "
+                f"has none that is encrypted, as {order['key']} is to be: {plain['relpath']} may be older than that, or made by somebody else. To have it "
                 f"all the same, give its stamp, as at: {plain['stamp']}"
             )
     suspects = [] if is_stamp(order["at"]) else _suspects(verified, accepted)
