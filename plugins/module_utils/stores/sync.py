@@ -13,7 +13,7 @@ from ..system.errors import AltbackupError, DeadlineExceeded, NotMounted
 from ..system.processes import Deadline
 from ..system.units import counted, first_of, readable
 from ..tree.failures import explain, failure
-from ..tree.layout import Scan, open_tree, parse_filename, scan
+from ..tree.layout import Scan, Tarball, open_tree, parse_filename, scan
 from ..tree.marks import Marks, marks_of, merged, parse_given
 from ..tree.recorded import recorded
 from ..tree.rulings import parse_ruling
@@ -158,12 +158,19 @@ def _held(work: Work, marks: Marks) -> Held:
         for one in found.verified()
         if parse_filename(one.filename, one.name) and not work.moment.is_ahead(one.stamp)
     ]
-    try:
-        suspects: Mapping[str, Sequence[str]] = reasons_of(work.tree, tarballs, marks)
-    except (AltbackupError, OSError) as error:
-        work.fail(error)
-        suspects = {}
-    return Held(tarballs, suspects, recorded(work.tree, tarballs).partial)
+    return Held(tarballs, _suspects(work, tarballs, marks), recorded(work.tree, tarballs).partial)
+
+
+def _suspects(work: Work, tarballs: Sequence[Tarball], marks: Marks) -> dict[str, Sequence[str]]:
+    """Return {relpath: why it is suspect} of those that nobody accepted; one of which that cannot be known is one."""
+    found: dict[str, Sequence[str]] = {}
+    for one in tarballs:
+        try:
+            found.update(reasons_of(work.tree, [one], marks))
+        except AltbackupError as error:
+            work.fail(error, one.relpath)
+            found[one.relpath] = ["its record cannot be read"]
+    return found
 
 
 def _look(work: Work, seen: Seen) -> View:
