@@ -17,7 +17,7 @@ from ..system.visible import one_line
 from ..tree.failures import explain
 from ..tree.layout import MARKER, Tree, base_in, is_differential, is_relpath, open_tree, split_relpath
 from ..tree.publish import make_folders, remove_folder, verify
-from ..tree.sidecar import SUFFIX, Dna
+from ..tree.sidecar import MAX_BYTES, SUFFIX, Dna
 from ..tree.stamps import moment_of
 from .locks import Locker, Seen, locker_of
 from .plan import View, private_path, unread_sidecars, view_of
@@ -28,6 +28,8 @@ from .settings import parse_store, read_secrets
 
 STEPS = ("find", "list", "fetch", "remove")
 _FETCHED = "fetched"
+_LONGEST_RECORD = 1 << 24
+"""Bytes"""
 _ALONE = "is a differential, and its full tarball is not there: nothing can be restored from it"
 
 
@@ -77,7 +79,7 @@ class _Shelf:
         if not paths:
             return found
         with tempfile.TemporaryDirectory(prefix="altbackup-store-") as folder:
-            self.remote.fetch(dict.fromkeys(paths.values()), folder)
+            self.remote.fetch(dict.fromkeys(paths.values()), folder, len(paths) * _LONGEST_RECORD)
             for relpath, path in paths.items():
                 found[relpath] = _record(os.path.join(folder, path))
         return found
@@ -92,7 +94,7 @@ def sidecar_in(path: str) -> Dna | str:
 def _record(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as stream:
-            value = json.loads(stream.read(1 << 24))
+            value = json.loads(stream.read(_LONGEST_RECORD))
     except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
@@ -222,7 +224,8 @@ def fetch(options: Mapping[str, Any]) -> dict[str, Any]:
     root = _root(tree, shelf.store.name)
     make_folders(os.path.join(root, MARKER), tree.private)
     wanted = [f"{shelf.source}/{relpath}{end}" for relpath in relpaths for end in ("", SUFFIX)]
-    shelf.remote.fetch(wanted, root)
+    most = sum(int(entry["size"]) + MAX_BYTES for entry in relpaths.values())
+    shelf.remote.fetch(wanted, root, most + 1)
     lacking = [path for path in wanted if not os.path.lexists(os.path.join(root, path))]
     seen = shelf.locker.seen(shelf.source) if lacking and shelf.locker else Seen()
     for path in lacking:

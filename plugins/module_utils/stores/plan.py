@@ -11,7 +11,7 @@ from ..tree.layout import EXTENSIONS, MARKER, Tarball, full_of, is_relpath, spli
 from ..tree.marks import Marks
 from ..tree.readings import Kept, due_share
 from ..tree.retention import Rules, judge
-from ..tree.sidecar import SUFFIX, Dna, serialize
+from ..tree.sidecar import MAX_BYTES, SUFFIX, Dna, serialize
 from ..tree.stamps import Moment, parse_stamp
 from .known import Copy
 from .remote import Object
@@ -34,9 +34,8 @@ class View:
     orphans: Sequence[str]
     """Relpaths of tarballs of which the sidecar alone is there"""
     gone: Sequence[str]
-    """Relpaths of those that are remembered, and not there at all"""
+    """Relpaths of those that are remembered, and not there, or without their sidecars"""
     strange: Sequence[str]
-    objects: Mapping[str, Object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def unread_sidecars(objects: Iterable[Object], copies: Mapping[str, Copy]) -> li
         known = copies.get(relpath)
         if not path.endswith(SUFFIX) or not is_relpath(relpath) or relpath not in sizes:
             continue
-        if known is None or len(serialize(known.dna).encode()) != size:
+        if size <= MAX_BYTES and (known is None or len(serialize(known.dna).encode()) != size):
             wanted.append(path)
     return sorted(wanted)
 
@@ -99,17 +98,22 @@ def view_of(
         if isinstance(said, str):
             damaged[path] = said
             continue
-        if said is not None and (known is None or known.dna != said):
+        if known is not None and said not in (None, known.dna):
+            damaged[path] = f"has a dna of {said.dig if said else ''}, which was {known.dna.dig}"
+            continue
+        if known is None and said is not None:
             known = Copy(said)
-        if known is None:
+        if there[path + SUFFIX].size > MAX_BYTES:
+            damaged[path] = f"has a malformed dna: it has {there[path + SUFFIX].size} bytes"
+        elif known is None:
             damaged[path] = "has a dna that could not be read"
         elif known.dna.size != entry.size:
             damaged[path] = f"has {entry.size} bytes, but its dna says {known.dna.size}"
         else:
             whole[path] = known
-    seen = {*whole, *halves, *damaged, *orphans, *hidden, *(path[: -len(SUFFIX)] for path in hidden)}
+    seen = {*whole, *damaged, *orphans, *hidden, *(path[: -len(SUFFIX)] for path in hidden)}
     gone = sorted(path for path in copies if path not in seen)
-    return View(whole, halves, damaged, orphans, gone, strange, there)
+    return View(whole, halves, damaged, orphans, gone, strange)
 
 
 def as_tarball(relpath: str, copy: Copy) -> Tarball:

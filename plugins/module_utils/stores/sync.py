@@ -95,6 +95,7 @@ def _work_through(work: Work) -> dict[str, Any]:
     held = _held(work, marks)
     seen = work.locker.seen(work.source) if work.locker else Seen()
     view = _look(work, seen)
+    work.disowned = {relpath: copy for relpath, copy in work.memory.copies.items() if relpath in view.damaged}
     copies = refreshed(view.copies, held, marks)
     view = replace(view, copies=copies)
     work.save(copies)
@@ -175,11 +176,7 @@ def _suspects(work: Work, tarballs: Sequence[Tarball], marks: Marks) -> dict[str
 
 def _look(work: Work, seen: Seen) -> View:
     """Return what the store has, with the sidecars read that are not known."""
-    use = work.remote.digests if work.locker is None else []
-    objects = [
-        replace(entry, path=entry.path[len(work.source) + 1 :])
-        for entry in work.remote.listing(work.source, digests=bool(use))
-    ]
+    objects = [replace(entry, path=entry.path[len(work.source) + 1 :]) for entry in work.remote.listing(work.source)]
     unread = unread_sidecars(objects, work.memory.copies)
     read = read_sidecars(work.remote, work.source, unread)
     return view_of(objects, work.memory.copies, read, {*seen.markers})
@@ -200,7 +197,8 @@ def _tell(work: Work, held: Held, view: View) -> None:
             relpath,
         )
     for relpath in view.gone:
-        work.fail(f"{relpath} was there, and is gone: somebody other than this collection removed it", relpath)
+        what = f"the dna of {relpath}" if relpath in view.halves else relpath
+        work.fail(f"{what} was there, and is gone: somebody other than this collection removed it", relpath)
     for relpath in view.orphans:
         if relpath not in view.gone:
             work.fail(f"{relpath} is gone, its dna alone is there", relpath)
