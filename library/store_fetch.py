@@ -11,7 +11,12 @@ module: store_fetch
 short_description: Find and fetch tarballs of a store
 version_added: 0.2.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading, altbackup.core.call.moment, altbackup.core.call.store]
+extends_documentation_fragment:
+  - altbackup.core.call
+  - altbackup.core.call.limits
+  - altbackup.core.call.reading
+  - altbackup.core.call.moment
+  - altbackup.core.call.store
 description:
   - Tells what a store holds of a source, or brings tarballs of it into a private folder of this node, from where they are restored, or removes that folder.
   - What a delete marker hides in a bucket is read below it.

@@ -11,7 +11,12 @@ module: store_sync
 short_description: Fill, check and purge a store
 version_added: 0.2.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing, altbackup.core.call.moment, altbackup.core.call.store]
+extends_documentation_fragment:
+  - altbackup.core.call
+  - altbackup.core.call.limits
+  - altbackup.core.call.writing
+  - altbackup.core.call.moment
+  - altbackup.core.call.store
 description:
   - A store is a place that this node reaches with rclone, or a folder on a disk that is mounted sometimes. It gets the verified tarballs of one
     source that this node holds, under the same paths and with the same sidecars, the newest first, and never over what is there.
