@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from ..system.digest import new_hash
 from ..tree.arrivals import behind_ones, late_ones
 from ..tree.layout import EXTENSIONS, MARKER, Tarball, full_of, is_relpath, split_relpath
 from ..tree.marks import Marks
@@ -57,18 +58,29 @@ class Held:
     partial: Collection[str] = ()
 
 
-def unread_sidecars(objects: Iterable[Object], copies: Mapping[str, Copy]) -> list[str]:
-    """Given what was listed and what is remembered, return the sidecars (paths as listed) that have to be read to know what the store has."""
+def unread_sidecars(
+    objects: Iterable[Object], copies: Mapping[str, Copy], digests: Mapping[str, str] | None = None
+) -> list[str]:
+    """Given what was listed, what is remembered, and {path: MD5 that the store has of it}, return the sidecars (paths as listed) that have to be read to
+    know what the store has."""
     sizes = {entry.path: entry.size for entry in objects}
     wanted = []
     for path, size in sizes.items():
         relpath = path[: -len(SUFFIX)]
         known = copies.get(relpath)
-        if not path.endswith(SUFFIX) or not is_relpath(relpath) or relpath not in sizes:
+        if not path.endswith(SUFFIX) or not is_relpath(relpath) or relpath not in sizes or size > MAX_BYTES:
             continue
-        if size <= MAX_BYTES and (known is None or len(serialize(known.dna).encode()) != size):
+        if known is None or not _is_of(known.dna, size, (digests or {}).get(path, "")):
             wanted.append(path)
     return sorted(wanted)
+
+
+def _is_of(dna: Dna, size: int, digest: str) -> bool:
+    """Return whether a sidecar of a size, and with an MD5 if that is known, is that of a dna."""
+    text = serialize(dna).encode()
+    md5 = new_hash("md5")
+    md5.update(text)
+    return len(text) == size and digest in ("", md5.hexdigest())
 
 
 def view_of(

@@ -125,10 +125,8 @@ def _withheld(work: Work, known: Mapping[str, Copies], copies: Mapping[str, Copy
 def _remove(work: Work, relpath: str) -> bool:
     """Remove a tarball, its sidecar first, so that nothing vouches for what is half gone; return whether nothing keeps it. Raise AltbackupError."""
     path = work.at(relpath)
-    for name in (path, path + SUFFIX) if work.locker else ():
-        version = work.locker.newest(name) if work.locker else None
-        if version is not None and work.locker and work.locker.locked_until(name, version) > time.time():
-            return False
+    if work.locker and any(work.locker.is_locked(name) for name in (path, path + SUFFIX)):
+        return False
     for name in (path + SUFFIX, path, private_path(work.source, "records", relpath)):
         work.remove(name)
     return True

@@ -15,6 +15,7 @@ from ..system.digest import open_plain
 from ..system.errors import InvalidInput
 from ..system.opened import owner_name, walked
 from ..system.values import quoted
+from ..system.visible import one_line
 from . import s3
 
 _LONGEST = 1 << 20
@@ -90,10 +91,17 @@ class Secrets:
 def parse_store(values: Mapping[str, Any]) -> Store:
     """Given a store as modules take it, return it. Raise InvalidInput."""
     store = Store(**{name: values[name] for name in _OPTIONS if values.get(name) is not None})
+    require_name(store.name, "store")
     problem = problem_of_remote(store.remote)
     if problem:
         raise InvalidInput(f"store {store.name}: its remote {problem}")
     return store
+
+
+def require_name(text: str, what: str) -> None:
+    """Raise InvalidInput unless a store or source is named as a folder can be, whose name is a line among others."""
+    if not text or "/" in text or text.startswith(".") or one_line(text) != text:
+        raise InvalidInput(f"{what} {quoted(text)} is no name of a folder")
 
 
 def problem_of_remote(text: str) -> str:

@@ -26,7 +26,7 @@ from .presence import absent_disks, absent_store, find
 from .purge import purge
 from .reading import digested, read_back, read_sidecars
 from .remote import Remote
-from .settings import parse_store, read_secrets
+from .settings import parse_store, read_secrets, require_name
 from .upload import upload
 from .work import EMPTY, STAGE, TOLD, Work
 
@@ -35,7 +35,8 @@ def sync(options: Mapping[str, Any], check_mode: bool = False) -> dict[str, Any]
     """Given the options of the module, do its `steps` for what one node holds of one source; return what was found and done. Raise AltbackupError."""
     store = parse_store(options["store"])
     tree, moment = open_tree(options["base"]), moment_of(options)
-    source = options["source"] or tree.source or os.path.basename(tree.base)
+    source = str(options["source"] or tree.source or os.path.basename(tree.base))
+    require_name(source, "source")
     deadline = Deadline(options["step_timeout"], "store step")
     secrets = read_secrets(store)
     remote = Remote(store, secrets, deadline)
@@ -177,7 +178,8 @@ def _suspects(work: Work, tarballs: Sequence[Tarball], marks: Marks) -> dict[str
 def _look(work: Work, seen: Seen) -> View:
     """Return what the store has, with the sidecars read that are not known."""
     objects = [replace(entry, path=entry.path[len(work.source) + 1 :]) for entry in work.remote.listing(work.source)]
-    unread = unread_sidecars(objects, work.memory.copies)
+    digests = {path: version.digest for path, version in seen.latest.items()}
+    unread = unread_sidecars(objects, work.memory.copies, digests)
     read = read_sidecars(work.remote, work.source, unread)
     return view_of(objects, work.memory.copies, read, {*seen.markers})
 
