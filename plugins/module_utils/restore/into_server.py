@@ -23,6 +23,7 @@ from ..tree.locks import Run
 from .order import Order, tools_for
 from .replace import clear
 from .room import require_arriving_space, require_space
+from .signed import unlocked
 from .unpacked import make_thing
 from .work_folder import Work, by_descriptor, discard, is_left, read_json, remove, state_key, working, write_json
 
@@ -33,8 +34,10 @@ _LOOKING = 120.0
 
 def prepare_into(order: Order, *, check_mode: bool = False) -> dict[str, Any]:
     """Given an order into a server, see whether it can be done, as `restore.prepare` does for others. Raise AltbackupError or OSError."""
-    result: dict[str, Any] = {"changed": True, "incoming": "", "notes": []}
-    load = _load_of(order, Deadline(_LOOKING, "looking at the server"))
+    deadline = Deadline(_LOOKING, "looking at the server")
+    order, unsigned = unlocked(order, deadline)
+    result: dict[str, Any] = {"changed": True, "incoming": "", "notes": unsigned}
+    load = _load_of(order, deadline)
     for tool in tools_for(order):
         find_tool(tool)
     if check_mode:
@@ -67,6 +70,7 @@ def restore_into(order: Order, deadline: Deadline, *, run: Run | None = None) ->
     Whatever fails, the server is as it was before, but for roles that it had to have. Raise AltbackupError or OSError.
     """
     start = time.monotonic()
+    order, unsigned = unlocked(order, deadline)
     load = _load_of(order, deadline)
     with working(order.destination) as work, work.named(), limited(deadline):
         try:
@@ -81,7 +85,7 @@ def restore_into(order: Order, deadline: Deadline, *, run: Run | None = None) ->
     told = [f"{order.place}: {note}" if note not in notes else note for note in load.notes]
     return {
         "changed": True,
-        "notes": told,
+        "notes": [*unsigned, *told],
         "proof": proof,
         "aside": "",
         "marked": "",
