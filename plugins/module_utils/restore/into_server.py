@@ -23,6 +23,7 @@ from ..tree.locks import Run
 from .order import Order, tools_for
 from .replace import clear
 from .room import require_arriving_space, require_space
+from .signed import unlocked
 from .unpacked import make_thing
 from .work_folder import Work, by_descriptor, discard, is_left, read_json, remove, state_key, working, write_json
 
@@ -33,8 +34,10 @@ _LOOKING = 120.0
 
 def prepare_into(order: Order, *, check_mode: bool = False) -> dict[str, Any]:
     """Given an order into a server, see whether it can be done, as `restore.prepare` does for others. Raise AltbackupError or OSError."""
-    result: dict[str, Any] = {"changed": True, "incoming": "", "notes": []}
-    load = _load_of(order, Deadline(_LOOKING, "looking at the server"))
+    deadline = Deadline(_LOOKING, "look at the server")
+    order, unsigned = unlocked(order, deadline)
+    result: dict[str, Any] = {"changed": True, "incoming": "", "notes": unsigned}
+    load = _load_of(order, deadline)
     for tool in tools_for(order):
         find_tool(tool)
     if check_mode:
@@ -67,10 +70,11 @@ def restore_into(order: Order, deadline: Deadline, *, run: Run | None = None) ->
     Whatever fails, the server is as it was before, but for roles that it had to have. Raise AltbackupError or OSError.
     """
     start = time.monotonic()
-    load = _load_of(order, deadline)
     with working(order.destination) as work, work.named(), limited(deadline):
         try:
-            load.notes += clear(work, keep=not order.base)
+            order, unsigned = unlocked(order, deadline)
+            load = _load_of(order, deadline)
+            load.notes += [*unsigned, *clear(work, keep=not order.base)]
             _clear(work, order, load)
             load.path, proof, notes = make_thing(work, order, deadline, run)
             load.notes += notes
@@ -78,7 +82,7 @@ def restore_into(order: Order, deadline: Deadline, *, run: Run | None = None) ->
             loader_of(order.kind).load(load)
         finally:
             _end(work)
-    told = [f"{order.place}: {note}" if note not in notes else note for note in load.notes]
+    told = [f"{order.place}: {note}" if note not in [*unsigned, *notes] else note for note in load.notes]
     return {
         "changed": True,
         "notes": told,

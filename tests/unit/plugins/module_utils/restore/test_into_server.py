@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import pytest
 from helpers.trees import needs_root
 
 from ansible_collections.altbackup.core.plugins.module_utils.restore.order import Order, parse_order
-from ansible_collections.altbackup.core.plugins.module_utils.restore.restore import abandon, prepare
+from ansible_collections.altbackup.core.plugins.module_utils.restore.restore import abandon, prepare, restore
+from ansible_collections.altbackup.core.plugins.module_utils.restore.signed import Unsigned
+from ansible_collections.altbackup.core.plugins.module_utils.system.age import NoKey
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import remove_folder
 
 NOW = "2013/05/14/090000"
@@ -54,6 +58,19 @@ def test_a_server_that_does_not_answer_is_told_before_anything_travels(tmp_path:
 def test_a_user_that_is_not_known_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="user 'nosuchuser' does not exist on this node"):
         prepare(order(tmp_path, into={"user": "nosuchuser"}))
+
+
+def test_an_encrypted_one_that_its_source_did_not_sign_comes_into_no_server(tmp_path: Path) -> None:
+    encrypted = {**TARBALL, "relpath": f"{TARBALL['relpath']}.age"}
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    given = {"tarballs": [encrypted], "into": {"user": me, "host": str(tmp_path)}}
+    for more, error in (({"signing_key": "ssh-ed25519 AAAA"}, Unsigned), ({}, NoKey)):
+        for check_mode in (True, False):
+            with pytest.raises(error):
+                prepare(order(tmp_path, **given, **more), check_mode=check_mode)
+        with pytest.raises(error):
+            restore(order(tmp_path, **given, **more), Deadline(60, "restore"))
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs_root
