@@ -36,7 +36,8 @@ _SERVER = (
 """A dump can SET ROLE to each role of which the login is a member, and a role with CREATEROLE can make itself one of many (PostgreSQL 15)"""
 _DATABASES = (
     "SELECT pg_catalog.json_build_array(d.datname, pg_catalog.pg_has_role(d.datdba, 'MEMBER'), "
-    "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND a.usesysid IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid())) "
+    "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND a.usesysid IS NOT NULL "
+    "AND a.pid <> pg_catalog.pg_backend_pid())) "
     "FROM pg_catalog.pg_database d"
 )
 _ENDS = (
@@ -235,7 +236,9 @@ def _require_rights(load: Load, server: _Server) -> None:
             "dump may do all that"
         )
     if load.into.get("globals") and not server.is_superuser:
-        raise load.fail(f"globals needs a superuser, which {server.login} is not: give one as login, or leave globals out")
+        raise load.fail(
+            f"globals needs a superuser, which {server.login} is not: give one as login, or leave globals out"
+        )
     if not server.may_create:
         raise load.fail(f"{server.login} may not make databases: ALTER ROLE {identifier(server.login)} CREATEDB")
 

@@ -25,7 +25,18 @@ from .replace import clear
 from .room import require_arriving_space, require_space
 from .signed import unlocked
 from .unpacked import make_thing
-from .work_folder import LOADING, Work, by_descriptor, discard, is_left, read_json, remove, state_key, working, write_json
+from .work_folder import (
+    LOADING,
+    Work,
+    by_descriptor,
+    discard,
+    is_left,
+    read_json,
+    remove,
+    state_key,
+    working,
+    write_json,
+)
 
 _LOOKING = 120.0
 """Seconds for a look at the server before anything travels"""

@@ -162,7 +162,12 @@ def test_a_superuser_is_refused_unless_roles_are_wanted(cluster: Postgresql, ser
 
 @pytest.mark.parametrize(
     "might",
-    ["GRANT postgres TO loader", "GRANT boss TO alice", "ALTER ROLE loader CREATEROLE", "GRANT pg_write_server_files TO alice"],
+    [
+        "GRANT postgres TO loader",
+        "GRANT boss TO alice",
+        "ALTER ROLE loader CREATEROLE",
+        "GRANT pg_write_server_files TO alice",
+    ],
 )
 def test_a_login_that_can_become_more_by_set_role_is_refused_like_a_superuser(
     cluster: Postgresql, served_base: Base, might: str
@@ -181,7 +186,9 @@ def test_what_the_login_lacks_is_told_before_anything_travels(
     with pytest.raises(AltbackupError, match="globals needs a superuser, which loader is not"):
         foresee(served_base, tarball, into(cluster, original="wiki", globals=True))
     cluster.sql("REVOKE alice FROM loader")
-    with pytest.raises(AltbackupError, match="alice, the owner of database wiki.* Make the roles, with the login loader"):
+    with pytest.raises(
+        AltbackupError, match=r"alice, the owner of database wiki.* Make the roles, with the login loader"
+    ):
         foresee(served_base, tarball, into(cluster, original="wiki"))
     assert foresee(served_base, tarball, into(cluster, original="wiki", owners=False)) == []
     with place() as folder:

@@ -101,7 +101,9 @@ def test_what_is_left_in_one_server_is_forgotten_by_no_restore_to_elsewhere(
     assert is_left(first.destination)
     for more in ({"into": {"user": me, "host": "/two"}}, {"into": {"user": me, "host": "/one"}, "kind": "mysql"}):
         for check_mode in (True, False):
-            with pytest.raises(AltbackupError, match="PostgreSQL server at /one.*restore there again, or give another"):
+            with pytest.raises(
+                AltbackupError, match=r"PostgreSQL server at /one.*restore there again, or give another"
+            ):
                 prepare(order(tmp_path, **more), check_mode=check_mode)
     assert Dying.cleared == []
     prepare(order(tmp_path, into={"user": me, "host": "/one", "database": "wiki"}))
