@@ -17,12 +17,13 @@ from typing import IO, Any
 
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, ToolFailed, ToolMissing
-from ..system.processes import Child, Deadline, clean_environment, ended_at, find_tool, run
+from ..system.processes import Child, Deadline, clean_environment, ended_at
 from ..system.units import counted, first_of
 from .into import Load
 from .items import decode_name
-from .mysql import ENDING, USERS_FILE, VIEWS_ENDING, is_mariadb, options_of
-from .mysql_survey import SETTINGS, TABLES, USERS, Failed, identifier, rows_from, text_of
+from .mysql import ENDING, USERS_FILE, VIEWS_ENDING
+from .mysql_client import disobedient_client, is_mariadb, options_of
+from .mysql_survey import DISOBEDIENT, SETTINGS, TABLES, USERS, Failed, identifier, rows_from, text_of
 from .postgresql import require_private
 from .tables import rows_of
 
@@ -54,7 +55,10 @@ class _Server:
         into, entry = load.into, pwd.getpwuid(load.identity.uid)
         self._load = load
         require_private(load.title, into.get("password_file"), load.identity.uid)
-        self._client = _sandboxed(load)
+        try:
+            self._client = disobedient_client(load.deadline)
+        except ToolMissing as error:
+            raise load.fail(f"{error}; the client of MySQL would obey commands in a dump: nothing was done") from error
         self._options = options_of({"login": entry.pw_name, **into})
         self._environment = clean_environment(HOME=entry.pw_dir)
         ((version, login),) = self.ask(_SERVER)
@@ -70,8 +74,7 @@ class _Server:
         argv = [
             self._client,
             *self._options,
-            "--sandbox",
-            "--local-infile=0",
+            *DISOBEDIENT,
             *SETTINGS,
             *([f"--database={database}"] if database else []),
         ]
@@ -105,22 +108,6 @@ class _Server:
         if names:
             deadline = Deadline(_CLEANING, "clearing up")
             self.say(*(f"DROP DATABASE IF EXISTS {identifier(name)}" for name in names), deadline=deadline)
-
-
-def _sandboxed(load: Load) -> str:
-    """Return a client that obeys no command of a dump. Raise AltbackupError."""
-    try:
-        client = find_tool("mariadb")
-    except ToolMissing as error:
-        raise load.fail(
-            f"{error}; the client of MySQL would obey commands in a dump: install mariadb-client 10.11.8 or newer"
-        ) from error
-    said = run([client, "--help"], what="asking mariadb for its options", deadline=load.deadline)
-    if b"--sandbox" not in said:
-        raise load.fail(
-            "the client mariadb here has no --sandbox, without which it would obey commands in a dump: nothing was done; install 10.11.8 or newer"
-        )
-    return client
 
 
 class _Loader:

@@ -13,6 +13,7 @@ from helpers.loads import load
 from helpers.servers import Mariadb, mariadb, run_as_user
 from helpers.trees import Base, make_tool
 
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import mysql_client
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import mysql_load as kind
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, ToolFailed
 
@@ -126,12 +127,34 @@ def test_a_login_with_rights_on_the_server_is_refused_unless_users_are_wanted(
     assert databases(server) == ["wiki"]
 
 
+@pytest.mark.parametrize(
+    "command", ["connect wiki 127.0.0.1", "\\r wiki 127.0.0.1", "SELECT 1; \\r wiki 127.0.0.1", "use wiki"]
+)
+def test_the_client_obeys_no_command_of_a_dump_to_turn_to_another_server(
+    server: Mariadb, served_base: Base, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    tarball = served_base.dump_one(server.item(databases=["wiki"]))
+    load_one = kind._load_one
+
+    def hostile(given: Any, target: Any, original: str, path: str, name: str) -> None:
+        with open(path, "r+") as stream:
+            text = stream.read()
+            stream.seek(0)
+            stream.write(f"{command}\n{text}")
+        load_one(given, target, original, path, name)
+
+    monkeypatch.setattr(kind, "_load_one", hostile)
+    with pytest.raises(AltbackupError, match=r"error in your SQL syntax|Unknown command"):
+        load(served_base, tarball, into(server, original="wiki"))
+    assert databases(server) == ["wiki"]
+
+
 def test_a_client_that_knows_no_sandbox_refuses(
     server: Mariadb, served_base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tarball = served_base.dump_one(server.item(databases=["wiki"]))
     make_tool(tmp_path, "mariadb", "echo an older one")
-    monkeypatch.setattr(kind, "find_tool", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(mysql_client, "find_tool", lambda name: str(tmp_path / name))
     with pytest.raises(AltbackupError, match="has no --sandbox, without which it would obey commands in a dump"):
         load(served_base, tarball, into(server, original="wiki"))
 
