@@ -21,7 +21,7 @@ YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults attacks least-privilege test-long simulation mail-matrix corruptions black-start \
 	fixed-cost bench molecule page pictures sanity importer \
-	environment-demo environment-lint environment-test environment-bench environment-page environment-sanity environment-importer \
+	environment-demo environment-lint environment-test environment-servers environment-bench environment-page environment-sanity environment-importer \
 	byte-code lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
 help: ## show this list
@@ -49,7 +49,7 @@ test-integration: ## only the tests of whole playbooks and of the lab (after one
 test-entry-point: environment-test ## the tests of bin/altbackup, real cron included; not part of make test
 	$(BIN)/python -m pytest tests/integration/test_entry_point.py </dev/null
 
-faults: environment-test ## every fault of the fault suite, over the lab too, as a table; make test has a quick part of it
+faults: environment-servers ## every fault of the fault suite, over the lab too, as a table; make test has a quick part of it
 	$(BIN)/python -m pytest -n 3 --dist worksteal -k 'not quick' tests/faults </dev/null
 
 attacks: environment-test ## every attempt of a local user, a source or a target that was taken over, as a table; root only; make test has a quick part of it
@@ -58,7 +58,7 @@ attacks: environment-test ## every attempt of a local user, a source or a target
 least-privilege: environment-test ## what root of a source with its key gets on a target, every attempt over real ssh, as a table; root only; a part of attacks
 	$(BIN)/python -m pytest tests/attacks/test_least_privilege.py </dev/null
 
-test-long: environment-test ## the tests that take long, such as a week under writes and a disk alone; not part of make test
+test-long: environment-servers ## the tests that take long, such as a week under writes and a disk alone; not part of make test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m full tests/unit tests/integration </dev/null
 
 simulation: environment-test ## histories of a year with all that goes wrong in one, judged by a plain model, and broken retentions; HISTORIES=N
@@ -67,7 +67,7 @@ simulation: environment-test ## histories of a year with all that goes wrong in 
 mail-matrix: environment-test ## every way to fail, in every mood of the mail server, as a table; not part of make test
 	$(BIN)/python -m pytest tests/integration/mail </dev/null
 
-corruptions: environment-test ## 200 seeded corruptions of tarballs on a target, each found by check or drill, as a table; not part of make test
+corruptions: environment-servers ## 200 seeded corruptions of tarballs on a target, each found by check or drill, as a table; not part of make test
 	$(BIN)/python tests/faults/corruptions.py
 
 black-start: environment-test ## restore.sh with busybox, tar, zstd and coreutils alone, seconds for each GB; root only, not part of make test
@@ -134,5 +134,5 @@ clean: ## remove what builds, lint and tests left (not the environments, nor var
 distclean: clean ## remove the environments, too
 	rm -rf .venv .venv-lint .venv-oldest .venv-sanity .venv-importer
 
-environment-demo environment-lint environment-test environment-bench environment-page environment-sanity environment-importer:
+environment-demo environment-lint environment-test environment-servers environment-bench environment-page environment-sanity environment-importer:
 	@tools/bootstrap $(@:environment-%=%)

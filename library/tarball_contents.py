@@ -134,7 +134,7 @@ def run(options: dict) -> dict:
     deadline = Deadline(options["step_timeout"], STAGE)
     wanted = parse_wanted(options)
     require_answer(options["base"], deadline)
-    identities = identities_of(options)
+    identities = identities_of(options, needed=False)
     return run_unlocked(
         options,
         lambda: look_into(open_tree(options["base"]), wanted, deadline, user=options["user"], identities=identities),

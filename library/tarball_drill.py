@@ -118,7 +118,7 @@ def run(options: dict, check_mode: bool) -> dict:
         limit=options["limit"],
         folder=options["folder"],
         verify=options["verify"],
-        identities=identities_of(options),
+        identities=identities_of(options, needed=False),
         check_mode=check_mode,
     )
 

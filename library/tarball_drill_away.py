@@ -114,6 +114,7 @@ from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.drill import PROVING, STAGE, names_of
 from ..module_utils.restore.drill_away import abandon_away, choose_away, drill_away, keep_proofs, make_away
 from ..module_utils.restore.order import identities_of
+from ..module_utils.system.errors import InvalidInput
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.system.sandbox import Sandbox
 from ..module_utils.tree.locks import WRITING, parse_run, run_exclusive, run_shared
@@ -132,6 +133,11 @@ def drill(options: dict) -> dict:
     """Prove what arrived on this host."""
     deadline = Deadline(options["step_timeout"], "drill")
     sandbox = Sandbox(options["user"])
+    try:
+        identities = identities_of(options, needed=False)
+    except InvalidInput:
+        abandon_away(options["base"])
+        raise
     return drill_away(
         options["base"],
         options["chosen"],
@@ -140,7 +146,7 @@ def drill(options: dict) -> dict:
         deadline=deadline,
         limit=options["limit"],
         verify=options["verify"],
-        identities=identities_of(options),
+        identities=identities,
     )
 
 

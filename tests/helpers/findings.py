@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -128,3 +129,13 @@ UNKNOWN = (
 CHANGED = "@@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed."
 PAIR = "dayabay -> cms01"
 TARGET = "base of the target"
+
+
+def require_alone(change: Callable[[dict[str, Facts]], None], where: str, what: str, mend: str) -> None:
+    """Change what healthy nodes tell, and require one finding that is wrong, with a command that has a text and is one."""
+    facts = healthy()
+    change(facts)
+    ((place, thing, command),) = wrong(judged(facts))
+    assert (place, thing) == (where, what)
+    assert mend in command
+    shlex.split(command, comments=True)

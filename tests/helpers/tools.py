@@ -13,7 +13,7 @@ _BOOTSTRAP = Path(__file__).resolve().parents[2] / "tools" / "bootstrap"
 
 def missing_tools(path: str = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin") -> dict[str, str]:
     """Return {program: package} of the programs that tests need and that are not on a PATH."""
-    lists = re.findall(r"^NEEDS_(?:DEMO|TEST)=(.*)$", _BOOTSTRAP.read_text(encoding="utf-8"), re.MULTILINE)
+    lists = re.findall(r"^NEEDS_(?:DEMO|TEST|SERVERS)=(.*)$", _BOOTSTRAP.read_text(encoding="utf-8"), re.MULTILINE)
     needs = dict(re.findall(r"([\w-]+):([\w-]+)", " ".join(lists)))
     return {program: package for program, package in needs.items() if not shutil.which(program, path=path)}
 

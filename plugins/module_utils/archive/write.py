@@ -224,7 +224,7 @@ def store_archive(
     squeeze, seal = compressor(form), encrypting(form.recipients) if form.recipients else []
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(_create(destination))
-        stream, listing, packer, sealer = source, None, None, None
+        stream, listing, packer, tee, sealer = source, None, None, None, None
         if manifest is not None:
             listing = stack.enter_context(_Listing(stream, manifest, top, judge))
             stream = listing.output
@@ -240,8 +240,9 @@ def store_archive(
             stream = sealer.stdout
         with name_os_errors(destination), progress.writing("written", output):
             dna = _copy(stream, output, form.algorithm, deadline, [writer, *(one for one in (packer, sealer) if one)])
-        if sealer is not None:
+        if tee is not None and sealer is not None:
             sealer.check(deadline, f"encrypting {root}")
+            tee.finish()
         if packer is not None:  # one that dies takes the writer with it, and has the reason
             packer.check(deadline, f"compressing {root}")
         writer.check(deadline, f"archiving {root}")
@@ -292,6 +293,7 @@ class _Tee:
         reader, writer = os.pipe()
         self.output: IO[bytes] = os.fdopen(reader, "rb", buffering=0)
         self._output: IO[bytes] = os.fdopen(writer, "wb", buffering=0)
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> _Tee:
@@ -305,8 +307,14 @@ class _Tee:
                 writer.end()
         self._thread.join()
 
+    def finish(self) -> None:
+        """Wait until all is read. Raise AltbackupError if not all went on: what is encrypted would be cut, and look whole."""
+        self._thread.join()
+        if self._error is not None:
+            raise AltbackupError(f"not all could be handed on to be encrypted: {self._error!r}") from self._error
+
     def _run(self) -> None:
-        with contextlib.suppress(OSError):  # who reads no more tells why
+        try:
             with self._output:
                 while block := self._source.read(CHUNK):
                     if self._digest is not None:
@@ -314,6 +322,8 @@ class _Tee:
                     view = memoryview(block)
                     while view:
                         view = view[self._output.write(view) :]
+        except Exception as error:  # noqa: BLE001 (finish tells it)
+            self._error = error
         with contextlib.suppress(OSError):
             self._source.close()  # then who writes to it does not wait
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -320,7 +321,8 @@ def find_problems(
     written: list[tuple[Mapping[str, Any], Item]] = []
     good: list[Item] = []
     bad: list[tuple[Mapping[str, Any], str]] = []
-    for value in flattened(values):
+    flat = flattened(values)
+    for value in flat:
         try:
             written.append((value, parse_item(value)))
         except InvalidInput as error:
@@ -343,9 +345,18 @@ def find_problems(
             good.append(item)
         except InvalidInput as error:
             bad.append((value, f"item {item.kind} {item.name!r}: {error}"))
-    problems = problems_of_sets(good)
+    problems = problems_of_sets(good, flat)
     bad += [(value, problems[item.key]) for value, item in written if item in good and item.key in problems]
     return [item for item in good if item.key not in problems], bad
+
+
+def readable(values: Iterable[Mapping[str, Any]]) -> list[Item]:
+    """Given items as written, return those that can be read."""
+    found = []
+    for value in values:
+        with contextlib.suppress(InvalidInput):
+            found.append(parse_item(value))
+    return found
 
 
 def check_outside(item: Item, base: tuple[str, str], *received: tuple[str, str]) -> None:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ..archive.write import Part
 from ..system.errors import AltbackupError
 from ..system.units import first_of
+from ..tree.encryption import shared
 from ..tree.incomplete import missing_of
-from ..tree.layout import is_relpath, parse_filename, scan
-from ..tree.publish import read_record
-from ..tree.stamps import day_of
+from ..tree.layout import is_relpath
 from ..tree.suspects import doubts_of
 from .base import Arrangement, Context, Kind, Snapshot, Verdict, scratch_folder, walk
 from .items import Item
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from .proofs import Proof
 
 FILE = "members.json"
+DUMPED = "dumped"
+"""What the dump of a list is told: the tarballs of the members, as their dumps told of them"""
 _MOST = 1 << 20
 _SHOWN = 5
 
@@ -32,20 +33,12 @@ def check(item: Item, context: Context) -> None:
 
 
 def arrange(item: Item, context: Context) -> Arrangement:
-    """Return what is known of the members' newest tarballs of this day, as the dumps before this one left them."""
-    found = scan(context.tree, day_of(context.stamp), set(item.option("members"))).verified()
+    """Return what is known of the members' tarballs, which the dumps just before this one made or found unchanged."""
     members, doubts, partial = [], [], []
-    for key in item.option("members"):
-        own = [
-            one
-            for one in found
-            if one.key == key and one.stamp <= context.stamp and parse_filename(one.filename, one.name)
-        ]
-        if not own:
-            continue
-        newest = max(own, key=lambda one: one.stamp)
-        record = read_record(context.tree, key, newest.stamp)
-        members.append({"category": newest.category, "name": newest.name, "relpath": newest.relpath})
+    for tarball in context.known.get(DUMPED, ()):
+        key = f"{tarball['category']}/{tarball['name']}"
+        members.append({name: tarball[name] for name in ("category", "name", "relpath")})
+        record = shared(tarball.get("record", {}))  # the list may be readable where the member is not
         doubts += [f"its member {key} is suspect: {doubt}" for doubt in doubts_of(record)]
         partial += [f"its member {key} is not whole: {reason}" for reason in missing_of(record)]
     known = {"members": members, "doubts": doubts, "partial": partial}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..system.errors import InvalidInput
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from .items import Item
 
 SET = "set"
+_COMMON = ("encrypt_to",)
+"""Keys of a set that hold for its members, too: the list of a set alone has nothing to hide"""
 
 
 def flattened(values: Iterable[Any]) -> list[Any]:
     """Given items as written, return them with the members of each set as items before it, and by their names, category/name, in it.
 
-    What is none of a form that is known stays as it is, for whoever reads it.
+    Members that say nothing of it are encrypted as their set is. What is none of a form that is known stays as it is, for whoever reads it.
     """
     found: list[Any] = []
     for value in values:
@@ -26,7 +28,8 @@ def flattened(values: Iterable[Any]) -> list[Any]:
         if not isinstance(members, (list, tuple)):
             found.append(value)
             continue
-        found += [member for member in members if isinstance(member, Mapping)]
+        common = {key: value[key] for key in _COMMON if key in value}
+        found += [{**common, **member} for member in members if isinstance(member, Mapping)]
         found.append({**value, "members": [_key_of(member) for member in members]})
     return found
 
@@ -40,8 +43,18 @@ def _key_of(member: Any) -> Any:
     return f"{CATEGORIES[kind]}/{name}" if is_named else member  # type: ignore[index]
 
 
-def problems_of_sets(items: Sequence[Item]) -> dict[str, str]:
-    """Given the items that are good by themselves, return {category/name: why it cannot be dumped} of sets and their members.
+def of_one_set(items: Sequence[Item], keys: Collection[str]) -> set[str]:
+    """Given items, and some of their names (category/name), return these with those of all that are of one set with one of them."""
+    found = set(keys)
+    for one in items:
+        whole = {one.key, *one.option("members")} if one.kind == SET else set()
+        found |= whole if whole & found else set()
+    return found
+
+
+def problems_of_sets(items: Sequence[Item], values: Iterable[Any]) -> dict[str, str]:
+    """Given the items that are good by themselves, and all as written but flattened, return {category/name: why it cannot be dumped} of sets and
+    their members.
 
     A set of which anything is wrong is not dumped, and none of its members: without its hooks they would be of no one time.
     """
@@ -57,15 +70,22 @@ def problems_of_sets(items: Sequence[Item]) -> dict[str, str]:
             _check(one, known, owners)
         except InvalidInput as error:
             found[one.key] = f"item set {one.name!r}: {error}"
-    for one in sets:
-        if one.key in found:
-            for key in one.option("members"):
-                if key in known and key not in found:
-                    item = known[key]
-                    found[key] = (
-                        f"item {item.kind} {item.name!r}: it is a member of {one.key}, which has an error, and is not copied by itself"
-                    )
+    written = [_as_written(value) for value in values if isinstance(value, Mapping) and value.get("kind") == SET]
+    for owner, members in written:
+        for key in members if owner in found or owner not in known else ():
+            if key in known and key not in found:
+                item = known[key]
+                found[key] = (
+                    f"item {item.kind} {item.name!r}: it is a member of {owner}, which has an error, and is not copied by itself"
+                )
     return found
+
+
+def _as_written(value: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return category/name of a set as written, and those of its members, as far as it has them."""
+    members, name = value.get("members"), value.get("name")
+    named = members if isinstance(members, (list, tuple)) else [members]
+    return f"{CATEGORIES[SET]}/{name}", [key for key in named if isinstance(key, str)]
 
 
 def _check(one: Item, known: Mapping[str, Item], owners: Mapping[str, Sequence[str]]) -> None:

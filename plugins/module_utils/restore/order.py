@@ -158,8 +158,11 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
     )
 
 
-def identities_of(values: Mapping[str, Any]) -> Identities:
-    """Return the identities that the controller handed over, or those in a file of this host. Raise InvalidInput."""
+def identities_of(values: Mapping[str, Any], *, needed: bool = True) -> Identities:
+    """Return the identities that the controller handed over, or those in a file of this host; none where that is not there and not `needed`.
+
+    Raise InvalidInput.
+    """
     path = str(values.get("identity_file") or "")
     if values.get("identity") or not path:
         return Identities(str(values.get("identity") or ""))
@@ -167,6 +170,8 @@ def identities_of(values: Mapping[str, Any]) -> Identities:
         with open_plain(path) as stream:
             return Identities(stream.read(MOST_IDENTITIES + 1).decode("utf-8", "surrogateescape"))
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not needed:
+            return NOBODY
         raise InvalidInput(
             f"altbackup_identity_file {path!r} is neither on the controller nor on this host a file that can be read: {error.strerror}"
         ) from error

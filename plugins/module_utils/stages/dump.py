@@ -10,9 +10,10 @@ from typing import Any
 from ..archive.write import ArchiveFormat, compressor
 from ..kinds.base import Context, listed
 from ..kinds.hooks import NO_HOOKS, Hooks
-from ..kinds.items import Item, check_outside, find_problems
+from ..kinds.items import Item, check_outside, find_problems, readable
 from ..kinds.patterns import Patterns
 from ..kinds.registry import CATEGORIES, kind_of
+from ..kinds.sets import of_one_set
 from ..system import mounts
 from ..system.errors import AltbackupError, InvalidInput
 from ..system.twins import set_mode
@@ -73,6 +74,7 @@ def dump(
         lambda asked: _silent_items(asked, limit),
     )
     failures += [_bad_input(value, reason) for value, reason in bad]
+    declared = [*readable([value for value, _ in bad]), *good]
     if not items:
         failures.append(failure(STAGE, f"there are no items to dump to {base}: nothing was backed up"))
     notes: list[str] = []
@@ -87,6 +89,7 @@ def dump(
         max_age,
         lambda item: _require_fit(item, base, received, limit),
         Said(failures, notes),
+        declared,
         secret,
         check_mode,
     )
@@ -137,9 +140,10 @@ def _ready_to_encrypt(
             )
         return items, secret
     except (AltbackupError, OSError) as error:
-        keys = listed([item.key for item in encrypted])
+        lost = of_one_set(items, [item.key for item in encrypted])
+        keys = listed([item.key for item in items if item.key in lost])
         failures.append(failure(STAGE, f"{keys}: not dumped, as nothing can be encrypted here: {explain(error)}"))
-        return [item for item in items if item not in encrypted], b""
+        return [item for item in items if item.key not in lost], b""
 
 
 def _marks(tree: Tree, failures: list[dict[str, Any]]) -> Marks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,19 @@ from ..system.errors import AltbackupError, InvalidInput
 from ..system.processes import Deadline, find_tool
 from ..system.visible import extra_vars
 from ..tree.contents import CONTENT, dna_in
-from ..tree.encryption import FIRST, PLAIN, TO, keyed_content, public_key_of, same_recipients, sealed, secret_of
+from ..tree.encryption import (
+    FIRST,
+    PLAIN,
+    TO,
+    keep_refused,
+    keyed_content,
+    known_public_key,
+    public_key_of,
+    refused_at,
+    same_recipients,
+    sealed,
+    secret_of,
+)
 from ..tree.layout import Tarball, Tree
 from ..tree.owner import source_of
 from ..tree.publish import read_record
@@ -34,24 +47,31 @@ def prepare(tree: Tree, signing_key: str, deadline: Deadline, *, check_mode: boo
     """
     for tool in ("age", "ssh-keygen"):
         find_tool(tool)
-    if check_mode:
-        return b"", ""
-    public = public_key_of(tree, deadline)
+    public = " ".join(known_public_key(tree).split()[:2]) if check_mode else public_key_of(tree, deadline)
     if signing_key and signing_key.split()[:2] != public.split():
         raise AltbackupError(
-            f"this source signs with {public}, but altbackup_signing_key is {signing_key}: nobody could tell its copies from forged ones. If its state "
-            "was lost or its base is new, enter the new key there, and on the recovery sheet; else find out who changed it"
+            f"this source signs with {public or 'a key that its next dump makes'}, but altbackup_signing_key is {signing_key}: nobody could tell its "
+            "copies from forged ones. If its state was lost or its base is new, enter the new key there, and on the recovery sheet; "
+            "else find out who changed it"
         )
-    return secret_of(tree), public
+    return (b"", "") if check_mode else (secret_of(tree), public)
 
 
-def require_still_encrypted(work: Dump, before: Sequence[Tarball]) -> None:
-    """Given the item's verified tarballs, the newest last, raise InvalidInput if it was encrypted, is to be no more, and nobody accepted that."""
-    if work.form.recipients or not before:
+def require_still_encrypted(work: Dump, before: Sequence[Tarball], *, check_mode: bool = False) -> None:
+    """Given the item's verified tarballs, the newest last, raise InvalidInput if it was encrypted, is to be no more, and nobody accepted that.
+
+    What was accepted before that was told was something else: a suspect. When it was told is kept, unless in check mode.
+    """
+    if work.form.recipients or not before or not is_encrypted(before[-1].filename):
         return
-    newest, item = before[-1], work.item
-    if is_encrypted(newest.filename) and not work.marks.accepts(item.key, newest.stamp):
-        source = source_of(work.context.tree) or "SOURCE"
+    newest, item, tree = before[-1], work.item, work.context.tree
+    told = refused_at(tree, item.key)
+    is_told = told > newest.stamp
+    if not is_told or not work.marks.accepts(item.key, told):
+        if not is_told and not check_mode:
+            with contextlib.suppress(OSError):  # then it is told once more
+                keep_refused(tree, item.key, work.context.stamp)
+        source = source_of(tree) or "SOURCE"
         accepted = extra_vars({"altbackup_accept": [f"{source}/{item.key}"]})
         raise InvalidInput(
             f"item {item.kind} {item.name!r}: it was encrypted until {newest.stamp}, and no recipient is named any more (altbackup_encrypt_to): it was "

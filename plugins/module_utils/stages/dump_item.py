@@ -52,12 +52,12 @@ _MOST_TRIED = 512
 """Of about how many files it is told how their content looks, at most: of more that tells nothing more"""
 
 
-def predict_item(work: Dump) -> None:
-    """Find out what a dump of this item would give now."""
+def predict_item(work: Dump, *, is_there: bool = True) -> None:
+    """Find out what a dump of this item would give now; of one that is not there yet nothing is read."""
     item, context, form, outcome = work.item, work.context, work.form, work.outcome
     outcome.notes += require_adopted(item.path, item.key, source_of(context.tree)) if item.path else []
     revision = None
-    if item.key != CONTROLLER_KEY:  # its folder is made by the dump itself
+    if is_there and item.key != CONTROLLER_KEY:  # its folder is made by the dump itself
         with Reading(work, predicted=True) as reading:
             said = reading.said
             revision = whole_number(said["revision"])
@@ -70,7 +70,7 @@ def predict_item(work: Dump) -> None:
         report_suspect(work, outcome.tarball["record"])
         return
     before = tarballs_before(context, item)
-    require_still_encrypted(work, before)
+    require_still_encrypted(work, before, check_mode=True)
     differs = find_base(item, context, form, before, work.marks) is not None
     relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.ending, differs=differs)}"
     outcome.tarball = describe_as(context.tree, relpath, Dna("", 0, form.algorithm), 0.0)

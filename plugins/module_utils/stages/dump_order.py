@@ -6,24 +6,25 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..archive.write import ArchiveFormat
 from ..kinds.base import Context
 from ..kinds.hooks import NO_HOOKS, Hooks
 from ..kinds.items import Item
 from ..kinds.registry import kind_of
+from ..kinds.set import DUMPED
 from ..kinds.sets import SET
 from ..system import progress
 from ..system.digest import cores, in_parallel
-from ..system.errors import AltbackupError, InvalidInput
+from ..system.errors import AltbackupError
 from ..system.names import Directory
 from ..system.readers import Readers
 from ..system.units import first_of
 from ..tree import doubt
 from ..tree.failures import failure
-from ..tree.layout import describe_as, scan, tarball_filename
+from ..tree.layout import scan
 from ..tree.marks import Marks
-from ..tree.sidecar import Dna
 from .dump_encrypted import form_of
 from .dump_item import dump_item, predict_item
 from .dump_state import STAGE, Dump, Outcome
@@ -54,6 +55,8 @@ class Order:
     fits: Callable[[Item], None]
     """Raise InvalidInput for an item that cannot be dumped, by what lies at its path now"""
     said: Said
+    declared: Sequence[Item] = ()
+    """Those that cannot be dumped now, of which something may be owed"""
     secret: bytes = b""
     """That of the source, where something is encrypted"""
     check_mode: bool = False
@@ -70,7 +73,8 @@ class Order:
             groups.setdefault(item.name, []).append(item)
         members = self._members()
         chain = [item for name in self._names_in_order() for item in groups.pop(name, ()) if item.key not in members]
-        bearers = {bearer.key: bearer for bearer in self._bearers()}
+        bearers = self._bearers(self.items)
+        owing = self._bearers([*self.declared, *self.items])
         if self.check_mode:
             foretold(bearers.values(), self.said)
         with contextlib.ExitStack() as stack:
@@ -79,11 +83,11 @@ class Order:
                 runner = Runner(stack.enter_context(Guard(self.context.tree)), self.context)
             readers = stack.enter_context(Readers())
             if runner and (self.hooks or not chain):
-                runner.settle(bearers, self.said)
+                runner.settle(owing, self.said)
 
             def one_by_one(items: Sequence[Item]) -> list[Outcome]:
                 if runner and items is chain and not self.hooks:
-                    runner.settle(bearers, self.said)
+                    runner.settle(owing, self.said)
                 return [
                     outcome
                     for item in items
@@ -116,8 +120,9 @@ class Order:
         alone = [item.name for item in self.items if item.hooks or item.kind == SET]
         return list(dict.fromkeys([*alone, *(item.name for item in self.items if item.key in members)]))
 
-    def _bearers(self) -> list[Bearer]:
-        return [*([Bearer(self.hooks)] if self.hooks else []), *(bearer_of(item) for item in self.items if item.hooks)]
+    def _bearers(self, items: Sequence[Item]) -> dict[str, Bearer]:
+        own = [Bearer(self.hooks)] if self.hooks else []
+        return {bearer.key: bearer for bearer in [*own, *(bearer_of(item) for item in items if item.hooks)]}
 
     def _take(self, outcomes: Sequence[Outcome]) -> None:
         self.outcomes += outcomes
@@ -132,11 +137,11 @@ class Order:
             outcome.skipped = skipped(item, self.context, why, self.max_age, Said(outcome.failures, outcome.notes))
             self._take([outcome])
 
-    def _dump(self, item: Item, readers: Readers, runner: Runner | None) -> Outcome:
-        """Dump an item, with its hooks if it has any and is not stored yet."""
+    def _dump(self, item: Item, readers: Readers, runner: Runner | None, dumped: Sequence[Any] = ()) -> Outcome:
+        """Dump an item, with its hooks if it has any and is not stored yet; the list of a set by what was `dumped` of its members."""
         work = Dump(
             item,
-            self.context,
+            replace(self.context, known={DUMPED: dumped}) if dumped else self.context,
             form_of(item, self.form),
             readers,
             self._directory,
@@ -149,7 +154,7 @@ class Order:
         if self.check_mode:
             _guarded(self._predict, work)
         elif runner is None or not item.hooks or self._is_stored(item):
-            _guarded(dump_item, work)
+            _guarded(self._dump_prepared, work)
         else:
             said = Said(outcome.failures, outcome.notes)
 
@@ -167,15 +172,22 @@ class Order:
         said = Said(outcome.failures, outcome.notes)
 
         def make() -> None:
+            earlier = [] if self._is_stored(item) else [member.key for member in members if self._is_stored(member)]
             outcomes.extend(self._dump(member, readers, runner) for member in members)
             lacking = [each.key for each in outcomes if each.tarball is None]
+            reason = ""
             if lacking:
-                said.fail(
-                    f"item set {item.name!r}: its member {first_of(lacking, _SHOWN)} was not copied, so its list is not stored",
-                    item.key,
+                reason = f"its member {first_of(lacking, _SHOWN)} was not copied, so its list is not stored"
+            elif earlier:
+                reason = (
+                    f"its member {first_of(earlier, _SHOWN)} was copied by an earlier call of this run, so the copies are of no one time and its list "
+                    "is not stored: a run under a stamp of its own copies all of them"
                 )
+            if reason:
+                said.fail(f"item set {item.name!r}: {reason}", item.key)
                 return
-            own = self._dump(replace(item, hooks=NO_HOOKS), readers, runner)
+            tarballs = [each.tarball for each in outcomes]
+            own = self._dump(replace(item, hooks=NO_HOOKS), readers, runner, tarballs)
             outcome.tarball, outcome.changed = own.tarball, own.changed
             said.failures += own.failures
             said.notes += own.notes
@@ -204,23 +216,24 @@ class Order:
             return True
 
     def _dump_prepared(self, work: Dump) -> None:
-        """Dump an item whose path may have come to lead elsewhere only now."""
-        self.fits(work.item)
+        """Dump an item, whose path a hook may have made lead elsewhere only now."""
+        if self._is_prepared(work.item):
+            self.fits(work.item)
         dump_item(work)
 
     def _predict(self, work: Dump) -> None:
         item = work.item
-        try:
-            predict_item(work)
-        except InvalidInput:
-            if not (item.hooks.before and item.path) or os.path.lexists(item.path):
-                raise
+        is_there = not (item.path and self._is_prepared(item)) or os.path.lexists(item.path)
+        if not is_there:
             work.outcome.notes.append(
                 f"{item.key}: {item.path} is not there before its hooks were run, so its dump cannot be predicted"
             )
-            relpath = f"{item.key}/{self.context.stamp}/{tarball_filename(item.name, None, work.form.extension)}"
-            work.outcome.tarball = describe_as(self.context.tree, relpath, Dna("", 0, work.form.algorithm), 0.0)
-            work.outcome.changed = True
+        predict_item(work, is_there=is_there)
+
+    def _is_prepared(self, item: Item) -> bool:
+        """Return whether a `before` runs before an item is read: that of the source, its own, or that of its set."""
+        owners = [one for one in self.items if one.kind == SET and item.key in one.option("members")]
+        return any(each.before for each in (self.hooks, item.hooks, *(one.hooks for one in owners)))
 
     def _limits_of(self, item: Item) -> doubt.Limits:
         """Return how far a dump of an item may be from earlier ones: what it says itself goes before what holds for all."""

@@ -286,6 +286,7 @@ def _begun(connection: int, watched: int) -> tuple[int, int]:
         os.closerange(first, descriptor)
         first = descriptor + 1
     restore_priority()
+    processes.start_guard()  # of the programs, should somebody kill this one
     return kept
 
 

@@ -115,23 +115,23 @@ class Ledger:
             self.damaged = f"{self.path}, the record of hooks, cannot be read ({one_line(str(error))})"
 
     def owe(self, item: str, stamp: str) -> None:
-        """Write down that the `after` of an item (category/name, empty for the source) is owed. Raise OSError."""
+        """Write down that the `after` of an item (category/name, empty for the source) is owed. Raise OSError or BaseUnusable."""
         self.owed = [*self._without(item), Owed(item, stamp, boot_id())]
         self._write()
 
     def pay(self, item: str) -> None:
-        """Write down that it is owed no longer. Raise OSError."""
+        """Write down that it is owed no longer. Raise OSError or BaseUnusable."""
         self.owed = self._without(item)
         self._write()
 
     def tell(self, item: str, text: str, *, bad: bool) -> None:
-        """Write down, for the next call, what became of a hook. Raise OSError."""
+        """Write down, for the next call, what became of a hook. Raise OSError or BaseUnusable."""
         self.told = [*self.told, Told(item, text[:_LONGEST_TEXT], bad)][-_MOST:]
         self._write()
 
     def close(self, *, told: bool) -> None:
-        """Give it up; whether what it tells was told. Raise OSError."""
-        if told:
+        """Give it up; whether what it tells was told. Raise OSError or BaseUnusable."""
+        if told and self._descriptor >= 0:
             self.told = []
             self._write()
         self.drop()
@@ -146,6 +146,10 @@ class Ledger:
         return [entry for entry in self.owed if entry.item != item]
 
     def _write(self) -> None:
+        if self._descriptor < 0:
+            raise BaseUnusable(
+                f"{self.path} could not be had: what is owed stays there, and is run once more by the next call"
+            )
         if not (self.owed or self.told):
             remove_if_there(self.path)
             return

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +13,7 @@ from typing import Any
 from ..kinds.base import Context
 from ..kinds.hooks import AFTER, BEFORE, KEYS, ON_FAILURE, Hook, Hooks
 from ..kinds.items import Item
-from ..system.errors import AltbackupError, InvalidInput, ToolFailed
+from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed
 from ..system.proc import boot_id
 from ..system.processes import require_go_on
 from ..system.visible import one_line
@@ -203,15 +203,18 @@ class Runner:
                 if self._is_handed_over or when == BEFORE:
                     raise
             self._left = Keeper(self._context.tree)
-            self._left.open(_ANSWER)
+            with contextlib.suppress(AltbackupError, OSError):  # told when it is to be paid
+                self._left.open(_ANSWER)
         self._left.run(**told)
 
     def _patience(self, seconds: float, when: str) -> float:
         """Return for how long to wait for a program: one that is owed gets a little time though there is none left."""
-        deadline = self._context.deadline
-        if when == BEFORE or deadline.seconds is None:
+        if when == BEFORE:
             return seconds + _ANSWER
-        return _LAST if deadline.is_over() else max(_LAST, deadline.at_most(seconds + _ANSWER))
+        try:
+            return max(_LAST, self._context.deadline.at_most(seconds + _ANSWER))
+        except DeadlineExceeded:
+            return _LAST
 
     def _pay(self, key: str, said: Said) -> None:
         try:
@@ -250,9 +253,8 @@ def foretold(bearers: Iterable[Bearer], said: Said) -> None:
     for bearer in bearers:
         for when in KEYS:
             for hook in bearer.hooks.of(when):
-                whom = f" as {hook.user}" if hook.user else ""
                 said.notes.append(
-                    f"{bearer.key or bearer.title}: {when} would run {shlex.join(hook.argv)}{whom}, for {hook.time_limit:g} s at most; check mode runs none"
+                    f"{bearer.key or bearer.title}: {when} would run {hook}, for {hook.time_limit:g} s at most; check mode runs none"
                 )
         try:
             programs_of(bearer)

@@ -12,6 +12,7 @@ from typing import Any
 from ..system.digest import CHUNK, new_hash, open_plain, within_limits
 from ..system.errors import AltbackupError, DigestMismatch
 from ..system.units import counted
+from ..tree.encryption import shared
 from ..tree.failures import explain
 from ..tree.layout import Tarball
 from ..tree.publish import read_record, write_text
@@ -175,7 +176,7 @@ def _require_arrived(work: Work, one: Tarball, dna: Dna, path: str, md5: str, *,
 def _vouch(work: Work, one: Tarball, dna: Dna) -> None:
     """Put its record and its sidecar there, that last."""
     record = private_path(work.source, "records", one.relpath)
-    known = read_record(work.tree, one.key, one.stamp)
+    known = shared(read_record(work.tree, one.key, one.stamp))
     with tempfile.TemporaryDirectory(prefix="altbackup-store-") as folder:
         paths = []
         if known and not _has(work, record, known):

@@ -564,23 +564,25 @@ def _run(room: Room, session: Session, rsync: str, version: int, lock: int, *, w
 
     # A newer session may end this one at any time: not before it is known here and there what is to be ended with it.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    process = subprocess.Popen(
-        session.argv(rsync),
-        cwd=room.folder,
-        env=environment,
-        start_new_session=True,
-        pass_fds=(lock,),
-        preexec_fn=begin,  # noqa: PLW1509 (this program has one thread)
-    )
-    os.pwrite(lock, str(process.pid).encode(), 0)
+    try:
+        process = subprocess.Popen(
+            session.argv(rsync),
+            cwd=room.folder,
+            env=environment,
+            start_new_session=True,
+            pass_fds=(lock,),
+            preexec_fn=begin,  # noqa: PLW1509 (this program has one thread)
+        )
+        os.pwrite(lock, str(process.pid).encode(), 0)
 
-    def end(*_: Any) -> None:
-        _end(process)
-        os._exit(128 + signal.SIGTERM)
+        def end(*_: Any) -> None:
+            _end(process)
+            os._exit(128 + signal.SIGTERM)
 
-    for number in _ENDING:
-        signal.signal(number, end)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        for number in _ENDING:
+            signal.signal(number, end)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     why = ""
     while True:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
+import itertools
 import os
 import shutil
 import signal
@@ -73,7 +74,9 @@ _left: list[subprocess.Popen[bytes]] = []
 """Children that survived SIGKILL: they wait in the kernel for a disk or a server, and do nothing more when that answers"""
 _guard: list[int] = []
 """The pipe that tells the guard of this process which groups run"""
-_GROUP = struct.Struct("q")
+_GROUP = struct.Struct("qq")
+"""What it is told: the number of a start, and the process group of that, 0 where it has ended"""
+_starts = itertools.count(1)
 _told_to_end: list[int] = []
 """The signal that told this process to end: after it no child is started"""
 
@@ -186,26 +189,38 @@ class Child:
                 raise DeadlineExceeded(
                     f"signal {_told_to_end[0]} told this process to end: {self.name} was not started"
                 )
+            self._start = next(_starts)
             try:
                 _starting.append(in_main)
-                self.process = subprocess.Popen(
-                    list(argv),
-                    stdin=subprocess.DEVNULL if stdin is None else stdin,
-                    stdout=subprocess.DEVNULL if stdout is None else stdout,
-                    stderr=self._stderr,
-                    cwd=cwd,
-                    env=dict(clean_environment() if environment is None else environment),
-                    pass_fds=[*pass_fds, *_lifelines, *(_inherited if locking else ())],
-                    start_new_session=True,
-                )
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)  # what runs before the program takes no lock
+                    self.process = subprocess.Popen(
+                        list(argv),
+                        stdin=subprocess.DEVNULL if stdin is None else stdin,
+                        stdout=subprocess.DEVNULL if stdout is None else stdout,
+                        stderr=self._stderr,
+                        cwd=cwd,
+                        env=dict(clean_environment() if environment is None else environment),
+                        pass_fds=[*pass_fds, *_lifelines, *(_inherited if locking else ())],
+                        start_new_session=True,
+                        preexec_fn=self._tell_of_itself if _guard else None,  # noqa: PLW1509 (it takes no lock)
+                    )
                 _running[self.process.pid] = self.process
-                _tell_guard(self.process.pid)
+            except BaseException:
+                _tell_guard(self._start, 0)
+                raise
             finally:
                 _starting.pop()
         if _told_to_end:  # told while the child was starting, too late for the handler to see the child
             _signal_group(self.process.pid, signal.SIGTERM)
             if in_main:
                 raise SystemExit(128 + _told_to_end[0])
+
+    def _tell_of_itself(self) -> None:
+        """Tell the guard, in the new process before it is the program: nobody can kill this one between its start and that."""
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # the guard was killed
+        _tell_guard(self._start, os.getpid())
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
     @property
     def stdin(self) -> IO[bytes]:
@@ -227,7 +242,7 @@ class Child:
                 stream.close()
         with _running_lock:
             if _running.pop(self.process.pid, None) and self.process not in _left:
-                _tell_guard(-self.process.pid)
+                _tell_guard(self._start, 0)
 
     def end(self) -> None:
         """End the program and all its children: SIGTERM, then SIGKILL. One that cannot be killed is left alone."""
@@ -443,7 +458,7 @@ def end_with_children() -> None:
 
     After SIGKILL, which cannot be handled, a guard process ends them. Call it in the main thread, before other threads are started.
     """
-    _start_guard()
+    start_guard()
 
     def handle(number: int, _frame: Any) -> None:
         _told_to_end.append(number)
@@ -460,7 +475,7 @@ def end_with_children() -> None:
         signal.signal(number, handle)
 
 
-def _start_guard() -> None:
+def start_guard() -> None:
     """Fork the guard, which kills the running groups when this process is gone, however it ended.
 
     The kernel's signal at a parent's death (PR_SET_PDEATHSIG) follows the thread that forked, is lost with a change of user, and does not
@@ -493,19 +508,20 @@ def _guard_groups(reading: int) -> None:
             os.dup2(null.fileno(), descriptor)
     os.dup2(reading, 3)
     os.closerange(4, 1 << 16)
-    groups = set()
+    groups: dict[int, int] = {}
     while record := os.read(3, _GROUP.size):
-        (group,) = _GROUP.unpack(record)
-        groups.add(group) if group > 0 else groups.discard(-group)
-    for group in groups:
+        start, groups[start] = _GROUP.unpack(record)
+        if not groups[start]:
+            del groups[start]
+    for group in groups.values():
         _signal_group(group, signal.SIGKILL)
 
 
-def _tell_guard(group: int) -> None:
-    """Tell the guard that a group runs, or, if the number is negative, that it has ended."""
+def _tell_guard(start: int, group: int) -> None:
+    """Tell the guard which group runs since a start, or, with 0, that it has ended."""
     if _guard:
         with contextlib.suppress(OSError):  # the guard was killed
-            os.write(_guard[0], _GROUP.pack(group))
+            os.write(_guard[0], _GROUP.pack(start, group))
 
 
 def die_with_parent() -> None:
@@ -562,14 +578,14 @@ def register(group: int, process: Any) -> None:
     """Let a process group end with this process; `process.poll()` must be None while it runs."""
     with _running_lock:
         _running[group] = process
-        _tell_guard(group)
+        _tell_guard(-group, group)
 
 
 def unregister(group: int) -> None:
     """Forget a process group that has ended."""
     with _running_lock:
         _running.pop(group, None)
-        _tell_guard(-group)
+        _tell_guard(-group, 0)
 
 
 def forget_all() -> None:

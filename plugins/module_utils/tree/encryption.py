@@ -1,6 +1,7 @@
 """What a source keeps for encryption in `.altbackup/encryption/`, and what of the record of an encrypted tarball a target may see.
 
-`secret` keys the digests by which the source knows its plain archives again, `signing_key` and `signing_key.pub` are those of its signatures. A record
+`secret` keys the digests by which the source knows its plain archives again, `signing_key` and `signing_key.pub` are those of its signatures, and
+`refused/<category>/<name>` has the stamp under which an item was not dumped, as it would have become readable. A record
 says in `sealed` all that its dump knew, encrypted to the recipients of the tarball; a target gets that, and what it needs to know.
 """
 
@@ -24,6 +25,7 @@ from .contents import CONTENT, FORMERLY
 from .layout import Tree
 from .private import read_private
 from .publish import make_folders, remove_if_there, write_text
+from .stamps import is_stamp
 
 PLAIN, TO, FIRST = "plain", "to", "first"
 """Of records: the keyed digest of the plain archive, the recipients, and the stamp under which these bytes were first stored"""
@@ -39,6 +41,7 @@ _SEEN = (
     "alg",
     "base",
     "base_dig",
+    "members",  # the paths of tarballs, which lie beside it
     CONTENT,
     FORMERLY,
     TO,
@@ -118,6 +121,25 @@ def known_public_key(tree: Tree) -> str:
         return read_private(tree, f"{_path(tree, 'signing_key')}.pub", _LONGEST_KEY).decode("ascii", "replace").strip()
     except (FileNotFoundError, ValueError):
         return ""
+
+
+def refused_at(tree: Tree, key: str) -> str:
+    """Given a source's own tree and an item (category/name), return the stamp under which it was not dumped as it was to be readable, empty for none.
+
+    Raise BaseUnusable or OSError.
+    """
+    try:
+        text = read_private(tree, _path(tree, f"refused/{key}"), _LONGEST_KEY).decode("ascii", "replace").strip()
+    except (FileNotFoundError, ValueError):
+        return ""
+    return text if is_stamp(text) else ""
+
+
+def keep_refused(tree: Tree, key: str, stamp: str) -> None:
+    """Keep that an item was not dumped under a stamp. Raise OSError."""
+    path = _path(tree, f"refused/{key}")
+    make_folders(os.path.dirname(path), tree.private)
+    write_text(path, f"{stamp}\n")
 
 
 def statement(source: str, key: str, stamp: str, record: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from ...module_utils.system.age import MOST_IDENTITIES, SUFFIX, is_encrypted
+from ...module_utils.system.digest import open_plain
 
 _ADVICE = (
     "the identity that opens it is not handed over, as Ansible would write it to a file there: turn pipelining on (ANSIBLE_PIPELINING=true, or "
@@ -37,8 +38,8 @@ def handed_identity(plan: Mapping[str, Any], host: str, relpaths: Iterable[str],
     if not os.path.lexists(path):
         return {"identity_file": path}
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            return {OPTION: stream.read(MOST_IDENTITIES + 1)}
+        with open_plain(os.path.realpath(path)) as stream:
+            return {OPTION: stream.read(MOST_IDENTITIES + 1).decode("utf-8", "surrogateescape")}
     except OSError as error:
         raise KeyRefused(
             f"altbackup_identity_file {path} cannot be read on the controller: {error.strerror}"

@@ -212,9 +212,14 @@ def _checking(run: Run, tree: Mapping[str, Any]) -> Options:
 
 
 def not_now(run: Run, source: str) -> list[str]:
-    """Return the items that a source says were skipped, as far as they have a hook that can have said so."""
+    """Return the items that a source says were skipped, as far as they, or their set, have a hook that can have said so."""
     entry = run.whole_plan["sources"][source]
-    able = [f"{CATEGORIES[item['kind']]}/{item['name']}" for item in entry["item_list"] if item.get("before")]
+    able = [
+        key
+        for item in entry["item_list"]
+        if item.get("before")
+        for key in (f"{CATEGORIES[item['kind']]}/{item['name']}", *item.get("members", ()))
+    ]
     able = entry["item_keys"] if entry["hooks"].get("before") else able
     return [key for key in run.known_of(source).get("not_now") or () if key in able]
 

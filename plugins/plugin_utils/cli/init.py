@@ -190,17 +190,10 @@ def _write(folder: Path, answers: Answers) -> None:
 
 def _desk(arguments: argparse.Namespace, inventory: Path, command: str) -> commands.Desk:
     """Return the Desk for a question on an inventory."""
-    given = {
-        "inventory": [str(inventory)],
-        "show": False,
-        "json": False,
-        "all": False,
-        "send_mail": False,
-        "commands": False,
-        "sheet": False,
-        "time_limit": "1h",
-    }
-    return commands.Desk(argparse.Namespace(command=command, artifacts=arguments.artifacts, **given))
+    options = argparse.ArgumentParser(add_help=False)
+    doctor.add_options(options)
+    given = {"inventory": [str(inventory)], "show": False, "time_limit": "1h", "artifacts": arguments.artifacts}
+    return commands.Desk(argparse.Namespace(command=command, **{**vars(options.parse_args([])), **given}))
 
 
 def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers) -> dict[str, Mapping[str, Any]]:

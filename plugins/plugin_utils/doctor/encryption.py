@@ -8,6 +8,7 @@ from typing import Any
 
 from ...module_utils.system.paths import is_within
 from ...module_utils.system.recipients import shown
+from ..planning.stores import names_with
 from ..report.secrecy import quoted
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding, is_key
 
@@ -133,6 +134,8 @@ def _places(plan: Mapping[str, Any], source: str, entry: Mapping[str, Any]) -> I
     for target in entry["targets"]:
         base = plan["targets"][target]["target_base"] or ""
         yield f"    {target}: {os.path.join(base, source)}"
+    for store in names_with(plan, source):
+        yield f"    {store}, a store: {os.path.join(str(plan['stores'][store]['remote']), source)}"
 
 
 def short_sheet(text: str) -> str:

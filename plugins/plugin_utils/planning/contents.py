@@ -9,6 +9,7 @@ from typing import Any
 from ...module_utils.kinds.items import check_name
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.restore.contents import MOST, MOST_EVER, STAGE, STEPS
+from ...module_utils.system.age import is_encrypted
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.values import nearest
 from ...module_utils.system.visible import one_line
@@ -142,6 +143,8 @@ def choose(plan: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> d
             )
             if problem:
                 passed.setdefault(source, []).append(f"{node}: {problem}")
+        if source in offers:  # what is encrypted no target opens
+            offers[source].sort(key=lambda entry: is_encrypted(entry["relpath"]) and entry["node"] != source)
     result = _CHOICES[wanted["step"]](plan, wanted, offers, passed)
     notes = {source: [f"passed over {each}" for each in problems] for source, problems in passed.items()}
     return {**empty, "wanted": wanted, **result, "notes": notes}

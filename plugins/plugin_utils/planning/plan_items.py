@@ -90,7 +90,8 @@ def sort_items(values: Iterable[Any]) -> tuple[list[Item], list[dict[str, str]]]
     """Given items as written, return the good ones and an item error for each other; of items with one identity none is good."""
     good: list[tuple[Any, Item]] = []
     bad: list[dict[str, str]] = []
-    for value in flattened(values):
+    flat = flattened(values)
+    for value in flat:
         try:
             good.append((value, parse_item(value)))
         except InvalidInput as error:
@@ -109,7 +110,7 @@ def sort_items(values: Iterable[Any]) -> tuple[list[Item], list[dict[str, str]]]
             reason = f"item {item.kind} {item.name!r}: {item.key} stands {counts[item.key]} times ({paths}): give each a name of its own"
             bad.append(_item_error(value, reason))
     single = [(value, item) for value, item in good if counts[item.key] == 1]
-    problems = problems_of_sets([item for _, item in single])
+    problems = problems_of_sets([item for _, item in single], flat)
     bad += [_item_error(value, mask_text(problems[item.key])) for value, item in single if item.key in problems]
     return [item for _, item in single if item.key not in problems], bad
 

@@ -6,22 +6,24 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...module_utils.system.digest import open_plain
 from ...module_utils.system.recipients import lines_of
 from .inventory_errors import Errors
 from .plan_items import sort_items
 
 ENCRYPT_TO = "altbackup_encrypt_to"
 _OF_ITEMS = "encrypt_to"
+_MEMBERS = "members"
 _LARGEST = 1 << 20
 
 
 def read_file(path: str) -> str:
     """Return the text of a file of the controller, of at most a MiB. Raise OSError or ValueError."""
-    with open(os.path.expanduser(path), encoding="utf-8") as stream:
-        text = stream.read(_LARGEST + 1)
-    if len(text) > _LARGEST:
+    with open_plain(os.path.realpath(os.path.expanduser(path))) as stream:
+        content = stream.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
         raise ValueError("it is too long")
-    return text
+    return content.decode("utf-8")
 
 
 def with_recipients(variables: Mapping[str, Any], read: Callable[[str], str] = read_file) -> dict[str, Any]:
@@ -32,15 +34,24 @@ def with_recipients(variables: Mapping[str, Any], read: Callable[[str], str] = r
     result = dict(variables)
     if ENCRYPT_TO in result:
         result[ENCRYPT_TO] = _read_all(result[ENCRYPT_TO], read)
-    items = result.get("altbackup_items")
-    if isinstance(items, (list, tuple)):
-        result["altbackup_items"] = [
-            {**item, _OF_ITEMS: _read_all(item[_OF_ITEMS], read)}
-            if isinstance(item, Mapping) and _OF_ITEMS in item
-            else item
-            for item in items
-        ]
+    if "altbackup_items" in result:
+        result["altbackup_items"] = _of_items(result["altbackup_items"], read)
     return result
+
+
+def _of_items(items: Any, read: Callable[[str], str]) -> Any:
+    """Return items as written, and the members of sets among them, with the recipients in place of the files that name them."""
+    if not isinstance(items, (list, tuple)):
+        return items
+    found = []
+    for item in items:
+        if isinstance(item, Mapping):
+            own = {_OF_ITEMS: _read_all(item[_OF_ITEMS], read)} if _OF_ITEMS in item else {}
+            members = {_MEMBERS: _of_items(item[_MEMBERS], read)} if _MEMBERS in item else {}
+            found.append({**item, **own, **members})
+        else:
+            found.append(item)
+    return found
 
 
 def _read_all(value: Any, read: Callable[[str], str]) -> Any:

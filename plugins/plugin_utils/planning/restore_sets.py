@@ -10,11 +10,12 @@ from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.kinds.sets import SET
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.tree.layout import is_relpath, split_relpath
+from ...module_utils.tree.stamps import is_stamp
 from .restore_entry import parse_entry
-from .restore_source import order_failure
+from .restore_source import UNNAMED, order_failure
 
-LIST, MEMBER = "list_of", "member_of"
-"""Keys of orders: which entry it is the list of, and which set's member"""
+LIST, MEMBER, MEMBERS = "list_of", "member_of", "members"
+"""Keys of orders: which entry it is the list of, which set's member, and of a list the members that are restored"""
 
 
 def orders_of(value: Any, number: int, plan: Mapping[str, Any], hosts: Sequence[str]) -> list[dict[str, Any]]:
@@ -32,7 +33,7 @@ def orders_of(value: Any, number: int, plan: Mapping[str, Any], hosts: Sequence[
         raise InvalidInput(
             f"{order['key']} is no set of {order['source']} in this inventory: restore its members one by one, or declare it again"
         )
-    orders = [{**order, LIST: number}]
+    orders = [{**order, LIST: number, MEMBERS: list(members)}]
     for key in members:
         kind, name = items[key]["kind"], items[key]["name"]
         place = {"to": os.path.join(order["to"], CATEGORIES[kind], name)} if order["to"] else {}
@@ -80,13 +81,22 @@ def stamps_in(order: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, st
     for path in members:
         category, name, stamp, _ = split_relpath(path)
         found[f"{category}/{name}"] = stamp
+    others = [key for key in found if key not in order[MEMBERS]]
+    if others:
+        raise InvalidInput(
+            f"{newest['relpath']} names {', '.join(others)}, which is no member of it in this inventory: declare it again, or restore one by one what "
+            f"is wanted of {', '.join(found)}"
+        )
     return found
 
 
 def at_one_time(order: Mapping[str, Any], stamps: Mapping[str, str]) -> dict[str, Any]:
-    """Given the order of a member and what the list of its set says, return the order with its stamp. Raise InvalidInput."""
+    """Given the order of a member and what the list of its set says, return the order with its stamp. Raise InvalidInput.
+
+    Unless the set itself is ordered by a stamp, nobody has named that of the member.
+    """
     if order["key"] not in stamps:
         raise InvalidInput(
             f"{order['key']} is not in the list of its set that is taken, which names {', '.join(stamps)}: restore these one by one"
         )
-    return {**order, "at": stamps[order["key"]]}
+    return {**order, "at": stamps[order["key"]], UNNAMED: not is_stamp(order["at"])}

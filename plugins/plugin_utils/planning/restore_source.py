@@ -21,6 +21,8 @@ from ..report.results import SAID, shortened
 from .stores import fetched_base
 
 STAGE = "restore"
+UNNAMED = "unnamed"
+"""Of orders: whether its stamp is that of a list, not one that somebody gave"""
 
 
 def order_failure(node: str, reason: str, key: str = "") -> dict[str, Any]:
@@ -274,7 +276,7 @@ def _newest(
     verified = [entry for entry in wanted if entry["state"] == "verified"]
     if not verified:
         raise InvalidInput(f"has no verified one: {wanted[-1]['relpath']} {wanted[-1]['problem']}")
-    if secret and not is_stamp(order["at"]):
+    if secret and (not is_stamp(order["at"]) or order.get(UNNAMED)):
         plain = verified[-1]
         verified = [entry for entry in verified if is_encrypted(entry["relpath"])]
         if not verified:

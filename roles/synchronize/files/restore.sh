@@ -8,7 +8,7 @@ set -u
 
 LC_ALL=C
 export LC_ALL
-unset IFS CDPATH TAR_OPTIONS GZIP ZSTD_NBTHREADS ZSTD_CLEVEL TAPE POSIXLY_CORRECT GREP_OPTIONS QUOTING_STYLE
+unset IFS CDPATH TAR_OPTIONS GZIP ZSTD_NBTHREADS ZSTD_CLEVEL TAPE POSIXLY_CORRECT GREP_OPTIONS QUOTING_STYLE secret
 umask 077
 folders=$PATH: absolute='' # programs of the current folder are anybody's
 while [ -n "$folders" ]; do

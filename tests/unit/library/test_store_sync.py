@@ -11,8 +11,13 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from helpers.age_keys import age_key
 from helpers.original_trees import marked, modern_text, put, reasons, run_module, tree_hash
 from helpers.stores import BUCKET, KINDS, PASSWORD, SECRET, Place, brought, served
+from helpers.trees import Base, item
+
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
+from ansible_collections.altbackup.core.plugins.module_utils.tree.encryption import shared
 
 OLD, NEW = "2013/05/10/104701", "2013/05/11/104701"
 ONE, TWO, OTHER = f"svn/x/{OLD}/x-1.tar", f"svn/x/{NEW}/x-2.tar", f"folders/y/{NEW}/y.tar"
@@ -393,3 +398,21 @@ def test_what_rclone_alone_brought_is_what_the_script_of_the_guides_restores_fro
         ended = subprocess.run(["sh", str(copy / "restore.sh"), *words], check=False, capture_output=True)
         assert ended.returncode == 0, ended
     assert (tmp_path / "back" / "file").read_text() == "precious"
+
+
+def test_a_store_is_told_nothing_of_what_its_source_has_encrypted(disk: Place, tmp_path: Path) -> None:
+    planted = "planted-marker-4711"
+    base, live, key = Base(tmp_path / "dayabay"), tmp_path / planted, age_key(tmp_path)
+    live.mkdir()
+    (live / f"{planted}.txt").write_text(planted * 9)
+    form = ArchiveFormat(recipients=(key.recipient,))
+    made = base.dump_one(item("folder", live, "y"), stamp=NEW, form=form)
+    result = sync(disk, base.path, expect={"y": 1}, items=["folders/y"])
+    assert not result["failures"], said(result)
+    files = disk.files()
+    assert files[f"dayabay/{made['relpath']}"] == Path(made["path"]).read_bytes()
+    (record,) = (json.loads(content) for name, content in files.items() if "/records/" in name)
+    assert record == shared(made["record"])
+    for name, content in files.items():
+        assert planted.encode() not in content, name
+        assert made["record"]["manifest"].encode() not in content, name

@@ -227,3 +227,7 @@ def test_a_differential_that_renames_is_left_to_a_restore(pair: tuple[Path, Path
     pack_differential(base, live, DIFFERENTIAL)
     result = look_at_pair(base)
     assert "renames folders, which only a restore follows" in reasons(result)[0]
+
+
+def test_without_the_file_of_a_key_what_is_not_encrypted_is_seen(base: Path, tmp_path: Path) -> None:
+    assert look(base, NEW, identity_file=str(tmp_path / "not here"))["failures"] == []

@@ -314,3 +314,10 @@ def test_what_is_stamped_later_than_the_run_is_not_drilled_and_ahead_of_the_cloc
     (reason,) = reasons(result)
     assert reason.startswith(f"{base}/{ahead} is stamped later than this run, {SECOND}")
     assert not (base / f"{ahead}.proof").exists()
+
+
+def test_without_the_file_of_a_key_what_is_not_encrypted_is_proved(base: Path, tmp_path: Path) -> None:
+    result = drill(base, identity_file=str(tmp_path / "not here"), names=["folders/thing"])
+    assert [entry["relpath"] for entry in result["proved"]] == [FOLDER]
+    told = run_module("tarball_drill", base=str(base), fail=False, keys=True, identity_file=str(tmp_path / "not here"))
+    assert "is neither on the controller nor on this host a file that can be read" in reasons(told)[0]

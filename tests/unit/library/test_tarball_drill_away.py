@@ -156,3 +156,15 @@ def test_a_path_that_leads_out_of_the_tree_is_refused_and_the_tree_removed(base:
     chosen[0]["tarballs"][0]["relpath"] = f"svn/thing/{FIRST}/../../../../../../../x"
     assert "is not <category>/<name>/" in reasons(step("drill", away, chosen=chosen))[0]
     assert not away.exists()
+
+
+def test_a_file_that_is_no_key_leaves_nothing_behind_and_one_that_is_not_there_hinders_nothing(
+    base: Path, away: Path
+) -> None:
+    chosen = step("choose", base, names=["folders/thing"])["chosen"]
+    for file, proved in ((away.parent, 0), (away.parent / "not here", 1)):
+        bring(base, away, chosen)
+        result = step("drill", away, chosen=chosen, identity_file=str(file))
+        assert len(result["proved"]) == proved, result
+        assert bool(result["failures"]) is not bool(proved)
+        assert not list(away.parent.iterdir())

@@ -83,6 +83,22 @@ def test_each_key_brings_it_back(sealed: Sealed) -> None:
     assert os.listdir(sealed.place) == ["out"]
 
 
+def test_no_program_has_the_key_in_its_environment(sealed: Sealed) -> None:
+    sealed.night()
+    programs = sealed.folder / "bin"
+    programs.mkdir()
+    for name in ("age", "zstd"):
+        real = shutil.which(name)
+        (programs / name).write_text(f'#!/bin/sh\nenv >>"{sealed.folder}/seen"\nexec {real} "$@"\n')
+        (programs / name).chmod(0o755)
+    path = f"{programs}:{sealed.disk.environment['PATH']}"
+    sealed.disk.environment.update(PATH=path, secret="what the user has exported")
+    sealed.disk.well(*sealed.words())
+    assert (sealed.place / "out/file").read_text() == "secret"
+    assert "PATH=" in (seen := (sealed.folder / "seen").read_text())
+    assert "AGE-SECRET-KEY-" not in seen
+
+
 def test_a_differential_is_unpacked_over_its_full_one(sealed: Sealed) -> None:
     sealed.night(full_every=9)
     (sealed.live / "file").unlink()

@@ -27,16 +27,6 @@ from ansible_collections.altbackup.core.plugins.module_utils.kinds.folder import
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    root = tmp_path / "tree"
-    (root / "sub").mkdir(parents=True)
-    (root / "file").write_text("content")
-    (root / "sub" / "link").symlink_to("../file")
-    os.link(root / "file", root / "twin")
-    return root
-
-
 def write(tree: Path, path: Path, manifest: Manifest, **options: Any) -> None:
     """Archive a folder, and fill a manifest of that."""
     parts = [Part(str(tree), walk(str(tree))[0])]

@@ -56,16 +56,6 @@ FORMAT = ArchiveFormat()
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    folder = tmp_path / "tree"
-    (folder / "sub").mkdir(parents=True)
-    (folder / "file").write_text("content")
-    (folder / "sub" / "link").symlink_to("./file")
-    os.link(folder / "file", folder / "twin")
-    return folder
-
-
-@pytest.fixture
 def large(tmp_path: Path) -> Path:
     folder = tmp_path / "large"
     folder.mkdir()

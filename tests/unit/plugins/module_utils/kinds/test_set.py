@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.age_keys import age_key
 from helpers.drills import drill_one
 from helpers.trees import FIRST, SECOND, THIRD, Base, item, unpack
 
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import parse_item
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import prove
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.sets import flattened
 from ansible_collections.altbackup.core.plugins.module_utils.stages import count
+from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import ProofFailed
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
+from ansible_collections.altbackup.core.plugins.module_utils.tree.encryption import shared
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan_items import sort_items
 
 KEYS = ["folders/data", "folders/config"]
 
@@ -170,6 +175,95 @@ def test_a_member_that_did_not_change_since_the_morning_is_listed_as_that(base: 
     assert counted(base, FIRST[:10]) == []
 
 
+def test_a_member_that_is_again_what_it_was_in_the_morning_is_listed_as_that(base: Base, live: Path) -> None:
+    changed, before = live / "data" / "file1", os.stat(live / "data" / "file1")
+    base.dump(forge(live), stamp="2013/05/10/080000")
+    changed.write_text("new")
+    base.dump(forge(live), stamp="2013/05/10/100000")
+    changed.write_text("data 1")
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    result = base.dump(forge(live), stamp="2013/05/10/120000")
+    assert result["tarballs"][0]["relpath"] == "folders/data/2013/05/10/080000/data.tar.zst"
+    assert result["tarballs"][2]["record"]["members"] == [tarball["relpath"] for tarball in result["tarballs"][:2]]
+
+
+def test_what_a_killed_call_copied_is_in_no_list_with_what_a_rerun_copies(base: Base, live: Path) -> None:
+    first, last = forge(live)["members"]
+    base.dump(first)
+    for _ in range(2):
+        result = base.dump(forge(live))
+        assert [(entry["name"], "folders/data" in entry["reason"]) for entry in result["failures"]] == [("forge", True)]
+        assert [tarball["name"] for tarball in result["tarballs"]] == ["data", "config"]
+    assert not base.dump(forge(live), stamp=SECOND)["failures"]
+
+
+@pytest.mark.parametrize("error", [{"before": "stop"}, {"keep": "many"}, {"name": "for/ge"}, {"members": [[]]}])
+def test_no_member_of_a_set_that_cannot_be_read_is_copied_without_its_hooks(
+    base: Base, live: Path, error: dict[str, Any]
+) -> None:
+    own = item("folder", live / "data", "data")
+    members = error.pop("members", [])
+    wanted = forge(live, **error)
+    wanted["members"] = ["folders/data", wanted["members"][1], *members]
+    result = base.dump(own, wanted, item("folder", live / "other", "other"))
+    assert [tarball["name"] for tarball in result["tarballs"]] == ["other"]
+    good, bad = sort_items([own, wanted, item("folder", live / "other", "other")])
+    assert [one.name for one in good] == ["other"]
+    assert {"data", "config"} < {entry["name"] for entry in bad}
+
+
+def test_no_member_of_two_sets_of_one_name_is_copied_without_their_hooks(base: Base, live: Path) -> None:
+    second = {"kind": "set", "name": "forge", "members": [item("folder", live / "other", "other")]}
+    assert not base.dump(forge(live), second)["tarballs"]
+
+
+@pytest.mark.parametrize("plain", ["data", "forge"])
+def test_no_member_of_a_set_of_which_a_part_cannot_be_encrypted_is_copied_without_its_hooks(
+    base: Base, live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: str
+) -> None:
+    base.dump(forge(live))
+    real = processes.shutil.which
+    monkeypatch.setattr(
+        processes.shutil, "which", lambda name, path=None: None if name == "age" else real(name, path=path)
+    )
+    recipients = [age_key(tmp_path, "one").recipient]
+    form = ArchiveFormat(recipients=tuple(recipients))
+    wanted = forge(live, before=[writing(tmp_path, "before")])
+    for member in wanted["members"]:
+        member["encrypt_to"] = recipients
+    (wanted if plain == "forge" else wanted["members"][0])["encrypt_to"] = []
+    other = item("folder", live / "other", "other", encrypt_to=[])
+    result = base.dump(wanted, other, stamp="2013/05/10/120000", form=form)
+    assert [tarball["name"] for tarball in result["tarballs"]] == ["other"]
+    assert log_of(tmp_path) == []
+
+
+def test_a_list_that_others_can_read_does_not_tell_why_an_encrypted_member_is_suspect(
+    base: Base, live: Path, tmp_path: Path
+) -> None:
+    wanted = forge(live)
+    wanted["members"][0]["encrypt_to"] = [age_key(tmp_path, "one").recipient]
+    wanted["members"][0]["require"] = "planted-marker"
+    (live / "data" / "planted-marker").mkdir()
+    for number in range(200):
+        (live / "data" / "planted-marker" / f"more{number}").write_text("x" * 2000)
+    base.dump(wanted)
+    for number in range(200):
+        (live / "data" / "planted-marker" / f"more{number}").unlink()
+    result = base.dump(wanted, stamp=SECOND)
+    member, listed = result["tarballs"][0]["record"], result["tarballs"][2]["record"]
+    assert "folders/data is suspect" in listed["suspect"][0]
+    assert not any(reason in json.dumps(listed) for reason in member["suspect"]), listed["suspect"]
+
+
+def test_a_target_is_told_what_the_encrypted_list_of_a_set_names(base: Base, live: Path, tmp_path: Path) -> None:
+    form = ArchiveFormat(recipients=(age_key(tmp_path, "one").recipient,))
+    result = base.dump(forge(live), form=form)
+    assert not result["failures"]
+    told = shared(result["tarballs"][2]["record"])
+    assert told["members"] == [tarball["relpath"] for tarball in result["tarballs"][:2]]
+
+
 @pytest.mark.parametrize("evil", ["{}", "no json", '{"members": [{"relpath": "../../etc/passwd"}]}', '{"members": []}'])
 def test_a_drill_proves_the_list_and_finds_what_is_none(base: Base, live: Path, tmp_path: Path, evil: str) -> None:
     tarball = base.dump(forge(live))["tarballs"][2]
@@ -222,3 +316,11 @@ def test_what_is_written_in_a_set_means_the_same_in_the_plan(live: Path) -> None
     assert flattened(plain) == plain
     assert [parse_item(value).key for value in plain] == [*KEYS, "sets/forge"]
     assert parse_item(plain[2]).option("members") == tuple(KEYS)
+
+
+def test_members_are_encrypted_as_their_set_is_unless_they_say_something_else(live: Path) -> None:
+    one, other = forge(live)["members"]
+    written = {**forge(live), "encrypt_to": ["age1"], "members": [one, {**other, "encrypt_to": []}]}
+    plain = flattened([written])
+    assert [item.get("encrypt_to") for item in plain] == [["age1"], [], ["age1"]]
+    assert flattened(plain) == plain

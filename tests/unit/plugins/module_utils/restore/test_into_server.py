@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from helpers.trees import needs_root
+from helpers.age_keys import age_key, ssh_key
+from helpers.trees import FIRST, Base, item, needs_root
 
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.into import Load
 from ansible_collections.altbackup.core.plugins.module_utils.restore import into_server
 from ansible_collections.altbackup.core.plugins.module_utils.restore.order import Order, parse_order
@@ -19,6 +21,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.restore.work_folder
 from ansible_collections.altbackup.core.plugins.module_utils.system.age import NoKey
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.tree.encryption import shared
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import remove_folder
 
 NOW = "2013/05/14/090000"
@@ -129,3 +132,62 @@ def test_what_was_prepared_is_removed_where_the_tarballs_do_not_arrive(
     abandon(given)
     assert list(tmp_path.iterdir()) == [] and list((state / "restores").iterdir()) == []
     remove_folder(str(state / "restores"))
+
+
+class Looker:
+    """What loads, and looks at what it is told."""
+
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+
+    def check(self, load: Any) -> None:
+        self.records.append(load.record)
+
+    def clear(self, load: Any) -> None:
+        raise AssertionError("nothing is left")
+
+    def load(self, load: Any) -> None:
+        raise AssertionError("nothing was signed")
+
+
+@pytest.fixture
+def looker(monkeypatch: pytest.MonkeyPatch, state: Path) -> Looker:
+    looker = Looker()
+    monkeypatch.setattr(into_server, "loader_of", lambda kind: looker)
+    return looker
+
+
+@needs_root
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_what_the_source_did_not_sign_comes_into_no_server(tmp_path: Path, looker: Looker, check_mode: bool) -> None:
+    key = age_key(tmp_path, "one")
+    forged = {**TARBALL, "relpath": f"{TARBALL['relpath']}.age"}
+    options = {"identity": key.text, "signing_key": ssh_key(tmp_path).recipient}
+    given = order(tmp_path, tarballs=[forged], destination=str(tmp_path / "place" / "meanwhile"), **options)
+    with pytest.raises(Unsigned, match="has no signature of its source"):
+        prepare(given, check_mode=check_mode)
+    with pytest.raises(Unsigned, match="has no signature of its source"):
+        restore(given, Deadline(60, "restore"))
+    assert not (tmp_path / "place").exists()
+
+
+@needs_root
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_server_is_compared_with_what_the_dump_sealed(tmp_path: Path, looker: Looker, check_mode: bool) -> None:
+    key, other = age_key(tmp_path, "one"), age_key(tmp_path, "other")
+    live, source = tmp_path / "live", Base(tmp_path / "source")
+    live.mkdir()
+    (live / "file").touch()
+    made = source.dump_one(item("folder", live, "main"), form=ArchiveFormat(recipients=(key.recipient,)))
+    public = (source.path / ".altbackup/encryption/signing_key.pub").read_text()
+    record = shared(made["record"])
+    told = {**{name: made[name] for name in ("relpath", "size", "dig", "alg")}, "record": record}
+    options: dict[str, Any] = {"tarballs": [told], "record": record, "base": str(source.path)}
+    options["signing_key"] = " ".join(public.split()[:2])
+    assert prepare(order(tmp_path, **options, identity=key.text), check_mode=check_mode)["notes"] == []
+    assert (looker.records[0]["path"], looker.records[0]["entries"]) == (str(live), 2)
+    with pytest.raises(NoKey, match=f"is encrypted to {key.recipient}"):
+        prepare(order(tmp_path, **options, identity=other.text), check_mode=check_mode)
+    unsigned = order(tmp_path, **{**options, "signing_key": ""}, identity=key.text)
+    assert made["relpath"].startswith(f"folders/main/{FIRST}")
+    assert f"made {made['relpath']}: whoever knows" in prepare(unsigned, check_mode=check_mode)["notes"][0]

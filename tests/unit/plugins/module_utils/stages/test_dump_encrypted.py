@@ -25,7 +25,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer i
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.age import Identities
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.tree.encryption import opened, shared
+from ansible_collections.altbackup.core.plugins.module_utils.tree.encryption import opened, refused_at, shared
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import keep_marks
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record
@@ -246,9 +246,23 @@ def test_what_was_encrypted_does_not_become_readable_unasked(site: Site) -> None
         assert f"it was encrypted until {SECOND}" in failure["reason"]
         assert "altbackup_accept" in failure["reason"]
     assert not (site.base.path / "folders/notes" / THIRD).exists()
-    keep_marks(open_tree(str(site.base.path)), {"accepted": {"folders/notes": SECOND}})
+    keep_marks(open_tree(str(site.base.path)), {"accepted": {"folders/notes": THIRD}})
     assert site.base.dump_one(site.item, stamp=THIRD)["relpath"].endswith("notes.tar.zst")
     assert site.base.dump_one(site.item, stamp=FOURTH)["relpath"].endswith("notes.tar.zst")
+
+
+def test_who_accepted_a_suspect_has_not_accepted_that_all_can_read_it(site: Site) -> None:
+    site.dump(SECOND)
+    tree = open_tree(str(site.base.path))
+    keep_marks(tree, {"accepted": {"folders/notes": SECOND}})
+    for check_mode in (True, False, False):
+        (failure,) = site.base.dump(site.item, stamp=THIRD, check_mode=check_mode)["failures"]
+        assert f"it was encrypted until {SECOND}" in failure["reason"]
+        assert refused_at(tree, "folders/notes") == ("" if check_mode else THIRD)
+    keep_marks(tree, {"accepted": {"folders/notes": THIRD}})
+    site.dump(THIRD)
+    (failure,) = site.base.dump(site.item, stamp=FOURTH)["failures"]
+    assert f"it was encrypted until {THIRD}" in failure["reason"], "it was encrypted again since it was accepted"
 
 
 def test_items_have_recipients_of_their_own(site: Site, tmp_path: Path) -> None:
@@ -293,9 +307,29 @@ def test_the_source_signs_what_it_made(site: Site, tmp_path: Path) -> None:
 def test_another_signing_key_than_the_known_one_is_told(site: Site, tmp_path: Path) -> None:
     wrong = ssh_key(tmp_path, "wrong").recipient
     options = {"deadline": Deadline(60, "dump")}
-    result = dump(str(site.base.path), [site.item], FIRST, site.form, options, signing_key=wrong)
-    (failure,) = result["failures"]
-    assert f"but altbackup_signing_key is {wrong}" in failure["reason"]
+    for check_mode in (True, False, True):
+        result = dump(
+            str(site.base.path), [site.item], FIRST, site.form, options, signing_key=wrong, check_mode=check_mode
+        )
+        (failure,) = result["failures"]
+        assert f"but altbackup_signing_key is {wrong}" in failure["reason"]
+        assert result["tarballs"] == []
+        assert (site.base.path / ".altbackup/encryption").exists() or check_mode
+    right = (site.base.path / ".altbackup/encryption/signing_key.pub").read_text()
+    for check_mode in (True, False):
+        result = dump(
+            str(site.base.path), [site.item], FIRST, site.form, options, signing_key=right, check_mode=check_mode
+        )
+        assert (len(result["tarballs"]), result["failures"]) == (1, [])
+
+
+def test_what_a_hook_is_to_mount_is_foretold_as_it_will_be(site: Site, tmp_path: Path) -> None:
+    absent = {**site.item, "path": str(tmp_path / "mounted"), "before": [["/bin/true"]]}
+    (tarball,) = site.base.dump(absent, form=site.form, check_mode=True)["tarballs"]
+    assert tarball["relpath"] == f"folders/notes/{FIRST}/notes.tar.zst.age"
+    site.dump()
+    result = site.base.dump(absent, stamp=SECOND, check_mode=True)
+    assert f"it was encrypted until {FIRST}" in result["failures"][0]["reason"]
     assert result["tarballs"] == []
 
 

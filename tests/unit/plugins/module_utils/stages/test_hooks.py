@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.age_keys import age_key
 from helpers.trees import FIRST, NOBODY, SECOND, THIRD, Base, item, needs_root, nobodys_home
 from helpers.waiting import wait_until
 
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.hooks import parse_hooks
 from ansible_collections.altbackup.core.plugins.module_utils.stages import hooks as hooks_stage
+from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.stages.hook_ledger import Ledger
+from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 
 WRITE = """
@@ -351,6 +357,45 @@ def test_check_mode_tells_all_hooks_and_runs_none(site: Site) -> None:
         assert text in told
 
 
+def holders(site: Site, path: Path, kind: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return an item at a path, and hooks of the source: it, its set or the source has a `before` that puts something there."""
+    before = {"before": [site.program("put", f"os.mkdir({str(path)!r})\nopen({str(path / 'file')!r}, 'w').write('x')")]}
+    thing = item("folder", path)
+    if kind == "set":
+        return [{"kind": "set", "name": "all", "members": [thing], **before}], {}
+    return ([thing], before) if kind == "source" else ([{**thing, **before}], {})
+
+
+@pytest.mark.parametrize("kind", ["item", "set", "source"])
+def test_check_mode_predicts_what_is_only_there_once_a_before_was_run(site: Site, tmp_path: Path, kind: str) -> None:
+    form = ArchiveFormat(recipients=(age_key(tmp_path, "one").recipient,))
+    items, hooks = holders(site, site.folder / "later", kind)
+    results = [site.base.dump(*items, hooks=parse_hooks(hooks), form=form, check_mode=check) for check in (True, False)]
+    assert [entry["reason"] for result in results for entry in result["failures"]] == []
+    foretold, done = ([tarball["relpath"] for tarball in result["tarballs"]] for result in results)
+    assert foretold == done and foretold[0].endswith(".age")
+
+
+def test_check_mode_tells_that_what_was_encrypted_would_become_readable(site: Site, tmp_path: Path) -> None:
+    form = ArchiveFormat(recipients=(age_key(tmp_path, "one").recipient,))
+    items, _ = holders(site, site.folder / "later", "item")
+    site.base.dump(*items, form=form)
+    shutil.rmtree(site.folder / "later")
+    for check_mode in (True, False):
+        (failure,) = site.base.dump(*items, stamp=SECOND, check_mode=check_mode)["failures"]
+        assert "no recipient is named any more" in failure["reason"]
+
+
+@pytest.mark.parametrize("kind", ["item", "set", "source"])
+def test_a_path_that_leads_to_the_base_only_since_any_hook_is_not_stored(site: Site, kind: str) -> None:
+    link = site.folder / "link"
+    items, hooks = holders(site, link, kind)
+    (site.folder / "put.py").write_text(f"import os\nos.symlink({str(site.folder)!r}, {str(link)!r})")
+    result = site.base.dump(*items, hooks=parse_hooks(hooks))
+    assert "lies inside its path" in result["failures"][0]["reason"]
+    assert not result["tarballs"]
+
+
 # What earlier calls left
 
 
@@ -386,6 +431,25 @@ def test_what_is_owed_and_no_longer_declared_is_told_once(site: Site) -> None:
     (failure,) = result["failures"]
     assert "no after is declared for it any more" in failure["reason"] and failure["name"] == "thing"
     assert not site.base.dump(site.item(), stamp=THIRD)["failures"]
+
+
+def test_what_is_owed_is_run_though_nothing_can_be_dumped_now(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    owe(site)
+    for stamp, path in ((SECOND, site.live), (THIRD, site.folder)):
+        owe(site)
+        secret = {"encrypt_to": [age_key(tmp_path, stamp[8:10]).recipient]} if path == site.live else {}
+        thing = {**site.item(after=[site.program("after")]), "path": str(path), **secret}
+        real = processes.shutil.which
+        monkeypatch.setattr(
+            processes.shutil,
+            "which",
+            lambda name, path=None, real=real: None if name == "age" else real(name, path=path),
+        )
+        (failure,) = site.base.dump(thing, stamp=stamp)["failures"]
+        assert "age is not installed" in failure["reason"] or "lies inside its path" in failure["reason"]
+    assert site.words() == ["after", "after"]
 
 
 @pytest.mark.parametrize("text", ["no json", "[]", '{"owed": [{"item": 3}], "told": []}', '{"owed": [], "told": [{}]}'])
@@ -508,7 +572,6 @@ def test_after_runs_when_the_module_is_killed_in_the_dump_once_nobody_reads_the_
     pid = fifo.read_text()
     program = site.folder / "after.py"
     program.write_text(program.read_text().replace("PID", pid))
-    time.sleep(0.5)  # until the reader has told who ends the program
     dump.kill()
     dump.communicate(timeout=40)
     assert wait_until(lambda: len(site.words()) == 5, 30), site.ran()
@@ -586,17 +649,56 @@ def test_after_runs_though_the_limit_of_the_dump_is_over(site: Site) -> None:
     assert not site.owed().owed
 
 
-def test_after_runs_when_the_guard_is_killed(site: Site) -> None:
+def test_after_runs_though_the_guard_is_killed_and_its_ledger_cannot_be_had(site: Site) -> None:
+    lock = site.base.path / ".altbackup" / "hooks" / "lock"
+    kill = (
+        "import signal, time\n"
+        f"os.unlink({str(lock)!r})\n"
+        f"os.symlink('nowhere', {str(lock)!r})\n"
+        "os.kill(os.getppid(), signal.SIGKILL)\n"
+        "time.sleep(60)"
+    )
+    result = site.base.dump(site.item(before=[site.program("before", kill)], after=[site.program("after")]))
+    assert site.words() == ["before", "after"]
+    killed, lost = [entry["reason"] for entry in result["failures"]]
+    assert "was killed" in killed and "could not be had" in lost
+    lock.unlink()
+    assert [entry.item for entry in site.owed().owed] == ["folders/thing"]
+
+
+class Ending(Deadline):
+    """A deadline that passes as soon as it was seen that it has not."""
+
+    def is_over(self) -> bool:
+        return False
+
+
+def test_a_limit_that_passes_meanwhile_leaves_a_program_that_is_owed_its_little_time(site: Site) -> None:
+    options = {"deadline": Ending(1.5, "dump"), "verify_every": 7}
+    slow = site.program("before", "import time; time.sleep(1)")
+    thing = site.item(before=[slow], after=[site.program("after", "import time; time.sleep(1)"), site.program("last")])
+    dump(str(site.base.path), [thing], FIRST, ArchiveFormat(), options)
+    assert site.words() == ["before", "after", "last"]
+
+
+def test_after_runs_when_the_guard_is_killed_and_what_it_ran_ends_with_it(site: Site) -> None:
     end = site.folder / "end"
-    go = f"import time\nwhile not os.path.exists({str(end)!r}): time.sleep(0.01)"
-    dump = start(site, site.item(before=[site.program("before", go)], after=[site.program("after")]), site.item("z"))
+    go = (
+        f"import time\nopen({str(site.folder / 'pid')!r}, 'w').write(str(os.getpid()))\n"
+        f"while not os.path.exists({str(end)!r}): time.sleep(0.01)"
+    )
+    see = LIVES.replace("/proc/PID/stat", "/proc/%s/stat").replace(
+        'stat")', f'stat" % open({str(site.folder / "pid")!r}).read())'
+    )
+    after = site.program("after", f"import time\ntime.sleep(1)\n{see}\n{AGAIN.format(log=str(site.log))}")
+    dump = start(site, site.item(before=[site.program("before", go)], after=[after]), site.item("z"))
     assert wait_until(lambda: site.words() == ["before"])
     os.kill(guard_of(dump.pid), signal.SIGKILL)
     result = json.loads(dump.communicate(timeout=60)[0])
     end.touch()
     (failure,) = result["failures"]
     assert "was killed" in failure["reason"] and [tarball["name"] for tarball in result["tarballs"]] == ["z"]
-    assert site.words() == ["before", "after"]
+    assert site.words() == ["before", "after", "False"]
     assert not site.owed().owed
 
 

@@ -299,6 +299,29 @@ def test_a_newer_session_ends_an_older_one(folder: Path) -> None:
     assert "ended an older session" in state(folder, "log").read_text()
 
 
+def test_a_session_that_is_ended_while_it_begins_leaves_nothing(folder: Path) -> None:
+    """Its rsync has not yet asked to die with it then."""
+    wrapper = (
+        "import os, sys, time\n"
+        f"sys.path.insert(0, {str(Path(str(forced_command.__file__)).parent)!r})\n"
+        "import forced_command\n"
+        "give_up = forced_command._give_up\n"
+        "def slow(*arguments):\n"
+        "    print('begins', flush=True)\n"
+        "    time.sleep(1)\n"
+        "    give_up(*arguments)\n"
+        "forced_command._give_up = slow\n"
+        "sys.exit(forced_command.main(sys.argv[1:], os.environ))\n"
+    )
+    argv = [sys.executable, "-I", "-S", "-c", wrapper, str(folder)]
+    with subprocess.Popen(argv, env=environment(ADD), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as session:
+        assert session.stdout and session.stdout.readline() == b"begins\n"
+        session.terminate()
+        assert session.wait(60) == 128 + signal.SIGTERM
+        with state(folder, "session").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def test_a_session_ends_what_a_killed_one_left(folder: Path) -> None:
     assert ask(folder, "altbackup hello").returncode == 0
     with state(folder, "session").open("w") as lock:
@@ -423,3 +446,4 @@ def test_nothing_of_the_environment_reaches_rsync(folder: Path, monkeypatch: pyt
             forced_command.serve(room, parse(ADD, room.folder, reads=False), forced_command.Log(room, ""))
     assert sorted(seen) == ["HOME", "LANG", "PATH"]
     assert os.environ["RSYNC_RSH"] == "sh"
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -191,6 +191,56 @@ def test_children_and_their_own_die_with_a_process_that_is_killed(tmp_path: Path
     assert wait_until(lambda: not any(map(is_running, pids())))
 
 
+_KILLED_AT_A_START = r"""
+import os, signal, subprocess, sys
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Child, end_with_children
+
+class Started(subprocess.Popen):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        print(self.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+end_with_children()
+subprocess.Popen = Started
+Child(["sleep", "1000"])
+"""
+
+
+def test_child_dies_with_a_process_that_is_killed_before_it_knows_the_child() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", _KILLED_AT_A_START]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False).stdout
+    assert wait_until(lambda: not is_running(int(told)))
+
+
+_WITHOUT_ITS_GUARD = r"""
+import os, signal, sys
+from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline, end_with_children, run
+
+end_with_children()
+kept = open("/proc/self/task/%d/children" % os.getpid()).read().split()
+for guard in kept:
+    os.kill(int(guard), signal.SIGKILL)
+    os.waitpid(int(guard), 0)
+try:
+    run(["/nonexistent"], what="x", deadline=Deadline(5))
+except FileNotFoundError:
+    print("missing")
+piped = ["sh", "-c", "yes | true; grep SigIgn /proc/self/status"]
+print(len(kept), run(piped, what="x", deadline=Deadline(5)).decode())
+"""
+
+
+def test_child_runs_though_the_guard_was_killed_and_has_no_signal_ignored() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", _WITHOUT_ITS_GUARD]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True).stdout
+    assert told.split()[:2] == ["missing", "1"]
+    assert int(told.split()[-1], 16) & 1 << (signal.SIGPIPE - 1) == 0
+
+
 def test_child_leaves_nothing_behind_when_an_error_interrupts() -> None:
     with pytest.raises(ZeroDivisionError), Child(["sleep", "1000"]) as child:
         raise ZeroDivisionError

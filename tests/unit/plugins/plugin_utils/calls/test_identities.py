@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,29 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     plan = {"identity_file": str(tmp_path), "targets": {}}
     with pytest.raises(KeyRefused, match="cannot be read on the controller"):
         handed_identity(plan, "fresh", ENCRYPTED)
+
+
+def test_a_pipe_that_nobody_writes_to_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    said: list[str] = []
+
+    def ask() -> None:
+        try:
+            handed_identity({"identity_file": str(tmp_path / "pipe"), "targets": {}}, "fresh", ENCRYPTED)
+        except KeyRefused as error:
+            said.append(str(error))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(10)
+    assert "is no plain file" in "".join(said)
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"secret \xff\n")
+    (tmp_path / "link").symlink_to("key")
+    found = handed_identity({"identity_file": str(tmp_path / "link"), "targets": {}}, "fresh", ENCRYPTED)
+    assert found == {"identity": "secret \udcff\n"}
 
 
 def test_it_is_in_no_file_of_a_node() -> None:

@@ -425,6 +425,10 @@ def test_a_source_is_believed_that_it_is_not_now_only_of_what_has_a_hook() -> No
     ]
     for entry in told.over("check"):
         assert told.call("tarball_check", "check", {}, entry)["not_now"] == ["svn/dybsvn"]
+    whole = Told(altbackup_items=[{"kind": "set", "name": "forge", "members": items[1:], "before": [["/bin/true"]]}])
+    whole.call("tarball_dump", "dump", of_module({"tarballs": [], "not_now": ["svn/other", "sets/forge"]}))
+    for entry in whole.over("check"):
+        assert whole.call("tarball_check", "check", {}, entry)["not_now"] == ["svn/other", "sets/forge"]
     all_of_them = Told(altbackup_items=items, altbackup_before=[["/bin/true"]])
     options = all_of_them.call("tarball_dump", "dump", {"tarballs": [], "not_now": ["svn/dybsvn", "svn/other"]})
     assert options["hooks"] == {"before": [{"argv": ["/bin/true"], "time_limit": 600.0}]}

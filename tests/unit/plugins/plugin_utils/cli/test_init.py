@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils.cli import commands, init
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import commands, doctor, init
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.inventory_text import Answers, Host
 
 FACTS: dict[str, Any] = {"uid": 0, "repositories": [], "folders": [], "unseen": [], "cut": False}
@@ -218,3 +218,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="file/mine cannot be made: "), init._making(tmp_path / "file" / "mine"):
         raise AssertionError("nothing is begun")
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_doctor_is_asked_with_all_that_it_can_be_told(tmp_path: Path) -> None:
+    """An option that it gets some day is not to end init."""
+    options = argparse.ArgumentParser()
+    doctor.add_options(options)
+    asked = vars(init._desk(arguments("x"), tmp_path, "doctor").arguments)
+    assert vars(options.parse_args([])).items() <= asked.items()
+    assert (asked["inventory"], asked["show"]) == ([str(tmp_path)], False)

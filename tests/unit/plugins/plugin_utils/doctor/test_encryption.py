@@ -79,6 +79,20 @@ def test_what_is_no_key_is_not_taken_from_a_node() -> None:
     assert told(plan, "ssh-ed25519 $(reboot)") == [("encryption", "ok"), ("signatures", "unknown")]
 
 
+def test_the_sheet_has_stores() -> None:
+    items = [{"kind": "folder", "name": "notes", "path": "/srv/notes", "encrypt_to": [AGE, SSH]}]
+    variables = {
+        "dayabay": {"altbackup_base": "/backup", "altbackup_targets": ["cms01"], "altbackup_items": items},
+        "cms01": {"altbackup_target_base": "/copies", "altbackup_stores": ["vault"]},
+        "vault": {"altbackup_store_remote": "offsite:bucket", "altbackup_store_config": "/root/rclone.conf"},
+    }
+    plan = build_plan(variables, {"sources": ["dayabay"], "targets": ["cms01"], "stores": ["vault"]}, {}, 1.8e9)
+    assert plan["errors"] == []
+    text = sheet(plan, facts(), "2013/05/10")
+    assert "copies:\n    cms01: /copies/dayabay\n    vault, a store: offsite:bucket/dayabay\n" in text
+    assert "rclone.conf" not in text
+
+
 def test_the_sheet_has_keys_and_places_and_is_understood_by_restore_sh() -> None:
     text = sheet(plan_of(altbackup_encrypt_to=[AGE, SSH], altbackup_signing_key=SIGNER), facts(), "2013/05/10")
     assert f"    dayabay {SIGNER}\n" in text

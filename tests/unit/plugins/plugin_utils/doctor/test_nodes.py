@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from helpers.findings import (
     base_with,
     healthy,
     judged,
+    require_alone,
     wrong,
 )
 
@@ -73,12 +73,7 @@ def test_two_bases_in_one_place_and_two_names_of_one_machine_are_found() -> None
 def test_a_fault_of_a_node_is_named_alone_with_what_mends_it(
     change: Callable[[dict[str, Facts]], None], where: str, what: str, mend: str
 ) -> None:
-    facts = healthy()
-    change(facts)
-    ((place, thing, command),) = wrong(judged(facts))
-    assert (place, thing) == (where, what)
-    assert mend in command
-    shlex.split(command, comments=True)
+    require_alone(change, where, what, mend)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -24,6 +23,7 @@ from helpers.findings import (
     judged,
     key_with,
     planned,
+    require_alone,
     tried_with,
     variables,
     wrong,
@@ -64,12 +64,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.doctor.ways import 
 def test_a_fault_of_a_way_is_named_alone_with_what_mends_it(
     change: Callable[[dict[str, Facts]], None], where: str, what: str, mend: str
 ) -> None:
-    facts = healthy()
-    change(facts)
-    ((place, thing, command),) = wrong(judged(facts))
-    assert (place, thing) == (where, what)
-    assert mend in command
-    shlex.split(command, comments=True)
+    require_alone(change, where, what, mend)
 
 
 @pytest.mark.parametrize(

@@ -242,3 +242,15 @@ def test_a_full_tarball_serves_wherever_it_lies_now() -> None:
     assert [call["options"]["tarballs"] for call in choice["chosen"]] == [[expected]]
     broken = tarball(WEDNESDAY, state="mismatch")
     assert read(choose(plan_of(item=ITEM, at=TUESDAY), {"cms01": node(broken, differs)})) == []
+
+
+@pytest.mark.parametrize("wanted", [{"item": ITEM}, {"step": "find", "name": "x"}, {"step": "diff", "item": ITEM}])
+def test_what_is_encrypted_is_looked_into_on_its_source_where_that_has_it(wanted: dict[str, Any]) -> None:
+    def sealed(stamp: str, dig: str) -> dict[str, Any]:
+        return tarball(stamp, dig, relpath=f"svn/dybsvn/{stamp}/dybsvn-1.tar.zst.age")
+
+    both = (sealed(MONDAY, "aa"), sealed(TUESDAY, "bb"))
+    all_of_them = {"dayabay": node(*both), "cms01": node(*both), "sdu": node(*both)}
+    assert {name for name, _ in read(choose(plan_of(**wanted), all_of_them))} == {"dayabay"}
+    without = {**all_of_them, "dayabay": node()}
+    assert {name for name, _ in read(choose(plan_of(**wanted), without))} == {"cms01"}

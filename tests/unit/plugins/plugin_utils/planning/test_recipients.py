@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,34 @@ def test_a_file_without_recipients_never_means_none(tmp_path: Path, content: str
     plan = plan_of({"dayabay": with_recipients({"altbackup_items": items})})
     assert plan["sources"]["dayabay"]["item_list"] == []
     assert f"encrypt_to names the file '{path}'" in plan["sources"]["dayabay"]["item_errors"][0]["reason"]
+
+
+def test_a_pipe_that_nobody_writes_to_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    said: list[str] = []
+    asking = threading.Thread(
+        target=lambda: said.extend(_errors(altbackup_encrypt_to=[str(tmp_path / "pipe")])), daemon=True
+    )
+    asking.start()
+    asking.join(10)
+    assert "which the controller cannot read" in "".join(said)
+
+
+def test_files_of_members_of_a_set_are_read(tmp_path: Path) -> None:
+    (tmp_path / "recipients").write_text(f"{AGE}\n{ED25519}\n")
+    member = {**SVN, "encrypt_to": str(tmp_path / "recipients")}
+    values = with_recipients({"altbackup_items": [{"kind": "set", "name": "forge", "members": [member, FOLDER]}]})
+    assert values["altbackup_items"][0]["members"] == [{**SVN, "encrypt_to": BOTH}, FOLDER]
+    plan = plan_of({"dayabay": values})
+    assert plan["errors"] == []
+    assert plan["sources"]["dayabay"]["item_errors"] == []
+    assert [item.get("encrypt_to") for item in plan["sources"]["dayabay"]["item_list"]] == [BOTH, None, None]
+
+
+@pytest.mark.parametrize("members", [None, "x", 5, [5, None]])
+def test_what_is_no_list_of_members_is_left_as_it_is(members: Any) -> None:
+    item = {"kind": "set", "name": "forge", "members": members}
+    assert with_recipients({"altbackup_items": [item]})["altbackup_items"] == [item]
 
 
 def test_one_recipient_is_an_error_unless_it_is_meant() -> None:

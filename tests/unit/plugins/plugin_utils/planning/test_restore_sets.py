@@ -19,10 +19,11 @@ SET = {"kind": "set", "name": "forge", "members": [GIT, FOLDER], "before": [["/b
 ENTRY = {"source": "dayabay", "kind": "set", "name": "forge"}
 
 
-def plan_of(*entries: Any, items: Any = (SET,)) -> dict[str, Any]:
-    """Return a plan of one source and one target, with these restores."""
+def plan_of(*entries: Any, items: Any = (SET,), **settings: Any) -> dict[str, Any]:
+    """Return a plan of one source, with more settings, and one target, with these restores."""
+    own = {"altbackup_base": "/backup", "altbackup_items": list(items), "altbackup_targets": ["cms01"]}
     variables: dict[str, dict[str, Any]] = {
-        "dayabay": {"altbackup_base": "/backup", "altbackup_items": list(items), "altbackup_targets": ["cms01"]},
+        "dayabay": {**own, **settings},
         "cms01": {"altbackup_target_base": "/copies"},
     }
     for values in variables.values():
@@ -56,12 +57,13 @@ def listed(stamp: str, **stamps: str) -> dict[str, Any]:
     return tarball("sets/forge", stamp, {"kind": "set", "members": members})
 
 
+MEMBERS = [f"git/forge/{NEW}/forge.tar.zst", f"folders/data/{NEW}/data.tar.zst"]
 KEYS = {"git": "git/forge", "folder": "folders/data"}
 
 
-def chosen(*tarballs: dict[str, Any], **entry: Any) -> dict[str, Any]:
+def chosen(*tarballs: dict[str, Any], settings: Any = None, **entry: Any) -> dict[str, Any]:
     """Return what is chosen for the set where the source has these."""
-    plan = plan_of({**ENTRY, **entry})
+    plan = plan_of({**ENTRY, **entry}, **(settings or {}))
     planned = plan_restores(plan, HOSTS)
     assert planned["failures"] == []
     tree = {"source": "dayabay", "base": "/backup", "problem": "", "tarballs": list(tarballs), "keys": []}
@@ -120,6 +122,10 @@ def test_a_member_that_did_not_change_on_the_day_is_the_one_that_is_listed() -> 
             [*every(NEW), tarball("sets/forge", NEW, {"members": [f"git/forge/{NEW}/forge.tar.zst"]})],
             ["folders/data is not in the list", "nothing of sets/forge"],
         ),
+        (
+            [*every(NEW), tarball("sets/forge", NEW, {"members": [*MEMBERS, f"databases/forge/{NEW}/forge.tar.zst"]})],
+            ["names databases/forge, which is no member of it in this inventory"],
+        ),
     ],
 )
 def test_where_one_member_cannot_be_restored_none_is(tarballs: Any, said: list[str]) -> None:
@@ -169,3 +175,18 @@ def test_the_plan_has_the_members_beside_their_set() -> None:
     assert source["expect"] == {"data": 1, "forge": 2}
     assert [item["kind"] for item in source["item_list"]] == ["git", "folder", "set"]
     assert source["item_list"][2]["members"] == ["git/forge", "folders/data"]
+
+
+def test_a_member_that_is_to_be_encrypted_and_is_not_is_taken_by_no_list() -> None:
+    age = "age1g4g5qfujfqphvnxk2esljtk7hwvczk9hj7lnmng2h5qjhtadvgyskyeuaw"
+    settings = {"altbackup_encrypt_to": [age], "altbackup_single_recipient": True}
+
+    def sealed(entry: dict[str, Any]) -> dict[str, Any]:
+        return {**entry, "relpath": f"{entry['relpath']}.age"}
+
+    git, folder = every(NEW)
+    choice = chosen(sealed(git), folder, sealed(listed(NEW)), settings=settings)
+    assert choice["chosen"] == []
+    assert "has none that is encrypted, as folders/data is to be" in choice["failures"][0]["reason"]
+    assert len(paths(chosen(sealed(git), sealed(folder), sealed(listed(NEW)), settings=settings))) == 2
+    assert len(paths(chosen(git, folder, listed(NEW), settings=settings, at=NEW))) == 2, "somebody named the night"

@@ -10,6 +10,7 @@ import pytest
 from helpers.plans import PLAN
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail.settings import MAIL_OPTIONS, variable_of
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import SCHEDULE, parse_times
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.setup import (
     jobs,
@@ -133,6 +134,16 @@ def test_who_gets_mail_is_taken_from_the_inventory_where_the_environment_names_n
     assert "ALTBACKUP_MAIL_TO=ops@example.org" in backup["argv"]
     (backup, *_) = jobs(plan, ["/inv/mine"], "/opt", {"MAILTO": "me@example.org"})
     assert not any("ops@" in word for word in backup["argv"])
+
+
+def test_a_job_has_each_setting_of_mail_and_pings_but_secrets_and_keeps_runs_where_they_are_looked_for() -> None:
+    wanted = {variable_of(name) for name in MAIL_OPTIONS} - {
+        *("ALTBACKUP_MAIL_PASSWORD", "ALTBACKUP_PING_URL", "ALTBACKUP_PUSH_URL", "ALTBACKUP_CHANNELS"),
+    }
+    wanted |= {"ALTBACKUP_ARTIFACTS", "ALTBACKUP_HISTORY", "XDG_STATE_HOME", "ANSIBLE_CONFIG"}
+    around = dict.fromkeys((*wanted, *(variable_of(name) for name in MAIL_OPTIONS)), "x")
+    (backup, *_) = jobs(plan_of(), ["/inv/mine"], "/opt", around)
+    assert {word.partition("=")[0] for word in backup["argv"] if word.endswith("=x")} == wanted
 
 
 def test_a_delay_is_an_entrys_own_stays_the_same_and_may_go_past_midnight() -> None:
