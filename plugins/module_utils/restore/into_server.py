@@ -1,7 +1,7 @@
-"""Restoring into a server: see whether it can be done, verify, unpack, prove, and let the kind load it.
+"""Restore into a server: check, verify, unpack, prove, and let the kind load it.
 
-What was unpacked lies in a work folder beside the order's destination, at which nothing stands at the end. What is about to be made in
-the server is noted before, in this user's own state, so that the next restore removes what a killed one left.
+The item is unpacked in a work folder beside the order's destination, where nothing is left at the end. What is about to be made in the
+server is recorded first, in this user's own state, so that the next restore removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from .work_folder import (
 )
 
 _LOOKING = 120.0
-"""Seconds for a look at the server before anything travels"""
+"""Seconds to check the server before anything is transferred"""
 
 
 def prepare_into(order: Order, *, check_mode: bool = False) -> dict[str, Any]:
-    """Given an order into a server, see whether it can be done, as `restore.prepare` does for others. Raise AltbackupError or OSError."""
+    """Check whether an order into a server can be carried out, as restore.prepare does for others. Raise AltbackupError or OSError."""
     deadline = Deadline(_LOOKING, "look at the server")
     order, unsigned = unlocked(order, deadline)
     result: dict[str, Any] = {"changed": True, "incoming": "", "notes": unsigned}
@@ -52,7 +52,7 @@ def prepare_into(order: Order, *, check_mode: bool = False) -> dict[str, Any]:
         find_tool(tool)
     if check_mode:
         if is_left(order.destination):
-            result["notes"].append(f"would see to what an earlier restore into {order.place} had left")
+            result["notes"].append(f"would remove what an earlier restore into {order.place} left")
             with opened_state(state_key(order.destination)) as (state, _):
                 load.left = _left(state, order) or {}
         loader_of(order.kind).check(load)
@@ -60,7 +60,7 @@ def prepare_into(order: Order, *, check_mode: bool = False) -> dict[str, Any]:
     with working(order.destination) as work, work.named():
         try:
             _clear(work, order, load)
-            result["notes"] += load.notes  # what a look at the server tells, the restore itself tells again
+            result["notes"] += load.notes  # only those of _clear: the restore repeats the notes of the check
             loader_of(order.kind).check(load)
             result.update(require_space(order))
             if not order.base:
@@ -75,9 +75,9 @@ def prepare_into(order: Order, *, check_mode: bool = False) -> dict[str, Any]:
 
 
 def restore_into(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[str, Any]:
-    """Given an order into a server that was prepared and whose tarballs are here, load it; return the result.
+    """Load an order into its server, after it was prepared and its tarballs arrived; return the result.
 
-    Whatever fails, the server is as it was before, but for roles that it had to have. Raise AltbackupError or OSError.
+    On any error the server is as it was before, but for roles that it had to have. Raise AltbackupError or OSError.
     """
     start = time.monotonic()
     with working(order.destination) as work, work.named(), limited(deadline):
@@ -135,7 +135,7 @@ def _clear(work: Work, order: Order, load: Load) -> None:
 
 
 def _note(work: Work, order: Order, made: Mapping[str, Any]) -> None:
-    """Keep what is about to be made in the server; nothing, if that is all that there is."""
+    """Record what is about to be made in the server; remove the record if that is nothing."""
     if made:
         write_json(work.state, LOADING, {**made, "server": _server_of(order), "place": order.place})
     else:
@@ -143,7 +143,7 @@ def _note(work: Work, order: Order, made: Mapping[str, Any]) -> None:
 
 
 def _left(state: int, order: Order) -> dict[str, Any] | None:
-    """Return what a killed restore had noted. Raise AltbackupError where that is of another server than the order's."""
+    """Return the record of a killed restore, None if there is none. Raise AltbackupError if it is of another server than the order's."""
     left = read_json(state, LOADING)
     if left is not None and left.get("server") != _server_of(order):
         raise AltbackupError(

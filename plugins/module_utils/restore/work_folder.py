@@ -26,7 +26,7 @@ from ..tree.publish import remove_folder, remove_if_there, write_text
 _STATES = "restores"
 JOURNAL = "journal"
 LOADING = "loading"
-"""What a restore was about to make in a server: it stays until that is seen to there, whatever else is restored by way of the destination"""
+"""Name of the record of what a restore was about to make in a server; it is kept until that is removed there"""
 _WORK = "work"
 
 
