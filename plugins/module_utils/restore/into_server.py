@@ -23,14 +23,14 @@ from ..tree.locks import Run
 from .order import Order, tools_for
 from .replace import clear
 from .room import require_arriving_space, require_space
-from .signed import unlocked
-from .unpacked import make_thing
+from .signed import unsealed
+from .unpacked import unpack_item
 from .work_folder import (
     LOADING,
     Work,
     by_descriptor,
     discard,
-    is_left,
+    has_leftovers,
     read_json,
     remove,
     state_key,
@@ -45,19 +45,19 @@ _LOOKING = 120.0
 def prepare_into(order: Order, *, check_mode: bool = False) -> dict[str, Any]:
     """Check whether an order into a server can be carried out, as restore.prepare does for others. Raise AltbackupError or OSError."""
     deadline = Deadline(_LOOKING, "look at the server")
-    order, unsigned = unlocked(order, deadline)
+    order, unsigned = unsealed(order, deadline)
     result: dict[str, Any] = {"changed": True, "incoming": "", "notes": unsigned}
     load = _load_of(order, deadline)
     for tool in tools_for(order):
         find_tool(tool)
     if check_mode:
-        if is_left(order.destination):
+        if has_leftovers(order.destination):
             result["notes"].append(f"would remove what an earlier restore into {order.place} left")
             with opened_state(state_key(order.destination)) as (state, _):
-                load.left = _left(state, order) or {}
+                load.left = _recorded_made(state, order) or {}
         loader_of(order.kind).check(load)
         return {**result, **require_space(order), "notes": [*result["notes"], *load.notes]}
-    with working(order.destination) as work, work.named():
+    with working(order.destination) as work, work.real_paths_in_errors():
         try:
             _clear(work, order, load)
             result["notes"] += load.notes  # only those of _clear: the restore repeats the notes of the check
@@ -80,15 +80,15 @@ def restore_into(order: Order, deadline: Deadline, *, run: Run | None = None) ->
     On any error the server is as it was before, but for roles that it had to have. Raise AltbackupError or OSError.
     """
     start = time.monotonic()
-    with working(order.destination) as work, work.named(), limited(deadline):
+    with working(order.destination) as work, work.real_paths_in_errors(), limited(deadline):
         try:
-            order, unsigned = unlocked(order, deadline)
+            order, unsigned = unsealed(order, deadline)
             load = _load_of(order, deadline)
             load.notes += [*unsigned, *clear(work, keep=not order.base)]
             _clear(work, order, load)
-            load.path, proof, notes = make_thing(work, order, deadline, run)
+            load.path, proof, notes = unpack_item(work, order, deadline, run)
             load.notes += notes
-            load.note_made = lambda made: _note(work, order, made)
+            load.note_made = lambda made: _record_made(work, order, made)
             loader_of(order.kind).load(load)
         finally:
             discard(work)
@@ -125,16 +125,16 @@ def _load_of(order: Order, deadline: Deadline) -> Load:
 
 def _clear(work: Work, order: Order, load: Load) -> None:
     """Remove from the server what a killed restore left in it. Raise AltbackupError."""
-    left = _left(work.state, order)
+    left = _recorded_made(work.state, order)
     if left is None:
         return
     load.left = left
-    load.note_made = lambda made: _note(work, order, made)
+    load.note_made = lambda made: _record_made(work, order, made)
     loader_of(order.kind).clear(load)
     load.left = {}
 
 
-def _note(work: Work, order: Order, made: Mapping[str, Any]) -> None:
+def _record_made(work: Work, order: Order, made: Mapping[str, Any]) -> None:
     """Record what is about to be made in the server; remove the record if that is nothing."""
     if made:
         write_json(work.state, LOADING, {**made, "server": _server_of(order), "place": order.place})
@@ -142,7 +142,7 @@ def _note(work: Work, order: Order, made: Mapping[str, Any]) -> None:
         remove(f"{by_descriptor(work.state)}/{LOADING}")
 
 
-def _left(state: int, order: Order) -> dict[str, Any] | None:
+def _recorded_made(state: int, order: Order) -> dict[str, Any] | None:
     """Return the record of a killed restore, None if there is none. Raise AltbackupError if it is of another server than the order's."""
     left = read_json(state, LOADING)
     if left is not None and left.get("server") != _server_of(order):
@@ -159,6 +159,6 @@ def _server_of(order: Order) -> list[str]:
 
 def abandon_into(order: Order) -> None:
     """Remove what was prepared for an order whose tarballs did not arrive."""
-    if is_left(order.destination):
+    if has_leftovers(order.destination):
         with working(order.destination) as work:
             discard(work)

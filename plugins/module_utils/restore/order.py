@@ -101,7 +101,7 @@ class Order:
         return filename[: -len(extension)]
 
     @property
-    def wanted(self) -> str:
+    def member_path(self) -> str:
         """The member's path in the tarball, in which %XX is a byte, as in names of items. Raise InvalidInput."""
         return clean_member(decode_name(self.member), self.top)
 
@@ -216,7 +216,7 @@ def remembered_of(order: Order) -> dict[str, Any]:
         "tarball": [
             [archive.relpath, archive.dna.alg, archive.dna.dig, archive.dna.size] for archive in order.archives
         ],
-        "member": order.wanted,
+        "member": order.member_path,
         "owner or group": list(owner_of(order)),
         "mode": order.mode,
         "selinux": order.selinux,

@@ -33,10 +33,10 @@ from .order import Order, owner_of, remembered_of, suffixes_beside, tools_for
 from .owners import renumber
 from .replace import clear, place, placed_by_killed
 from .room import require_arriving_space, require_space
-from .signed import encrypted_of, unlocked
-from .unpacked import MOST_BYTES, make_thing, names_wanted, sandboxes
+from .signed import encrypted_of, unsealed
+from .unpacked import MOST_BYTES, names_wanted, sandboxes, unpack_item
 from .verified import verify_archive, verify_recorded
-from .work_folder import Work, discard, is_left, nearest_folder, working
+from .work_folder import Work, discard, has_leftovers, nearest_folder, working
 
 STAGE = "restore"
 _LOOKING = 120.0
@@ -51,11 +51,11 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
     if order.into:
         return prepare_into(order, check_mode=check_mode)
     result: dict[str, Any] = {"changed": True, "incoming": "", "notes": []}
-    if not check_mode and is_left(order.destination):
-        with working(order.destination) as work, work.named():
+    if not check_mode and has_leftovers(order.destination):
+        with working(order.destination) as work, work.real_paths_in_errors():
             result["notes"] += clear(work)
             discard(work)
-    elif is_left(order.destination):
+    elif has_leftovers(order.destination):
         result["notes"].append(f"would complete or undo what an earlier restore of {order.destination} left")
     done, reason = _is_done(order)
     if done:
@@ -65,14 +65,14 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
         owner_of(order)
         for tool in tools_for(order):
             find_tool(tool)
-        result["notes"] += unlocked(order, Deadline(_LOOKING, "restore"))[1]
+        result["notes"] += unsealed(order, Deadline(_LOOKING, "restore"))[1]
         with _without_dumps(order, run):
             result.update(require_space(order))
     missing = os.path.dirname(order.destination)
     if nearest_folder(order.destination).missing:
         result["notes"].append(f"{'would make' if check_mode else 'made'} the folder {missing}, which was not there")
     if not check_mode and not order.base:
-        with working(order.destination) as work, work.named():
+        with working(order.destination) as work, work.real_paths_in_errors():
             try:
                 result["incoming"] = work.clear_arriving()
                 require_arriving_space(order, work)
@@ -84,7 +84,7 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
 
 def _is_done(order: Order) -> tuple[bool, str]:
     """Return whether an earlier restore of the same order is unchanged at the destination; if not, why an earlier one does not count."""
-    known = placed_by_killed(order.destination) if is_left(order.destination) else None
+    known = placed_by_killed(order.destination) if has_leftovers(order.destination) else None
     done, reason = compare(order.destination, remembered_of(order), known or recall(order.destination))
     for suffix in suffixes_beside(order) if done else ():
         if exists_beside(order.destination, suffix):
@@ -106,7 +106,7 @@ def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[st
     _, reader, _ = sandboxes(order, deadline)
     tree = open_tree(order.base)
     locked = encrypted_of(order) and not order.identities
-    wanted = order.wanted
+    wanted = order.member_path
     links: set[str] = set()
     found, left_out, owners = "", LeftOut(), Owners()
     with unclaimed(tree, run), limited(deadline):
@@ -177,9 +177,9 @@ def restore(order: Order, deadline: Deadline, *, run: Run | None = None, show_li
     if order.into:
         return restore_into(order, deadline, run=run)
     start = time.monotonic()
-    if not is_left(order.destination) and _is_done(order)[0]:
+    if not has_leftovers(order.destination) and _is_done(order)[0]:
         return _done_result(order)
-    with working(order.destination) as work, work.named(), limited(deadline):
+    with working(order.destination) as work, work.real_paths_in_errors(), limited(deadline):
         try:
             notes = clear(work, keep=not order.base)
             done, reason = _is_done(order)
@@ -199,15 +199,15 @@ def abandon(order: Order) -> dict[str, Any]:
     """Remove what was prepared for an order whose tarballs did not arrive."""
     if order.into:
         abandon_into(order)
-    elif is_left(order.destination):
+    elif has_leftovers(order.destination):
         with working(order.destination) as work:
             discard(work)
     return {"changed": False, "notes": []}
 
 
 def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, show_lines: bool) -> dict[str, Any]:
-    order, unsigned = unlocked(order, deadline)
-    new, proof, notes = make_thing(work, order, deadline, run)
+    order, unsigned = unsealed(order, deadline)
+    new, proof, notes = unpack_item(work, order, deadline, run)
     notes = [*unsigned, *notes]
     result: dict[str, Any] = {"changed": True, "notes": notes, "proof": proof, "aside": "", "diff": "", "marked": ""}
     there = os.path.lexists(work.place)

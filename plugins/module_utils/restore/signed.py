@@ -36,7 +36,7 @@ def encrypted_of(order: Order) -> list[Archive]:
     return [archive for archive in order.archives if is_encrypted(archive.filename)]
 
 
-def unlocked(order: Order, deadline: Deadline) -> tuple[Order, list[str]]:
+def unsealed(order: Order, deadline: Deadline) -> tuple[Order, list[str]]:
     """Return the order with the record of its dump, decrypted if the tarball is encrypted, and notes.
 
     Raise Unsigned if the source did not sign it, NoKey, which names the recipients, if no identity decrypts it, ToolMissing or OSError.

@@ -28,7 +28,7 @@ MOST_BYTES = 1 << 62
 _SELINUX = "security.selinux"
 
 
-def make_thing(work: Work, order: Order, deadline: Deadline, run: Run | None) -> tuple[str, dict[str, Any], list[str]]:
+def unpack_item(work: Work, order: Order, deadline: Deadline, run: Run | None) -> tuple[str, dict[str, Any], list[str]]:
     """Unpack an order's tarballs into a work folder and prove the item; return its path there, its proof and notes.
 
     The proof of a member is empty.
@@ -48,7 +48,7 @@ def make_thing(work: Work, order: Order, deadline: Deadline, run: Run | None) ->
         scratch = work.folder("scratch")
         proof = prove(order.kind, new, order.record, scratch, deadline, Sandbox(order.proof_user), absent)
         notes += [f"{item}: {note}" for note in proof["notes"]]
-        new = _thing(order, new)
+        new = _path_to_place(order, new)
     renumbering = renumber(names_wanted(order, owners), Directory())
     notes += apply_names(work.descriptor, _below(work, new), renumbering)
     _set_attributes(work, order, new)
@@ -107,7 +107,7 @@ def _unpack(
                 deadline=deadline,
                 owners=os.geteuid() == 0,
                 special_modes=order.special_modes,
-                member=order.wanted,
+                member=order.member_path,
                 sandbox=reader,
                 keeper=keeper,
                 admit=lambda needed: require_room(order, needed * copies),
@@ -121,7 +121,7 @@ def _unpack(
         os.umask(mask)
 
 
-def _thing(order: Order, top: str) -> str:
+def _path_to_place(order: Order, top: str) -> str:
     """Return the path of what is placed at the destination, by the unpacked top folder. Raise AltbackupError.
 
     That is the top folder, the one file in it or, if the destination is a repository's inner folder (`.git`), that folder.

@@ -86,7 +86,7 @@ class Work:
         return self.arriving
 
     @contextlib.contextmanager
-    def named(self) -> Iterator[None]:
+    def real_paths_in_errors(self) -> Iterator[None]:
         """Replace paths by descriptor in errors of the block by the real ones, and raise them."""
         try:
             yield
@@ -114,7 +114,7 @@ def state_key(destination: str) -> str:
     return f"{_STATES}/{hashlib.sha256(os.fsencode(destination)).hexdigest()[:32]}"
 
 
-def is_left(destination: str) -> bool:
+def has_leftovers(destination: str) -> bool:
     """Return whether an earlier attempt of this user at a destination left state."""
     return has_state(state_key(destination))
 

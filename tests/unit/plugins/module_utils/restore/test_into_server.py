@@ -17,7 +17,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.restore import into
 from ansible_collections.altbackup.core.plugins.module_utils.restore.order import Order, parse_order
 from ansible_collections.altbackup.core.plugins.module_utils.restore.restore import abandon, prepare, restore
 from ansible_collections.altbackup.core.plugins.module_utils.restore.signed import Unsigned
-from ansible_collections.altbackup.core.plugins.module_utils.restore.work_folder import discard, is_left, working
+from ansible_collections.altbackup.core.plugins.module_utils.restore.work_folder import discard, has_leftovers, working
 from ansible_collections.altbackup.core.plugins.module_utils.system.age import NoKey
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
@@ -99,9 +99,9 @@ def test_what_is_left_in_one_server_is_forgotten_by_no_restore_to_elsewhere(
     me = pwd.getpwuid(os.geteuid()).pw_name
     first = order(tmp_path, into={"user": me, "host": "/one"})
     with working(first.destination) as work:
-        into_server._note(work, first, {"made": ["thing"]})
+        into_server._record_made(work, first, {"made": ["thing"]})
         discard(work)  # as any other restore by way of that path does
-    assert is_left(first.destination)
+    assert has_leftovers(first.destination)
     for more in ({"into": {"user": me, "host": "/two"}}, {"into": {"user": me, "host": "/one"}, "kind": "mysql"}):
         for check_mode in (True, False):
             with pytest.raises(
@@ -112,7 +112,7 @@ def test_what_is_left_in_one_server_is_forgotten_by_no_restore_to_elsewhere(
     prepare(order(tmp_path, into={"user": me, "host": "/one", "database": "wiki"}))
     assert Dying.cleared == [["thing"]]
     abandon(first)
-    assert not is_left(first.destination)
+    assert not has_leftovers(first.destination)
     remove_folder(str(state / "restores"))
 
 

@@ -22,7 +22,7 @@ def test_an_order_knows_the_top_folder_and_the_member_that_is_wanted() -> None:
     given = order(
         tarballs=[FULL, DIFFERENTIAL], member="dybsvn-12/db/100%25", origin={"item": "svn/dybsvn", "source": "dayabay"}
     )
-    assert (given.top, given.wanted) == ("dybsvn-12", "dybsvn-12/db/100%")
+    assert (given.top, given.member_path) == ("dybsvn-12", "dybsvn-12/db/100%")
     assert given.title.startswith("dybsvn-12/db/100%25 of svn/dybsvn of dayabay, ")
 
 
@@ -78,7 +78,7 @@ def test_bad_input_is_told(values: dict[str, Any], reason: str) -> None:
 )
 def test_a_member_outside_of_the_top_folder_is_refused(member: str) -> None:
     with pytest.raises(InvalidInput, match="not a path inside the tarball"):
-        assert order(member=member).wanted
+        assert order(member=member).member_path
 
 
 @pytest.mark.parametrize(

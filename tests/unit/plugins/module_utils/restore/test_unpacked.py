@@ -65,7 +65,7 @@ def test_what_is_to_stand_at_the_destination_is_found(
     tmp_path: Path, kind: str, destination: str, build: Callable[[Path], Any], thing: str
 ) -> None:
     build(tmp_path / "top")
-    found = room._thing(order(kind=kind, destination=destination), str(tmp_path / "top"))
+    found = room._path_to_place(order(kind=kind, destination=destination), str(tmp_path / "top"))
     assert found == os.path.join(tmp_path / "top", thing).rstrip("/")
 
 
@@ -73,14 +73,14 @@ def test_what_is_to_stand_at_the_destination_is_found(
 def test_a_database_that_is_not_one_file_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
     make(*names)(tmp_path / "top")
     with pytest.raises(AltbackupError, match=f"holds {len(names)} entries where one database file was expected"):
-        room._thing(order(kind="sqlite"), str(tmp_path / "top"))
+        room._path_to_place(order(kind="sqlite"), str(tmp_path / "top"))
 
 
 def test_a_database_behind_a_link_is_refused(tmp_path: Path) -> None:
     make()(tmp_path / "top")
     (tmp_path / "top" / "app.db").symlink_to("/etc/hostname")
     with pytest.raises(AltbackupError, match="one database file was expected"):
-        room._thing(order(kind="sqlite"), str(tmp_path / "top"))
+        room._path_to_place(order(kind="sqlite"), str(tmp_path / "top"))
 
 
 @needs_root

@@ -14,7 +14,7 @@ from helpers.trees import NOBODY, needs_root, nobodys_home, small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils.restore.work_folder import (
     discard,
-    is_left,
+    has_leftovers,
     is_under_way,
     nearest_folder,
     read_json,
@@ -90,18 +90,18 @@ def test_a_folder_in_it_is_new_each_time_and_for_this_user_alone(destination: Pa
         assert stat.S_IMODE(os.stat(work.path).st_mode) == 0o700
         assert os.path.dirname(work.place) == f"/proc/self/fd/{work.parent}" and work.name == "thing"
         discard(work)
-    assert not is_left(str(destination))
+    assert not has_leftovers(str(destination))
 
 
 def test_an_attempt_that_ended_early_is_left_and_its_folder_used_again(destination: Path) -> None:
     with working(str(destination)) as work:
         title = work.title
         Path(work.folder("unpacked"), "x").touch()
-    assert is_left(str(destination)) and not is_left(f"{destination}2")
+    assert has_leftovers(str(destination)) and not has_leftovers(f"{destination}2")
     with working(str(destination)) as work:
         assert (work.title, os.listdir(f"{work.path}/unpacked")) == (title, ["x"])
         discard(work)
-    assert not is_left(str(destination)) and not destination.parent.exists()
+    assert not has_leftovers(str(destination)) and not destination.parent.exists()
 
 
 def test_what_is_under_way_is_not_discarded(destination: Path) -> None:
@@ -146,10 +146,10 @@ def test_what_is_remembered_wrongly_leads_to_no_other_folder(tmp_path: Path, kno
 
 def test_errors_tell_paths_and_not_how_folders_are_held_open(destination: Path) -> None:
     with working(str(destination)) as work:
-        with pytest.raises(OSError, match="No such file") as caught, work.named():
+        with pytest.raises(OSError, match="No such file") as caught, work.real_paths_in_errors():
             os.stat(f"{work.path}/none")
         assert caught.value.filename == f"{work.title}/none"
-        with pytest.raises(AltbackupError) as told, work.named():
+        with pytest.raises(AltbackupError) as told, work.real_paths_in_errors():
             raise AltbackupError(f"{work.place} is odd, and so is {work.path}/x")
         assert str(told.value) == f"{destination} is odd, and so is {work.title}/x"
         discard(work)
