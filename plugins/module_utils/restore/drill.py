@@ -33,11 +33,12 @@ from ..tree.contents import CONTENT, dna_in
 from ..tree.encryption import opened, shared_proof
 from ..tree.failures import failure
 from ..tree.incomplete import missing_of
-from ..tree.layout import ALONE, DRILLING, Tarball, Tree, full_of, open_tree, parse_filename, scan
+from ..tree.layout import ALONE, DRILLING, Tarball, Tree, open_tree, parse_filename
 from ..tree.leftovers import drill_folder
 from ..tree.proof_files import last_proved, moment_at, write_proof
 from ..tree.publish import make_folders, read_record, remove_folder, require_writable
 from ..tree.remembered import with_remembered
+from ..tree.scan import full_of, scan
 from ..tree.scan_failures import ahead
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from ..tree.arrivals import behind_ones, late_ones
-from ..tree.layout import EXTENSIONS, MARKER, Tarball, full_of, is_relpath, split_relpath
+from ..tree.layout import EXTENSIONS, MARKER, Tarball, is_relpath, split_relpath
 from ..tree.marks import Marks
 from ..tree.readings import Kept, due_share
 from ..tree.retention import Rules, judge
+from ..tree.scan import full_of
 from ..tree.sidecar import SUFFIX, Dna, serialize
 from ..tree.stamps import Moment, parse_stamp
 from .known import Copy

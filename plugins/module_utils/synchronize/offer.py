@@ -16,7 +16,6 @@ from ..tree.failures import failure
 from ..tree.incomplete import missing_of
 from ..tree.layout import (
     EXTENSIONS,
-    Scan,
     Tarball,
     Tree,
     base_in,
@@ -24,13 +23,13 @@ from ..tree.layout import (
     is_relpath,
     open_tree,
     read_state,
-    scan,
     split_relpath,
 )
 from ..tree.marks import Marks, marks_of
 from ..tree.proof_files import moment_at, proved_at
 from ..tree.publish import read_record, write_record
 from ..tree.quarantine import quarantined
+from ..tree.scan import Scan, scan
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.sidecar import SUFFIX, Dna
 from ..tree.stamps import Moment

@@ -16,7 +16,7 @@ from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
 from ..tree.arrivals import note_coming
 from ..tree.failures import explain, failure
-from ..tree.layout import TEMPORARY, Tarball, Tree, open_tree, scan
+from ..tree.layout import TEMPORARY, Tarball, Tree, open_tree
 from ..tree.locks import Hold
 from ..tree.marks import try_keep
 from ..tree.origin import bind, require_origin
@@ -33,6 +33,7 @@ from ..tree.publish import (
 )
 from ..tree.readings import read_first
 from ..tree.remembered import remember_items, remembered_items
+from ..tree.scan import scan
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment
 from ..tree.trash import make_room, spare_room
