@@ -114,7 +114,8 @@ from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.carry import bring
 from ..module_utils.synchronize.send import parse_peer
 from ..module_utils.system import progress
-from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.system.process_groups import end_with_children
+from ..module_utils.system.processes import Deadline
 from ..module_utils.tree.module_call import CALL, run_module
 
 EMPTY = {"seconds": 0.0, "notes": []}

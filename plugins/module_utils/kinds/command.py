@@ -23,7 +23,8 @@ from ..system.confine import libc
 from ..system.digest import digest_file, new_hash, open_plain
 from ..system.errors import AltbackupError, InvalidInput, ProofFailed, SourceChanged, ToolFailed, ToolMissing
 from ..system.proc import NAME, PARENT, STATE, open_files, pids, position, stat_of
-from ..system.processes import Child, Deadline, clean_environment
+from ..system.processes import Child, Deadline
+from ..system.programs import clean_environment
 from ..system.sandbox import explained
 from ..system.units import counted, first_of, readable
 from ..system.visible import one_line

@@ -20,7 +20,8 @@ from ..kinds.registry import kind_of
 from ..system.digest import open_plain
 from ..system.errors import SourceChanged, ToolFailed
 from ..system.names import Names
-from ..system.processes import Child, find_tool
+from ..system.processes import Child
+from ..system.programs import find_tool
 from ..system.readers import Conversation, Identity
 from ..tree.publish import remove_if_there
 

@@ -21,10 +21,11 @@ from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
 from ..kinds.hooks import AFTER, BEFORE, ON_FAILURE
-from ..system import processes
+from ..system import process_groups
 from ..system.errors import AltbackupError, DeadlineExceeded, ToolFailed
 from ..system.priority import restore_priority
-from ..system.processes import Child, Deadline, clean_environment, system_path
+from ..system.processes import Child, Deadline
+from ..system.programs import clean_environment, system_path
 from ..system.readers import Conversation, Identity
 from ..system.units import readable
 from ..tree.failures import explain
@@ -226,7 +227,7 @@ class Guard:
         self._conversation = Conversation(mine)
         self._stack = contextlib.ExitStack()
         self._stack.callback(os.close, lifeline)
-        self._stack.enter_context(processes.with_lifeline(lifeline))
+        self._stack.enter_context(process_groups.with_lifeline(lifeline))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -276,7 +277,7 @@ def _begun(connection: int, watched: int) -> tuple[int, int]:
         )  # which programs that it starts do not inherit
     os.setsid()
     os.chdir("/")
-    processes.forget_all()
+    process_groups.forget_all()
     kept = os.dup(connection), os.dup(watched)
     null = os.open(os.devnull, os.O_RDWR)  # closed below, unless it is one of the three
     for descriptor in range(3):
@@ -286,7 +287,7 @@ def _begun(connection: int, watched: int) -> tuple[int, int]:
         os.closerange(first, descriptor)
         first = descriptor + 1
     restore_priority()
-    processes.start_guard()  # of the programs, should somebody kill this one
+    process_groups.start_guard()  # of the programs, should somebody kill this one
     return kept
 
 

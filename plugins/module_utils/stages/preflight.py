@@ -16,7 +16,8 @@ from ..synchronize.send import Peer, parse_peer, reach
 from ..system import mounts
 from ..system.digest import in_parallel
 from ..system.errors import AltbackupError, NotMounted
-from ..system.processes import Deadline, find_tool
+from ..system.processes import Deadline
+from ..system.programs import find_tool
 from ..system.seeing import is_folder
 from ..tree.abilities import describe_base
 from ..tree.failures import failure

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..system.age import is_encrypted
 from ..system.errors import FULL, AltbackupError, DigestMismatch
-from ..system.processes import Deadline, find_tool, run
+from ..system.processes import Deadline, run
+from ..system.programs import find_tool
 from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart

@@ -22,15 +22,8 @@ from ..system import progress
 from ..system.digest import in_parallel, open_plain
 from ..system.errors import FULL, AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, name_os_errors
 from ..system.priority import priority_words
-from ..system.processes import (
-    Child,
-    Deadline,
-    Pace,
-    clean_environment,
-    find_tool,
-    inherited_environment,
-    read_by_children,
-)
+from ..system.processes import Child, Deadline, Pace, read_by_children
+from ..system.programs import clean_environment, find_tool, inherited_environment
 from ..system.ssh import SETTING, scrub, unseal
 from ..system.twins import duplicate, share
 from ..tree.failures import explain, failure, unframed

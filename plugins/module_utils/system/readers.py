@@ -24,10 +24,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from . import errors, processes, view
+from . import errors, process_groups, view
 from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
 from .paths import is_within
-from .processes import Deadline, find_tool
+from .processes import Deadline
+from .programs import find_tool
 from .seeing import denied
 from .twins import set_mode
 from .units import told_apart
@@ -222,18 +223,18 @@ class Readers:
             self._control.close()
             with _ending():
                 os.setsid()
-                processes.die_with_parent()
-                processes.forget_all()
+                process_groups.die_with_parent()
+                process_groups.forget_all()
                 _serve(other)
         other.close()
-        processes.register(self.pid, self)
+        process_groups.register(self.pid, self)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._control.close()
         if not self._ended:
             os.waitpid(self.pid, 0)
-        processes.unregister(self.pid)
+        process_groups.unregister(self.pid)
 
     def poll(self) -> int | None:
         """Return None as long as it can start readers."""
@@ -305,7 +306,7 @@ def _serve(control: socket.socket) -> None:
         if os.fork() == 0:
             control.close()
             with _ending():
-                processes.die_with_parent()
+                process_groups.die_with_parent()
                 _keep(connection, stream, request)
         os.close(connection)
         os.close(stream)
@@ -324,7 +325,7 @@ def _keep(connection: int, stream: int, request: bytes) -> None:
     child = os.fork()
     if child == 0:
         with _ending():
-            processes.die_with_parent()
+            process_groups.die_with_parent()
             os.setsid()
             conversation = Conversation(socket.socket(fileno=connection))
             with os.fdopen(stream, "wb", buffering=0) as output:
@@ -368,14 +369,14 @@ class _Start:
                 view.enter(self.places)
             except OSError as error:
                 self.refused = _refusal(error, *_FORBIDDEN)
-        _close_all_but(conversation.connection.fileno(), stream.fileno(), alive, *processes.lifelines())
+        _close_all_but(conversation.connection.fileno(), stream.fileno(), alive, *process_groups.lifelines())
         if self.refused:
-            processes.end_with_children()
+            process_groups.end_with_children()
             tempfile.tempdir = next((place.path for place in self.places if place.inside == TEMPORARY_FOLDER), None)
             if os.geteuid() == 0 and not self.as_root:
                 _let_through(self.places)
                 view.become(self.owner)
-                processes.die_with_parent()  # again, because the change of user undid it
+                process_groups.die_with_parent()  # again, because the change of user undid it
                 _require_reach(self.places, self.owner, self.refused)
         else:
             tempfile.tempdir = TEMPORARY_FOLDER if os.path.isdir(TEMPORARY_FOLDER) else None

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from ...module_utils.system.processes import PACKAGES
+from ...module_utils.system.programs import PACKAGES
 from ...module_utils.system.units import readable
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding, both
 from .words import gist, meaning
