@@ -15,7 +15,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..synchronize.send import PARTIAL, Peer, carry
+from ..synchronize.peers import Peer
+from ..synchronize.rsync import PARTIAL, carry
 from ..system.errors import AltbackupError, InvalidInput, ToolFailed
 from ..system.opened import require_kept, require_own
 from ..system.process_groups import inherited

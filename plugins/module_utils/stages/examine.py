@@ -16,7 +16,7 @@ from typing import Any
 
 from ..kinds.items import Item, parse_item
 from ..kinds.registry import kind_of
-from ..synchronize.send import Peer
+from ..synchronize.peers import Peer
 from ..synchronize.trial import try_peer
 from ..synchronize.trust import host_keys
 from ..system import mounts

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..archive.write import ArchiveFormat, compressor
 from ..kinds.items import Item, parse_item
-from ..synchronize.send import Peer, parse_peer, reach
+from ..synchronize.peers import Peer, parse_peer
+from ..synchronize.rsync import reach
 from ..system import mounts
 from ..system.digest import in_parallel
 from ..system.errors import AltbackupError, NotMounted

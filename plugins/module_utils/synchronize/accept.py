@@ -39,9 +39,8 @@ from ..tree.publish import (
 from ..tree.scan import scan
 from ..tree.stamps import Moment, ahead_reason
 from .forced_command import gather
-from .offer import Offer, parse_offers, take_record, tarball_at
+from .offer import BASIS, CARRIED, STAGE, Offer, parse_offers, take_record, tarball_at
 from .receivers import end_receivers
-from .send import BASIS, CARRIED, STAGE
 
 _OF_SERVERS = ("nfs", "nfs4", "cifs", "smb3")
 """File systems on which only the server knows who writes"""

@@ -35,6 +35,10 @@ from ..tree.sidecar import SUFFIX, Dna
 from ..tree.stamps import Moment
 from ..tree.suspects import doubts_of
 
+STAGE = "synchronize"
+BASIS = "basis"
+CARRIED = "carried"
+"""Folder of a target for what the controller brings from another target, by relpath"""
 FUTURE = "future"
 """State of a listed tarball whose stamp lies in the future"""
 NOT_LISTED: dict[str, Any] = {"changed": False, "listed": False, "tarballs": [], "notes": []}

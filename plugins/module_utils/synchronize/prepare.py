@@ -41,9 +41,8 @@ from ..tree.trash import make_room, spare_room
 from .accept import accept_one
 from .forced_command import gather
 from .guides import check_guides, write_guides
-from .offer import Offer, parse_offers, take_record
+from .offer import BASIS, CARRIED, STAGE, Offer, parse_offers, take_record
 from .receivers import end_receivers
-from .send import BASIS, CARRIED, STAGE
 from .target_survey import Done, arrived_bytes, believed_offers, doubted_tree, held_of, known_marks, offers_as_before
 from .transfer_plan import Load, Request, TransferPlan, of_day, plan_load, plan_transfer
 

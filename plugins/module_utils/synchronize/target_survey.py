@@ -22,8 +22,7 @@ from ..tree.scan import Scan
 from ..tree.scan_failures import by_item
 from ..tree.stamps import Moment, ahead_reason
 from ..tree.suspects import suspects_of
-from .offer import Offer, take_record, tarball_at
-from .send import STAGE
+from .offer import STAGE, Offer, take_record, tarball_at
 from .transfer_plan import Held, Request
 
 

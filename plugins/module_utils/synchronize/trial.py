@@ -14,7 +14,8 @@ from ..system.processes import Deadline
 from ..system.programs import clean_environment, inherited_environment
 from ..system.ssh import effective_settings
 from ..tree.failures import explain
-from .send import Peer, reach, ssh_command
+from .peers import Peer, ssh_command
+from .rsync import reach
 
 _MOST_SAID = 2000
 

@@ -29,7 +29,7 @@ from ..tree.layout import MARKER
 from ..tree.publish import make_folders, remove_folder, write_text
 from . import forced_command
 from .forced_command import HELLO, STATES
-from .send import KEY, KNOWN_HOSTS, Peer, alias_of, ssh_command
+from .peers import KEY, KNOWN_HOSTS, Peer, alias_of, ssh_command
 
 STAGE, TRUST = "trust", "trust"
 PROGRAM = "bin/forced_command.py"

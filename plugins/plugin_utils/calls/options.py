@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils.kinds.registry import CATEGORIES
-from ...module_utils.synchronize.send import CARRIED
+from ...module_utils.synchronize.offer import CARRIED
 from ...module_utils.tree.encryption import shared_proof
 from ...module_utils.tree.stamps import is_day
 from ..planning import contents, copies, heal, purge_plan, restore, stores, transfers, watch

@@ -10,7 +10,7 @@ import pytest
 from helpers.original_trees import bound_by_modes
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages import preflight
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 

@@ -19,7 +19,7 @@ from helpers.trees import small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept, prepare, send, transfer_plan
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import Offer, listing
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, forget_arrivals
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
