@@ -22,11 +22,12 @@ from typing import IO, Any
 
 from ..kinds.hooks import AFTER, BEFORE, ON_FAILURE
 from ..system import process_groups
+from ..system.conversation import Conversation
 from ..system.errors import AltbackupError, DeadlineExceeded, ToolFailed
 from ..system.priority import restore_priority
 from ..system.processes import Child, Deadline
 from ..system.programs import clean_environment, system_path
-from ..system.readers import Conversation, Identity
+from ..system.readers import Identity
 from ..system.units import readable
 from ..tree.failures import explain
 from ..tree.layout import Tree
