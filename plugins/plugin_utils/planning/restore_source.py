@@ -17,7 +17,8 @@ from ...module_utils.tree.layout import parse_filename
 from ...module_utils.tree.stamps import Moment, ahead_reason, day_of, is_stamp
 from ...module_utils.tree.suspects import doubts_of
 from ..report import outcomes
-from ..report.results import SAID, shortened
+from ..report.bounds import shortened
+from ..report.results import SAID
 from .stores import fetched_base
 
 STAGE = "restore"

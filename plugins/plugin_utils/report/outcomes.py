@@ -15,10 +15,11 @@ from ...module_utils.system.visible import one_line, visible
 from ...module_utils.tree.failures import KEYS, failure, identity, unframed
 from ...module_utils.tree.incomplete import missing_of
 from ...module_utils.tree.stamps import is_day
+from .bounds import shortened
 from .call_results import CallResult, calls_of
 from .causes import by_cause, following_lines, good_copies, good_copy, titled
 from .identities import one_disk, shared_bases
-from .results import read_value, shortened
+from .results import read_value
 
 EMPTY: dict[str, Any] = {
     "failures": [],

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls import action as module_call
-from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes, results
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import bounds, outcomes, results
 
 ROOT = Path(__file__).resolve().parents[5]
 SET_UP = {"marked_base", "pair_access", "pair_key"}
@@ -134,7 +134,7 @@ def test_how_a_module_ended_is_told_within_bounds() -> None:
     }
     read = results.of_module(ended)
     assert {**read, "module_stdout": ""} == {**ended, "module_stdout": ""}
-    assert len(read["module_stdout"]) == results.LONGEST
+    assert len(read["module_stdout"]) == bounds.LONGEST
     assert "rc" not in results.of_module({"rc": "x"})
 
 
