@@ -17,7 +17,7 @@ from ...module_utils.system.visible import visible
 from ..mail import channels, delivery
 from ..mail.spool import MAIL, put
 from ..mail.text import compose, specimen
-from ..report import outcomes
+from ..report import run_summary
 from ..report.causes import good_copies, titled
 from . import commands, completion, init, page, runs, status, watch
 from .job import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
@@ -189,7 +189,7 @@ def _lines(result: dict[str, Any], run: Run) -> list[str]:
     code = f" (exit code {result['exit_code']})" if "exit_code" in result else ""
     took = f", took {result['seconds']:g} s" if "seconds" in result else ""
     failures = _failure_lines(result.get("failures", ()))
-    purges = [f"  {outcomes.describe_purge(entry)}" for entry in result.get("purged", ())]
+    purges = [f"  {run_summary.describe_purge(entry)}" for entry in result.get("purged", ())]
     hosts = [
         f"  {name}: {', '.join(f'{key}={count}' for key, count in counts.items())}"
         for name, counts in result.get("hosts", {}).items()
