@@ -21,7 +21,7 @@ from .verdict import EXIT_CODES, FAILED, GOOD
 if TYPE_CHECKING:
     import argparse
 
-    from .commands import Desk
+    from .command_context import Desk
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
