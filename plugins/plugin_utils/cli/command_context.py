@@ -49,7 +49,7 @@ class _Restored:
 
 
 @dataclass
-class Desk:
+class CommandContext:
     """One call of a command: its arguments, and what it can ask and run."""
 
     arguments: argparse.Namespace

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ...module_utils.system.errors import InvalidInput
 from . import completion, doctor, orders
-from .command_context import NOTHING_DONE, Desk, Failed
+from .command_context import NOTHING_DONE, CommandContext, Failed
 from .mark_commands import accept_command, hold_command, release_command, retire_command
 from .question_commands import diff_command, find_command, list_command, ls_command
 from .restore_commands import adopt_command, restore_command
@@ -18,19 +18,21 @@ from .supervised_run import say
 from .verdict import EXIT_CODES, INTERRUPTED
 
 
-def _drill(desk: Desk) -> int:
-    return desk.do(orders.drilling(desk.arguments.nodes, check=desk.arguments.check))
+def _drill(context: CommandContext) -> int:
+    return context.do(orders.drilling(context.arguments.nodes, check=context.arguments.check))
 
 
-def _check(desk: Desk) -> int:
-    arguments = desk.arguments
-    return desk.do(
-        orders.checking(arguments.nodes, desk.day(arguments.at), everything=arguments.everything, check=arguments.check)
+def _check(context: CommandContext) -> int:
+    arguments = context.arguments
+    return context.do(
+        orders.checking(
+            arguments.nodes, context.day(arguments.at), everything=arguments.everything, check=arguments.check
+        )
     )
 
 
-def _completion(desk: Desk) -> int:
-    print(completion.script(desk.arguments.shell), file=desk.out)
+def _completion(context: CommandContext) -> int:
+    print(completion.script(context.arguments.shell), file=context.out)
     return 0
 
 
@@ -38,7 +40,7 @@ def _completion(desk: Desk) -> int:
 class Command:
     """A command: its function and help, and its positional arguments."""
 
-    act: Callable[[Desk], int]
+    act: Callable[[CommandContext], int]
     help: str
     places: Sequence[str] = ()
     """Positional arguments that may follow options; a last one that ends with * takes all that remain"""
@@ -82,7 +84,7 @@ def _is_option(word: str) -> bool:
 
 def act(arguments: argparse.Namespace, rest: Sequence[str], passed: Sequence[str]) -> int:
     """Run the command of a parsed command line; return the exit code. `rest` was not parsed, `passed` is for ansible-playbook."""
-    desk = Desk(arguments, passed)
+    context = CommandContext(arguments, passed)
     try:
         left = take_rest(arguments, rest)
         if left:
@@ -91,12 +93,12 @@ def act(arguments: argparse.Namespace, rest: Sequence[str], passed: Sequence[str
             raise InvalidInput("say which items are adopted")
         if arguments.command == "diff" and len(arguments.days) > 2:
             raise InvalidInput("two nights are compared, no more")
-        return COMMANDS[arguments.command].act(desk)
+        return COMMANDS[arguments.command].act(context)
     except InvalidInput as error:
         say(str(error))
         return NOTHING_DONE
     except Failed as failed:
-        return desk.tell(failed.code, []) if getattr(arguments, "json", False) else failed.code
+        return context.tell(failed.code, []) if getattr(arguments, "json", False) else failed.code
     except BrokenPipeError:  # the reader of the pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -5,34 +5,36 @@ from __future__ import annotations
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.tree.stamps import is_stamp
 from . import answers, orders
-from .command_context import Desk
+from .command_context import CommandContext
 
 
-def accept_command(desk: Desk) -> int:
-    return desk.do(orders.accepting(desk.item(desk.arguments.item), desk.arguments.at, check=desk.arguments.check))
+def accept_command(context: CommandContext) -> int:
+    return context.do(
+        orders.accepting(context.item(context.arguments.item), context.arguments.at, check=context.arguments.check)
+    )
 
 
-def hold_command(desk: Desk) -> int:
-    item = desk.item(desk.arguments.item)
-    why = desk.arguments.why or "held by hand"
-    return desk.do(orders.holding(item, _stamp(desk, item), why, check=desk.arguments.check))
+def hold_command(context: CommandContext) -> int:
+    item = context.item(context.arguments.item)
+    why = context.arguments.why or "held by hand"
+    return context.do(orders.holding(item, _stamp(context, item), why, check=context.arguments.check))
 
 
-def release_command(desk: Desk) -> int:
-    item = desk.item(desk.arguments.item)
-    return desk.do(orders.releasing(item, _stamp(desk, item, held=True), check=desk.arguments.check))
+def release_command(context: CommandContext) -> int:
+    item = context.item(context.arguments.item)
+    return context.do(orders.releasing(item, _stamp(context, item, held=True), check=context.arguments.check))
 
 
-def _stamp(desk: Desk, item: str, held: bool = False) -> str:
+def _stamp(context: CommandContext, item: str, held: bool = False) -> str:
     """Return the stamp of an item's newest good tarball of a day, or of its only held one if `held`, asking nodes. Raise InvalidInput."""
-    day = desk.day(desk.arguments.at)
+    day = context.day(context.arguments.at)
     if is_stamp(day):
         return day
-    if desk.arguments.show:
+    if context.arguments.show:
         raise InvalidInput(
             "which nights there are is found out by asking; for --show give the stamp, like --at 2026/11/23/013000"
         )
-    nights = answers.copies_of(desk.listed(), item, day)
+    nights = answers.copies_of(context.listed(), item, day)
     fitting = [
         str(night["stamp"])
         for night in nights
@@ -51,7 +53,7 @@ def _stamp(desk: Desk, item: str, held: bool = False) -> str:
     return fitting[0]
 
 
-def retire_command(desk: Desk) -> int:
-    arguments = desk.arguments
-    day = "" if arguments.undo else desk.day(arguments.since or "today")
-    return desk.do(orders.retiring(desk.item(arguments.item), day, check=arguments.check))
+def retire_command(context: CommandContext) -> int:
+    arguments = context.arguments
+    day = "" if arguments.undo else context.day(arguments.since or "today")
+    return context.do(orders.retiring(context.item(arguments.item), day, check=arguments.check))
