@@ -12,7 +12,7 @@ from typing import Any
 from ...module_utils.system.programs import PACKAGES
 from ...module_utils.system.units import readable
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding, both
-from .words import gist, meaning
+from .words import meaning, telling_line
 
 _APART = 60.0
 """Seconds between the clocks of node and controller beyond which one of them is wrong"""
@@ -31,7 +31,7 @@ def reached(node: str, examined: Mapping[str, Any], dialled: Mapping[str, Any], 
     if not examined:
         return [Finding(node, "way", UNKNOWN, "it has no part in this run (--limit)")]
     what = meaning(said)
-    return [Finding(node, what or "way", WRONG, gist(said), _way_mend(node, what, said, dialled, commands))]
+    return [Finding(node, what or "way", WRONG, telling_line(said), _way_mend(node, what, said, dialled, commands))]
 
 
 def _way_mend(node: str, what: str, said: str, dialled: Mapping[str, Any], commands: Commands) -> str:

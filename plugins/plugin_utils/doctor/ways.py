@@ -10,7 +10,7 @@ from typing import Any
 
 from ..planning.connections import is_fetched
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding, both, is_key
-from .words import gist, meaning
+from .words import meaning, telling_line
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ def judged(way: Way, commands: Commands) -> list[Finding]:
     said = str(tried.get("said") or "")
     what = meaning(said)
     if what in ("host key", "host key changed"):
-        broken = [way.finding("host key", WRONG, gist(said), _host_key_mend(way, commands))]
+        broken = [way.finding("host key", WRONG, telling_line(said), _host_key_mend(way, commands))]
         return [*fine, *broken, *(one for one in key if one.state == WRONG)]
     fine.append(way.finding("host key", why=f"known in {dialled.get('known_hosts')}"))
     if any(one.state == WRONG for one in key):
         return [*fine, *key]
     if what == "key":
-        return [*fine, way.finding("key", WRONG, gist(said), _refused_mend(way, commands))]
+        return [*fine, way.finding("key", WRONG, telling_line(said), _refused_mend(way, commands))]
     if what == "tools":
         mend = commands.on(way.dialled, "package", bool(way.theirs.get("uid")), name="rsync", state="present")
         return [*fine, *key, way.finding("tools", WRONG, said, mend)]
@@ -320,5 +320,7 @@ def _transfer(way: Way, said: str, commands: Commands) -> Finding:
     theirs = _authorized(way)
     public = str((way.tried.get("key") or {}).get("public") or "")
     if theirs and is_key(public) and way.entry.get("rrsync"):
-        return way.finding("forced command", WRONG, gist(said), _accept_mend(way, theirs, public, commands))
-    return way.finding("way", WRONG, gist(said), f"# its words, in full: {commands.own('run', 'backup', '--check')}")
+        return way.finding("forced command", WRONG, telling_line(said), _accept_mend(way, theirs, public, commands))
+    return way.finding(
+        "way", WRONG, telling_line(said), f"# its words, in full: {commands.own('run', 'backup', '--check')}"
+    )
