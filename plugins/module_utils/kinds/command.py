@@ -213,7 +213,7 @@ class _Work:
             raise AltbackupError(
                 f"{self._title}: it gave more than {readable(self._most)} (size_limit), and was ended: nothing is stored"
             )
-        if child.said() > _MOST_SAID:
+        if child.stderr_size() > _MOST_SAID:
             raise AltbackupError(f"{self._title}: it said more than {readable(_MOST_SAID)} on stderr, and was ended")
 
     def _see_to_those_left(self, family: _Family) -> None:

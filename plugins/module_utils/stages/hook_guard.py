@@ -165,7 +165,10 @@ def run_program(program: Program, told: Mapping[str, str], what: str, is_over: C
         name = program.argv[0]
         with Child(argv, stdout=out, environment=_environment(program.uid, told), name=name, locking=False) as child:
             while (code := _waited(child)) is None:
-                late, large = time.monotonic() > end, max(child.said(), os.fstat(out.fileno()).st_size) > _MOST_SAID
+                late, large = (
+                    time.monotonic() > end,
+                    max(child.stderr_size(), os.fstat(out.fileno()).st_size) > _MOST_SAID,
+                )
                 if not (late or large or is_over()):
                     continue
                 child.end()

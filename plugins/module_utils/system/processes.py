@@ -214,7 +214,7 @@ class Child:
             tail = tail.partition(b"\n")[2] or tail  # half a line could be mistaken for another message
         return tail.decode("utf-8", "backslashreplace").strip()
 
-    def said(self) -> int:
+    def stderr_size(self) -> int:
         """Return the size of its stderr in bytes."""
         return os.fstat(self._stderr.fileno()).st_size
 
