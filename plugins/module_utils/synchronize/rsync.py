@@ -198,7 +198,7 @@ def transfer(
         names = "" if alone else "".join(f"{name}\0" for name in sizes)
         command = rsync_command(peer, apart.get(alone, here), fetch=fetch, transit_name=alone)
         try:
-            with _told(here, sizes, sum(sizes.values()), fetch=fetch):
+            with _reporting(here, sizes, sum(sizes.values()), fetch=fetch):
                 total += _moved(peer, command, names.encode("ascii"), deadline, fetch=fetch)
         except ToolFailed as error:
             failed.append(error)
@@ -221,7 +221,9 @@ def _moved(peer: Peer, command: Sequence[str], names: bytes, deadline: Deadline,
     return wire
 
 
-def _told(here: str, sizes: Mapping[str, int], total: int, *, fetch: bool) -> contextlib.AbstractContextManager[None]:
+def _reporting(
+    here: str, sizes: Mapping[str, int], total: int, *, fetch: bool
+) -> contextlib.AbstractContextManager[None]:
     """Return a context that reports the progress of an rsync over `total` bytes; `sizes` are {name in `here`: bytes}."""
     if fetch:
         return progress.moving("received", lambda: sum(map(_size, (os.path.join(here, name) for name in sizes))), total)
@@ -276,5 +278,5 @@ def carry(
     arriving = relpaths if relative else [path.rpartition("/")[2] for path in relpaths]
     sizes = {name: 0 if fetch else _size(os.path.join(here, name)) for name in (arriving if fetch else relpaths)}
     names = "".join(f"{path}\0" for path in relpaths).encode()
-    with progress.at_work(f"{'from' if fetch else 'to'} {peer.node}"), _told(here, sizes, size, fetch=fetch):
+    with progress.at_work(f"{'from' if fetch else 'to'} {peer.node}"), _reporting(here, sizes, size, fetch=fetch):
         return _moved(peer, command, names, deadline, fetch=fetch)
