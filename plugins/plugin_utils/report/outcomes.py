@@ -83,13 +83,13 @@ def record(
     for call in calls_of(registered, node):
         new["failures"] = [*new["failures"], *failures_in(call, stage)]
         for part in (
-            _reached,
-            _told,
-            _held,
-            _standing,
-            _proved,
-            *([] if call.delegate else [_done]),
-            *([_dumped] if stage == "dump" else []),
+            _availability,
+            _notes,
+            _holds,
+            _copies_and_room,
+            _proofs,
+            *([] if call.delegate else [_sent_and_discovered]),
+            *([_dumps] if stage == "dump" else []),
         ):
             new.update(part(new, call))
         if call.values.get("removed"):
@@ -97,7 +97,7 @@ def record(
     return new
 
 
-def _reached(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+def _availability(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     """Return the updated nodes that are down, bases that are closed, identities of bases, and steady sizes."""
     result, place = call.values, call.node
     is_own_target = not call.delegate and call.is_of_loop
@@ -117,7 +117,7 @@ def _reached(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     }
 
 
-def _told(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+def _notes(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     """Return the updated notes, each with its title in front."""
     lacking = call.entries("lacking")
     notes = [note for note in call.entries("notes") if note not in lacking]
@@ -127,7 +127,7 @@ def _told(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     }
 
 
-def _held(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+def _holds(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     """Return the updated {title of a tree with marks: relpaths of its held tarballs}."""
     if call.values.get("marks_kept") is not True:
         return {}
@@ -135,7 +135,7 @@ def _held(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     return {"held": {**state["held"], title: sorted({*state["held"].get(title, ()), *call.entries("held")})}}
 
 
-def _standing(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+def _copies_and_room(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     """Return the updated newest good copies and suspects of trees, and free bytes of bases."""
     values, place = call.values, "/".join(call.place)
     told: dict[str, Any] = {}
@@ -151,7 +151,7 @@ def _standing(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     }
 
 
-def _proved(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+def _proofs(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     """Return the updated tarballs that were proved to restore, and the contents that this confirms."""
     proved, place = call.entries("proved"), call.node
     contents = {
@@ -173,7 +173,7 @@ def _partial_ones(state: Mapping[str, Any], source: str, relpaths: Iterable[str]
     return list(dict.fromkeys([*state["incomplete"], *(f"{source}/{path}" for path in relpaths)]))
 
 
-def _done(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+def _sent_and_discovered(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     """Return the updated bytes that the host itself sent, and whether discovery was complete."""
     wire = call.values.get("wire")
     return {
@@ -183,7 +183,7 @@ def _done(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     }
 
 
-def _dumped(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+def _dumps(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     """Return the tarballs that were made or, in check mode, would be made."""
     if "tarballs" not in call.values:
         return {}
