@@ -37,7 +37,7 @@ DEFAULT_LIMIT = "24h"
 NOTHING_DONE = EXIT_CODES[NOT_STARTED]
 
 
-class _Restored:
+class _SignalsRestored:
     """Restores signal handlers on exit, as a supervised run replaces them."""
 
     def __enter__(self) -> None:
@@ -134,14 +134,14 @@ class CommandContext:
     def run(self, order: Order) -> int:
         """Run an order as `altbackup run` does; return the exit code."""
         words = order.words(self.inventory, self.passed)
-        with _Restored():
+        with _SignalsRestored():
             night = SupervisedRun(words, self.arguments.artifacts)
             return night.run(words[1], words[2:], self.arguments.time_limit, 60, 90)
 
     def predict(self, order: Order) -> tuple[int, Run | None]:
         """Run an order in check mode, kept and unmailed like a question; return (exit code, run)."""
         words = order.words(self.inventory, self.passed)
-        with _Restored(), _unmailed():
+        with _SignalsRestored(), _unmailed():
             night = SupervisedRun(words, str(self._folder_to_ask()))
             return night.run(words[1], words[2:], self.arguments.time_limit, 1, 1), night.last
 
@@ -157,7 +157,7 @@ class CommandContext:
         free: dict[str, int] = {}
         if sys.stderr.isatty():
             say(f"asking the nodes of {', '.join(asked)} ...")
-        with _Restored(), _unmailed():
+        with _SignalsRestored(), _unmailed():
             night = SupervisedRun(words, str(folder), shown=False)
             code = night.run(words[1], words[2:], self.arguments.time_limit, 1, 1)
             if night.last is not None:
