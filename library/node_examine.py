@@ -128,9 +128,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.stages.examine import Questions, examine
 from ..module_utils.stages.survey import survey
-from ..module_utils.synchronize.send import SSH, parse_peer
+from ..module_utils.synchronize.peers import SSH, parse_peer
 from ..module_utils.system.priority import lower_priority
-from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.system.process_groups import end_with_children
+from ..module_utils.system.processes import Deadline
 from ..module_utils.tree.locks import READING
 from ..module_utils.tree.module_call import run_module
 

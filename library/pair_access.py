@@ -101,7 +101,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.synchronize.trust import admit, dismiss, host_keys
-from ..module_utils.system.processes import end_with_children
+from ..module_utils.system.process_groups import end_with_children
 from ..module_utils.tree.module_call import CALL, run_module
 
 EMPTY = {"host_keys": [], "sources": "", "folder": ""}

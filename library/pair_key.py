@@ -86,9 +86,9 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
-from ..module_utils.synchronize.send import SSH, parse_peer
+from ..module_utils.synchronize.peers import SSH, parse_peer
 from ..module_utils.synchronize.trust import dial, forget
-from ..module_utils.system.processes import end_with_children
+from ..module_utils.system.process_groups import end_with_children
 from ..module_utils.tree.module_call import CALL, run_module
 
 EMPTY = {"public_keys": [], "answer": {}, "refused": ""}

@@ -213,9 +213,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.stages.preflight import inspect, parse_demands
-from ..module_utils.synchronize.send import SSH
+from ..module_utils.synchronize.peers import SSH
 from ..module_utils.system.priority import lower_priority
-from ..module_utils.system.processes import end_with_children
+from ..module_utils.system.process_groups import end_with_children
 from ..module_utils.tree.locks import WRITING
 from ..module_utils.tree.module_call import run_module
 

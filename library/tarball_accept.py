@@ -95,8 +95,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.synchronize.accept import accept
-from ..module_utils.synchronize.send import SSH, fetch, parse_peer
-from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.synchronize.peers import SSH, parse_peer
+from ..module_utils.synchronize.rsync import fetch
+from ..module_utils.system.process_groups import end_with_children
+from ..module_utils.system.processes import Deadline
 from ..module_utils.tree.locks import WRITING, Hold, run_exclusive
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.origin import ORIGIN, parse_origin

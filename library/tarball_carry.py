@@ -112,9 +112,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.carry import transfer
-from ..module_utils.synchronize.send import parse_peer
+from ..module_utils.synchronize.peers import parse_peer
 from ..module_utils.system import progress
-from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.system.process_groups import end_with_children
+from ..module_utils.system.processes import Deadline
 from ..module_utils.tree.module_call import CALL, run_module
 
 EMPTY = {"seconds": 0.0, "notes": []}

@@ -121,7 +121,8 @@ from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.contents import MOST, STAGE, STEPS, look_into, parse_query
 from ..module_utils.restore.order import identities_of
 from ..module_utils.system.mounts import require_answer
-from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.system.process_groups import end_with_children
+from ..module_utils.system.processes import Deadline
 from ..module_utils.tree.layout import open_tree
 from ..module_utils.tree.locks import READING, run_unlocked
 from ..module_utils.tree.module_call import run_module

@@ -91,7 +91,8 @@ from ..module_utils.restore.drill import drill
 from ..module_utils.restore.drill_choice import PROVING, STAGE, names_of
 from ..module_utils.restore.key_drill import drill_keys
 from ..module_utils.restore.order import identities_of
-from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.system.process_groups import end_with_children
+from ..module_utils.system.processes import Deadline
 from ..module_utils.system.sandbox import Sandbox
 from ..module_utils.tree.leftovers import remove_leftovers
 from ..module_utils.tree.locks import WRITING, run_exclusive

@@ -115,7 +115,8 @@ from ..module_utils.restore.drill_away import abandon_away, choose_away, drill_a
 from ..module_utils.restore.drill_choice import PROVING, STAGE, names_of
 from ..module_utils.restore.order import identities_of
 from ..module_utils.system.errors import InvalidInput
-from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.system.process_groups import end_with_children
+from ..module_utils.system.processes import Deadline
 from ..module_utils.system.sandbox import Sandbox
 from ..module_utils.tree.locks import WRITING, parse_run, run_exclusive, run_shared
 from ..module_utils.tree.module_call import run_module

@@ -211,7 +211,8 @@ from ..module_utils.kinds.hooks import parse_hooks
 from ..module_utils.kinds.items import parse_full_every
 from ..module_utils.stages.dump import dump
 from ..module_utils.stages.dump_order import MAX_AGE
-from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.system.process_groups import end_with_children
+from ..module_utils.system.processes import Deadline
 from ..module_utils.system.recipients import parse_recipients
 from ..module_utils.system.values import parse_part
 from ..module_utils.tree.doubt import CHURN, SHRINK, Limits

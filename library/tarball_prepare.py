@@ -197,7 +197,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.synchronize.prepare import prepare
 from ..module_utils.synchronize.transfer_plan import parse_request
-from ..module_utils.system.processes import end_with_children
+from ..module_utils.system.process_groups import end_with_children
 from ..module_utils.tree.leftovers import remove_leftovers
 from ..module_utils.tree.locks import WRITING, run_exclusive
 from ..module_utils.tree.marks import MARKS

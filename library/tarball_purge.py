@@ -346,7 +346,7 @@ from ..module_utils.stages.metrics import METRICS, leave_metrics
 from ..module_utils.stages.purge import purge
 from ..module_utils.stages.purge_plan import Reviewed
 from ..module_utils.tree.failures import as_failures, failure
-from ..module_utils.tree.layout import Scan, Tree, open_tree, scan
+from ..module_utils.tree.layout import Tree, open_tree
 from ..module_utils.tree.leftovers import give_back
 from ..module_utils.tree.locks import WRITING, Hold, run_exclusive
 from ..module_utils.tree.marks import MARKS
@@ -354,6 +354,7 @@ from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.origin import ORIGIN, parse_origin, require_origin
 from ..module_utils.tree.pairs import keep_pairs
 from ..module_utils.tree.remembered import remembered_items
+from ..module_utils.tree.scan import Scan, scan
 from ..module_utils.tree.stamps import DAY, MOMENT, moment_of, stamp_at
 
 CHECK = {name: value for name, value in CHECKING.items() if name not in ("base", "predicted")}

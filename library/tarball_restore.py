@@ -241,7 +241,8 @@ from ..module_utils.restore.order import REPLACE, parse_order
 from ..module_utils.restore.restore import STAGE, abandon, look, prepare, restore
 from ..module_utils.system import progress
 from ..module_utils.system.priority import lower_priority
-from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.system.process_groups import end_with_children
+from ..module_utils.system.processes import Deadline
 from ..module_utils.system.visible import printable
 from ..module_utils.tree.failures import as_failures, failure
 from ..module_utils.tree.locks import WRITING, parse_run

@@ -104,8 +104,10 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
-from ..module_utils.synchronize.send import SSH, parse_peer, send
-from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.synchronize.peers import SSH, parse_peer
+from ..module_utils.synchronize.send import send
+from ..module_utils.system.process_groups import end_with_children
+from ..module_utils.system.processes import Deadline
 from ..module_utils.tree.leftovers import remove_leftovers
 from ..module_utils.tree.locks import WRITING, run_exclusive
 from ..module_utils.tree.module_call import run_module

@@ -161,12 +161,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from ansible import context
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.callback import CallbackBase
 
 from ..module_utils.system.opened import user_name
@@ -182,6 +180,7 @@ from ..plugin_utils.report.masking import secrets_in, secrets_of, worth_searchin
 from ..plugin_utils.report.model import RUN, Failure, Place, Report, redacted
 from ..plugin_utils.report.plain_text import one_line
 from ..plugin_utils.report.private_files import write_private
+from ..plugin_utils.report.reached_as import host_variable, with_user
 
 
 def guarded(method: Callable[..., None]) -> Callable[..., None]:
@@ -402,7 +401,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         )
         return Report(
             playbook=self._label(),
-            failures=tuple(_with_user(failure, hostvars) for failure in failures),
+            failures=tuple(with_user(failure, hostvars, context.CLIARGS.get("remote_user")) for failure in failures),
             notes=(*fields.pop("notes"), *troubles),
             command=command_line(argv),
             folder=os.getcwd(),
@@ -519,33 +518,5 @@ def _clock() -> str:
     return datetime.now().astimezone().strftime("%H:%M:%S")
 
 
-def _host_variable(hostvars: Any, host: str, name: str, *, keep: bool = False) -> str:
-    """Return a host's variable as text, "" if it is missing or cannot be evaluated; "" also for a false value, unless `keep`."""
-    try:
-        value = hostvars[host].get(name)
-        return str(value) if keep and value is not None else str(value or "")
-    except Exception:  # noqa: BLE001 # an invalid template, or a host that is not in the inventory
-        return ""
-
-
 def _recipients(hostvars: Any, host: str) -> tuple[str, ...]:
-    return tuple(addresses(_host_variable(hostvars, host, "altbackup_mail_to"))[0])
-
-
-def _with_user(failure: Failure, hostvars: Any) -> Failure:
-    """Return the failure with the user as whom its host, or delegate, is reached."""
-    if failure.kind == RUN:
-        return failure
-    host = failure.delegate or failure.host
-    inventory = _host_variable(hostvars, host, "ansible_user")
-    user = inventory or failure.place.user or context.CLIARGS.get("remote_user") or user_name()
-    become = _become(hostvars, host, failure.place.become)
-    return replace(failure, place=replace(failure.place, user=user, become=become))
-
-
-def _become(hostvars: Any, host: str, of_task: str) -> str:
-    """Return the user that a host's tasks become, `no` for none; as in Ansible, the host's variables take precedence over the task."""
-    said = _host_variable(hostvars, host, "ansible_become", keep=True)
-    if not (boolean(said, strict=False) if said else of_task):
-        return "no"
-    return _host_variable(hostvars, host, "ansible_become_user") or of_task or "root"
+    return tuple(addresses(host_variable(hostvars, host, "altbackup_mail_to"))[0])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..plugin_utils.planning.filter_values import guarded
-from ..plugin_utils.report import outcomes
+from ..plugin_utils.report import run_summary, tarball_table
 
 
 class FilterModule:
@@ -17,4 +17,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return {name: filter}."""
-        return {function.__name__: guarded(function) for function in (outcomes.report, outcomes.table)}
+        return {function.__name__: guarded(function) for function in (run_summary.report, tarball_table.table)}

@@ -69,7 +69,7 @@ from ..plugin_utils.planning.filter_values import plain, untrusted
 from ..plugin_utils.planning.host_variables import given_inventory, inventory_files
 from ..plugin_utils.planning.pauses import pauses
 from ..plugin_utils.planning.trees import node_trees
-from ..plugin_utils.report import outcomes, retention_table
+from ..plugin_utils.report import outcomes, retention_table, run_failures, run_summary, tarball_table
 from ..plugin_utils.report.night_table import night_rows, without_covered
 from ..plugin_utils.report.secrecy import mask_text
 
@@ -99,14 +99,14 @@ def _outcome(run: Run, variables: Any) -> dict[str, Any]:
     asked = dict.fromkeys(run.plan["undo"] if variables.get("__report_undone") else (), False)
     told = [f"note: {one_line(note)}" for note in notes]
     return {
-        "failures": outcomes.all_failures(
+        "failures": run_failures.all_failures(
             [*states.values(), {"failures": [*run.plan["failures"], *failures], "undone": asked}]
         ),
-        "fine": [*outcomes.summary(run.plan, states), *told],
-        "purged": outcomes.purges(states.values()),
+        "fine": [*run_summary.summary(run.plan, states), *told],
+        "purged": run_summary.purges(states.values()),
         "looked": outcomes.all_looked(states.values()),
         "table": night_rows(states),
-        "told": [*outcomes.summary(run.plan, without_covered(states)), *told],
+        "told": [*run_summary.summary(run.plan, without_covered(states)), *told],
         "inventory": one_line(", ".join(map(str, context.CLIARGS.get("inventory") or ()))),
     }
 
@@ -172,7 +172,7 @@ def _listed(run: Run, _variables: Any) -> list[str]:
 
 def _all_listed(run: Run, _variables: Any) -> list[dict[str, Any]]:
     found = [entry for state in _states(run).values() for entry in state["listed"]]
-    return [{key: entry[key] for key in outcomes.LISTED_KEYS} for entry in found]
+    return [{key: entry[key] for key in tarball_table.LISTED_KEYS} for entry in found]
 
 
 def _judged(run: Run, _variables: Any) -> list[str]:

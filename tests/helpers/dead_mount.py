@@ -59,8 +59,8 @@ def run_apart(module: ModuleType, arguments: Mapping[str, Any], seconds: float =
     """Run a module with an answer timeout of so many seconds in a process of its own, killed if it hangs; return its result."""
     script = (
         "import importlib, json, sys; from ansible.module_utils.testing import patch_module_args\n"
-        "from ansible_collections.altbackup.core.plugins.module_utils.system import mounts, processes\n"
-        "mounts.SECONDS, processes._GRACE = float(sys.argv[3]), 0.2\n"
+        "from ansible_collections.altbackup.core.plugins.module_utils.system import mounts, process_groups\n"
+        "mounts.SECONDS, process_groups.GRACE = float(sys.argv[3]), 0.2\n"
         "with patch_module_args(json.loads(sys.argv[2])): importlib.import_module(sys.argv[1]).main()"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

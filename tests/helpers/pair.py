@@ -8,9 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept, prepare, send, transfer_plan
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize import (
+    accept,
+    prepare,
+    rsync,
+    send,
+    transfer_plan,
+)
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held
@@ -97,7 +103,7 @@ class Pair:
         self, tarballs: list[dict[str, Any]], *, retry: bool = False, moment: Moment = NOW, origin: Any = None
     ) -> dict[str, Any]:
         peer = Peer("dayabay", send.offer_folder(str(self.source), "cms01"))
-        fetch = (lambda folder, wanted: send.fetch(folder, peer, wanted, Deadline(60))) if self.pull else None
+        fetch = (lambda folder, wanted: rsync.fetch(folder, peer, wanted, Deadline(60))) if self.pull else None
         with held(open_tree(str(self.tree)), None) as hold:
             result = accept.accept(hold, tarballs, moment=moment, fetch=fetch, retry=retry, origin=parse_origin(origin))
         self.wire += result["wire"]

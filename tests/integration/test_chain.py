@@ -17,7 +17,7 @@ from integration.site import KINDS, Run, Site, call, commit_svn, git, item_of, t
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held, parse_run
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.run_identity import identify_run
-from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import LISTED_KEYS
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.tarball_table import LISTED_KEYS
 
 SERVING = ("tarball_prepare", "tarball_send", "tarball_accept")
 DAY1, DAY2, DAY3 = "2013/05/08/104701", "2013/05/09/104701", "2013/05/10/104701"

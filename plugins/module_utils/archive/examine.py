@@ -14,7 +14,8 @@ from ..system.age import NOBODY, SUFFIX, Identities, decrypting, is_encrypted
 from ..system.age import explained as not_decrypted
 from ..system.digest import open_plain
 from ..system.errors import Hostile, ToolFailed
-from ..system.processes import Child, Deadline, ended_at, find_tool
+from ..system.processes import Child, Deadline, ended_at
+from ..system.programs import find_tool
 from ..system.sandbox import Sandbox, explained
 from ..system.units import readable
 from .attributes import Attributes

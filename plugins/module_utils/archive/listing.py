@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from ..system.errors import Hostile
-from ..system.processes import Child, Deadline, clean_environment, ended_at, find_tool
+from ..system.processes import Child, Deadline, ended_at
+from ..system.programs import clean_environment, find_tool
 from ..system.visible import printable
 from .headers import Header
 

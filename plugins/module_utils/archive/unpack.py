@@ -15,7 +15,8 @@ from ..system.age import NOBODY, Identities
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, Hostile, InvalidInput
 from ..system.opened import walk_open
-from ..system.processes import Child, Deadline, clean_environment, find_tool
+from ..system.processes import Child, Deadline
+from ..system.programs import clean_environment, find_tool
 from ..system.sandbox import Sandbox, chown_tree
 from ..system.units import told_apart
 from ..system.visible import printable

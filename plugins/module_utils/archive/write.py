@@ -19,7 +19,8 @@ from ..system.digest import CHUNK, new_hash
 from ..system.errors import AltbackupError, Hostile, ToolMissing, name_os_errors
 from ..system.holes import holes_in
 from ..system.names import Names
-from ..system.processes import Child, Deadline, Writer, clean_environment, ended_at, find_tool
+from ..system.processes import Child, Deadline, Writer, ended_at
+from ..system.programs import clean_environment, find_tool
 from ..tree.sidecar import Dna
 from .manifest import Manifest, read_manifest
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..archive.write import Part
+from ..system.conversation import NeedsPlace
 from ..system.errors import UNABLE, InvalidInput, SourceChanged
 from ..system.holes import Holes
 from ..system.opened import walk_open
 from ..system.paths import is_within
 from ..system.processes import Deadline
-from ..system.readers import Identity, NeedsPlace
+from ..system.readers import Identity
 from ..system.seeing import advice, is_folder, is_there
 from ..system.units import and_more
 from ..system.view import Place, groups_of, open_thing

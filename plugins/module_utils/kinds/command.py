@@ -31,7 +31,8 @@ from ..system.errors import (
     name_os_errors,
 )
 from ..system.proc import NAME, PARENT, STATE, open_files, pids, position, stat_of
-from ..system.processes import Child, Deadline, clean_environment
+from ..system.processes import Child, Deadline
+from ..system.programs import clean_environment
 from ..system.sandbox import explained
 from ..system.units import counted, first_of, readable
 from ..system.visible import one_line
@@ -221,7 +222,7 @@ class _Work:
             raise AltbackupError(
                 f"{self._title}: it gave more than {readable(self._most)} (size_limit), and was ended: nothing is stored"
             )
-        if child.said() > _MOST_SAID:
+        if child.stderr_size() > _MOST_SAID:
             raise AltbackupError(f"{self._title}: it said more than {readable(_MOST_SAID)} on stderr, and was ended")
 
     def _see_to_those_left(self, family: _Family) -> None:

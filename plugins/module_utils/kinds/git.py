@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..archive.write import Part
+from ..system.conversation import NeedsPlace
 from ..system.digest import open_plain
 from ..system.errors import InvalidInput, ToolFailed
 from ..system.paths import is_within
 from ..system.processes import Deadline
-from ..system.readers import NeedsPlace
 from ..system.seeing import as_whom
 from ..system.twins import set_mode
 from ..system.units import counted

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..system.digest import new_hash
 from ..system.errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
-from ..system.processes import find_tool, run
+from ..system.processes import run
+from ..system.programs import find_tool
 from ..system.twins import set_mode
 from ..system.units import counted, first_of
 from ..system.visible import printable

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from ..system.digest import new_hash, open_plain
 from ..system.errors import AltbackupError, InvalidInput, ToolFailed, name_os_errors
-from ..system.processes import Deadline, clean_environment, find_tool, run
+from ..system.processes import Deadline, run
+from ..system.programs import clean_environment, find_tool
 from ..system.readers import Identity
 from ..system.seeing import unseen
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from ..archive.write import Part
 from ..system.digest import new_hash, open_plain
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing, name_os_errors
-from ..system.processes import clean_environment, find_tool, run
+from ..system.processes import run
+from ..system.programs import clean_environment, find_tool
 from ..system.readers import Identity
 from ..system.units import counted, first_of
 from ..tree.publish import make_folders, remove_folder, remove_if_there, write_text

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ..archive.write import Part
 from ..system.digest import digest_file, open_plain
 from ..system.errors import AltbackupError, InvalidInput, ToolMissing
-from ..system.processes import find_tool, run
+from ..system.processes import run
+from ..system.programs import find_tool
 from ..system.units import counted, first_of
 from . import ldap_survey
 from .base import Arrangement, Context, Kind, Snapshot, owner_found, scratch_folder, walk

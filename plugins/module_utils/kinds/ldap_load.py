@@ -9,7 +9,8 @@ import stat
 from collections.abc import Sequence
 
 from ..system.digest import open_plain
-from ..system.processes import Child, find_tool
+from ..system.processes import Child
+from ..system.programs import find_tool
 from ..system.units import counted, first_of
 from ..tree.publish import remove_folder
 from .into import Load

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from ..archive.write import Part
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, SourceChanged, ToolFailed, ToolMissing, name_os_errors
-from ..system.processes import Child, clean_environment, ended_at, find_tool, run
+from ..system.processes import Child, ended_at, run
+from ..system.programs import clean_environment, find_tool
 from ..system.units import first_of
 from . import mysql_survey
 from .base import Arrangement, Context, Kind, Snapshot, scratch_folder, walk

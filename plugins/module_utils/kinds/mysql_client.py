@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..system.errors import ToolMissing
-from ..system.processes import Deadline, find_tool, run
+from ..system.processes import Deadline, run
+from ..system.programs import find_tool
 from ..system.units import first_of
 
 _SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock")

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from ..archive.write import Part
 from ..system.digest import new_hash, open_plain
 from ..system.errors import AltbackupError, InvalidInput, ToolFailed, ToolMissing, name_os_errors
-from ..system.processes import clean_environment, run
+from ..system.processes import run
+from ..system.programs import clean_environment
 from ..system.units import first_of
 from ..tree.publish import make_folders, write_text
 from . import postgresql_survey

@@ -15,7 +15,8 @@ from subprocess import PIPE
 from typing import Any
 
 from ..system.errors import AltbackupError, ToolMissing, name_os_errors
-from ..system.processes import Child, Deadline, ended_at, run, search_path
+from ..system.processes import Child, Deadline, ended_at, run
+from ..system.programs import search_path
 from ..system.readers import UNCHANGED, Identity
 from .postgresql_survey import RESTRICTED, SETTINGS
 

@@ -17,7 +17,8 @@ from typing import IO, Any
 
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, ToolFailed
-from ..system.processes import Child, Deadline, clean_environment, ended_at
+from ..system.processes import Child, Deadline, ended_at
+from ..system.programs import clean_environment
 from ..system.units import counted, first_of
 from .into import Load
 from .items import decode_name

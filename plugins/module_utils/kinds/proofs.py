@@ -15,7 +15,8 @@ from typing import Any
 
 from ..system.errors import InvalidInput, ProofFailed, ToolFailed
 from ..system.paths import is_within
-from ..system.processes import Deadline, find_tool, run
+from ..system.processes import Deadline, run
+from ..system.programs import find_tool
 from ..system.sandbox import Sandbox, chown_tree, inside
 from ..system.twins import set_mode
 from ..system.visible import printable

@@ -21,7 +21,8 @@ from ..archive.write import Part
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, ToolMissing
 from ..system.holes import MOST, holes_in
-from ..system.processes import find_tool, run
+from ..system.processes import run
+from ..system.programs import find_tool
 from ..system.seeing import denied
 from ..system.twins import point, set_mode
 from ..system.units import readable

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..archive.write import Part
+from ..system.conversation import NeedsPlace
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, InvalidInput, SourceChanged
 from ..system.holes import copy_file
 from ..system.paths import is_within
 from ..system.processes import Deadline
-from ..system.readers import NeedsPlace
 from ..system.seeing import as_whom
 from ..system.twins import set_mode, take_attributes
 from ..system.units import counted, readable

@@ -15,10 +15,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..synchronize.send import PARTIAL, Peer, carry
+from ..synchronize.peers import Peer
+from ..synchronize.rsync import PARTIAL, carry
 from ..system.errors import AltbackupError, InvalidInput, ToolFailed
 from ..system.opened import require_kept, require_own
-from ..system.processes import Deadline, inherited
+from ..system.process_groups import inherited
+from ..system.processes import Deadline
 from ..system.units import told_apart
 from ..tree.failures import failure
 from ..tree.layout import TEMPORARY, split_relpath

@@ -19,10 +19,11 @@ from ..system.sandbox import Sandbox
 from ..system.seeing import is_folder, is_there
 from ..system.units import readable, told_apart
 from ..tree.encryption import shared
-from ..tree.layout import DRILLING, MARKER, Tree, is_plain_file, open_tree, scan, split_relpath
+from ..tree.layout import DRILLING, MARKER, Tree, is_plain_file, open_tree, split_relpath
 from ..tree.locks import Run, held
 from ..tree.proof_files import write_proof
 from ..tree.publish import read_record, remove_folder, write_record, write_sidecar
+from ..tree.scan import scan
 from ..tree.sidecar import parse, serialize
 from ..tree.stamps import Moment
 from .drill import drill

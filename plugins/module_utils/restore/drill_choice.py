@@ -9,9 +9,10 @@ from typing import Any
 from ..system.errors import InvalidInput, ProofFailed
 from ..system.visible import printable
 from ..tree.failures import failure
-from ..tree.layout import ALONE, Tarball, Tree, full_of, parse_filename, scan
+from ..tree.layout import ALONE, Tarball, Tree, parse_filename
 from ..tree.proof_files import last_proved
 from ..tree.remembered import with_remembered
+from ..tree.scan import full_of, scan
 from ..tree.scan_failures import ahead
 from ..tree.stamps import Moment
 

@@ -10,13 +10,14 @@ from typing import Any
 from ..system.errors import AltbackupError
 from ..system.seeing import is_folder
 from ..tree.failures import explain
-from ..tree.layout import MARKER, Tarball, Tree, open_tree, scan
+from ..tree.layout import MARKER, Tarball, Tree, open_tree
 from ..tree.locks import Run, unclaimed
 from ..tree.marks import marks_of
 from ..tree.origin import origin_of
 from ..tree.owner import Owner, id_of, require_owner
 from ..tree.publish import read_record
 from ..tree.quarantine import quarantined
+from ..tree.scan import scan
 
 
 def find(trees: Sequence[Mapping[str, Any]], run: Run | None) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from ..kinds.loaders import loader_of
 from ..system.digest import limited
 from ..system.errors import AltbackupError, InvalidInput
 from ..system.own_state import opened_state
-from ..system.processes import Deadline, find_tool
+from ..system.processes import Deadline
+from ..system.programs import find_tool
 from ..system.readers import Identity
 from ..tree.locks import Run
 from .order import Order, tools_for

@@ -17,7 +17,8 @@ from typing import Any
 from ..system.errors import AltbackupError
 from ..system.opened import inode_of, walked
 from ..system.own_state import opened_state
-from ..system.processes import Deadline, find_tool, run
+from ..system.processes import Deadline, run
+from ..system.programs import find_tool
 from ..system.renames import EXCHANGE, NO_REPLACE, UNSUPPORTED, renameat2
 from ..system.visible import printable
 from ..tree.completed import describe, remember

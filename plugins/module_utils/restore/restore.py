@@ -21,7 +21,8 @@ from ..kinds.registry import kind_of
 from ..system.digest import limited
 from ..system.errors import AltbackupError, BaseUnusable
 from ..system.names import Directory
-from ..system.processes import Deadline, find_tool
+from ..system.processes import Deadline
+from ..system.programs import find_tool
 from ..tree.completed import compare, recall
 from ..tree.layout import open_tree
 from ..tree.locks import Run, unclaimed

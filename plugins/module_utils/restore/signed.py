@@ -16,7 +16,8 @@ from typing import Any
 
 from ..system.age import NoKey, is_encrypted
 from ..system.errors import AltbackupError, ToolFailed
-from ..system.processes import Deadline, find_tool, run
+from ..system.processes import Deadline, run
+from ..system.programs import find_tool
 from ..system.recipients import shown
 from ..system.visible import one_line
 from ..tree.encryption import NAMESPACE, SIGNATURE, SIGNED, VERSION, opened, recipients_of

@@ -18,7 +18,7 @@ from typing import Any
 from ..system.errors import AltbackupError, InvalidInput, Locked
 from ..system.opened import Step, inode_of, make_below, mount_of, open_own, prune_below, walked
 from ..system.own_state import has_state, opened_state
-from ..system.processes import inherited
+from ..system.process_groups import inherited
 from ..system.seeing import is_impossible
 from ..tree.layout import TEMPORARY
 from ..tree.publish import remove_folder, remove_if_there, write_text

@@ -14,7 +14,8 @@ from ..system.seeing import as_whom
 from ..system.visible import visible
 from ..tree.digests import digests
 from ..tree.failures import as_failures, failure
-from ..tree.layout import Scan, Tarball, Tree, full_of, open_tree, plain_status, read_state, scan
+from ..tree.layout import Tarball, Tree, open_tree, plain_status, read_state
+from ..tree.scan import Scan, full_of, scan
 from ..tree.scan_failures import unreadable
 from ..tree.sidecar import SUFFIX, Dna
 from ..tree.stamps import interpret_day, moment_of, today_in

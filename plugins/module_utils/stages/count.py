@@ -16,10 +16,11 @@ from ..system.units import first_of
 from ..system.values import nearest
 from ..tree.failures import failure
 from ..tree.incomplete import incomplete_ones
-from ..tree.layout import Scan, Tarball, Tree, open_tree, parse_filename, scan, split_relpath
+from ..tree.layout import Tarball, Tree, open_tree, parse_filename, split_relpath
 from ..tree.proof_files import unproved
 from ..tree.publish import read_record
 from ..tree.remembered import with_remembered
+from ..tree.scan import Scan, scan
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment, day_of, interpret_day, moment_of, today_in
 from .memory import Given, Memory, failures_of_memory, memory_of, parse_given, with_marks

@@ -19,8 +19,9 @@ from ..system.seeing import is_folder
 from ..system.values import nearest
 from ..system.visible import printable
 from ..tree.failures import explain, failure
-from ..tree.layout import RESTORED, TEMPORARY, open_tree, scan
+from ..tree.layout import RESTORED, TEMPORARY, open_tree
 from ..tree.publish import read_record
+from ..tree.scan import scan
 
 _STAGE = "preflight"
 _DEPTH = 5

@@ -12,7 +12,8 @@ from ..archive.write import ArchiveFormat
 from ..kinds.items import Item
 from ..system.age import is_encrypted
 from ..system.errors import AltbackupError, InvalidInput
-from ..system.processes import Deadline, find_tool
+from ..system.processes import Deadline
+from ..system.programs import find_tool
 from ..system.visible import extra_vars
 from ..tree.contents import CONTENT, dna_in
 from ..tree.encryption import (

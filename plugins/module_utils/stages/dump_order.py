@@ -22,8 +22,8 @@ from ..system.readers import Readers
 from ..system.units import first_of
 from ..tree import doubt
 from ..tree.failures import failure
-from ..tree.layout import scan
 from ..tree.marks import Marks
+from ..tree.scan import scan
 from .dump_encrypted import form_of
 from .dump_item import dump_item, predict_item
 from .dump_state import STAGE, Dump, Outcome

@@ -17,11 +17,13 @@ from ..archive.write import Part, packed, survey
 from ..kinds.base import Context, Snapshot, Verdict, walk
 from ..kinds.items import Item
 from ..kinds.registry import kind_of
+from ..system.conversation import Conversation
 from ..system.digest import open_plain
 from ..system.errors import SourceChanged, ToolFailed
 from ..system.names import Names
-from ..system.processes import Child, find_tool
-from ..system.readers import Conversation, Identity
+from ..system.processes import Child
+from ..system.programs import find_tool
+from ..system.readers import Identity
 from ..tree.publish import remove_if_there
 
 STATES, KNOWN = "states", "known"

@@ -14,10 +14,11 @@ from ..archive.states import State, read_states
 from ..kinds.base import Arrangement, Kind, Verdict, give_folder, opened, own_folder
 from ..kinds.items import Item
 from ..kinds.registry import kind_of
+from ..system.conversation import NeedsPlace
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing
 from ..system.names import Directory, Names
 from ..system.processes import Deadline
-from ..system.readers import TEMPORARY_FOLDER, NeedsPlace, Reader
+from ..system.readers import TEMPORARY_FOLDER, Reader
 from ..system.units import first_of
 from ..system.view import Place
 from ..tree.failures import explain

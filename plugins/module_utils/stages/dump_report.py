@@ -14,9 +14,10 @@ from ..system.units import readable
 from ..system.visible import extra_vars
 from ..tree import doubt
 from ..tree.failures import explain, failure
-from ..tree.layout import Tarball, Tree, scan
+from ..tree.layout import Tarball, Tree
 from ..tree.owner import source_of
 from ..tree.readings import read_first
+from ..tree.scan import scan
 from ..tree.suspects import doubts_of
 from .dump_record import past_of
 from .dump_state import STAGE, Dump, Outcome, Past

@@ -11,7 +11,7 @@ from ..kinds.base import Context
 from ..kinds.items import Item
 from ..system.errors import FULL, AltbackupError, DigestMismatch, NoLinks
 from ..tree.failures import failure
-from ..tree.layout import ALONE, PROOF, Tarball, Tree, describe, parse_filename, scan
+from ..tree.layout import ALONE, PROOF, Tarball, Tree, describe, parse_filename
 from ..tree.publish import (
     link,
     point_last,
@@ -24,6 +24,7 @@ from ..tree.publish import (
     write_record,
     write_sidecar,
 )
+from ..tree.scan import scan
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, day_of
 from .dump_report import report_old, with_space

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..kinds.items import Item, parse_item
 from ..kinds.registry import kind_of
-from ..synchronize.send import Peer
+from ..synchronize.peers import Peer
 from ..synchronize.trial import try_peer
 from ..synchronize.trust import host_keys
 from ..system import mounts
@@ -25,7 +25,8 @@ from ..system.errors import AltbackupError, name_os_errors
 from ..system.machine import machine_id
 from ..system.opened import owner_name, user_name
 from ..system.proc import boot_id
-from ..system.processes import Deadline, clean_environment, find_tool
+from ..system.processes import Deadline
+from ..system.programs import clean_environment, find_tool
 from ..system.schedules import schedules
 from ..tree.encryption import known_public_key
 from ..tree.failures import explain

@@ -21,11 +21,13 @@ from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
 from ..kinds.hooks import AFTER, BEFORE, ON_FAILURE
-from ..system import processes
+from ..system import process_groups
+from ..system.conversation import Conversation
 from ..system.errors import AltbackupError, DeadlineExceeded, ToolFailed
 from ..system.priority import restore_priority
-from ..system.processes import Child, Deadline, clean_environment, system_path
-from ..system.readers import Conversation, Identity
+from ..system.processes import Child, Deadline
+from ..system.programs import clean_environment, system_path
+from ..system.readers import Identity
 from ..system.units import readable
 from ..tree.failures import explain
 from ..tree.layout import Tree
@@ -163,7 +165,10 @@ def run_program(program: Program, told: Mapping[str, str], what: str, is_over: C
         name = program.argv[0]
         with Child(argv, stdout=out, environment=_environment(program.uid, told), name=name, locking=False) as child:
             while (code := _waited(child)) is None:
-                late, large = time.monotonic() > end, max(child.said(), os.fstat(out.fileno()).st_size) > _MOST_SAID
+                late, large = (
+                    time.monotonic() > end,
+                    max(child.stderr_size(), os.fstat(out.fileno()).st_size) > _MOST_SAID,
+                )
                 if not (late or large or is_over()):
                     continue
                 child.end()
@@ -226,7 +231,7 @@ class Guard:
         self._conversation = Conversation(mine)
         self._stack = contextlib.ExitStack()
         self._stack.callback(os.close, lifeline)
-        self._stack.enter_context(processes.with_lifeline(lifeline))
+        self._stack.enter_context(process_groups.with_lifeline(lifeline))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -276,7 +281,7 @@ def _begun(connection: int, watched: int) -> tuple[int, int]:
         )  # which programs that it starts do not inherit
     os.setsid()
     os.chdir("/")
-    processes.forget_all()
+    process_groups.forget_all()
     kept = os.dup(connection), os.dup(watched)
     null = os.open(os.devnull, os.O_RDWR)  # closed below, unless it is one of the three
     for descriptor in range(3):
@@ -286,7 +291,7 @@ def _begun(connection: int, watched: int) -> tuple[int, int]:
         os.closerange(first, descriptor)
         first = descriptor + 1
     restore_priority()
-    processes.start_guard()  # of the programs, should somebody kill this one
+    process_groups.start_guard()  # of the programs, should somebody kill this one
     return kept
 
 

@@ -41,7 +41,7 @@ class Owed:
 
 
 @dataclass(frozen=True)
-class Told:
+class Message:
     """What was done by nobody's order, for the next call to tell."""
 
     item: str
@@ -56,7 +56,7 @@ class Ledger:
 
     tree: Tree
     owed: list[Owed] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
+    told: list[Message] = field(default_factory=list)
     damaged: str = ""
     """Why what was written there is not known"""
     _descriptor: int = -1
@@ -107,7 +107,7 @@ class Ledger:
         try:
             found = json.loads(read_private(self.tree, self.path, _LONGEST).decode("utf-8"))
             self.owed = [_owed(entry) for entry in found["owed"][:_MOST]]
-            self.told = [_told(entry) for entry in found["told"][:_MOST]]
+            self.told = [_read_message(entry) for entry in found["told"][:_MOST]]
         except FileNotFoundError:
             return
         except (BaseUnusable, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -126,7 +126,7 @@ class Ledger:
 
     def tell(self, item: str, text: str, *, bad: bool) -> None:
         """Write down, for the next call, what became of a hook. Raise OSError or BaseUnusable."""
-        self.told = [*self.told, Told(item, text[:_LONGEST_TEXT], bad)][-_MOST:]
+        self.told = [*self.told, Message(item, text[:_LONGEST_TEXT], bad)][-_MOST:]
         self._write()
 
     def close(self, *, told: bool) -> None:
@@ -178,11 +178,11 @@ def _owed(entry: Mapping[str, Any]) -> Owed:
     return Owed(item, stamp, boot)
 
 
-def _told(entry: Mapping[str, Any]) -> Told:
+def _read_message(entry: Mapping[str, Any]) -> Message:
     text = entry["text"]
     if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
         raise ValueError("it has what is no text")
-    return Told(_name(entry["item"]), text, entry["bad"] is True)
+    return Message(_name(entry["item"]), text, entry["bad"] is True)
 
 
 def _name(value: object) -> str:

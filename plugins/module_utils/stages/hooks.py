@@ -15,7 +15,7 @@ from ..kinds.hooks import AFTER, BEFORE, KEYS, ON_FAILURE, Hook, Hooks
 from ..kinds.items import Item
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed
 from ..system.proc import boot_id
-from ..system.processes import require_go_on
+from ..system.process_groups import require_go_on
 from ..system.visible import one_line
 from ..tree.failures import failure
 from ..tree.stamps import parse_stamp

@@ -9,11 +9,12 @@ from typing import Any
 from ..system.errors import AltbackupError, BaseUnusable, Locked
 from ..system.seeing import is_there
 from ..system.units import first_of
-from ..tree.layout import Tree, open_tree, scan
+from ..tree.layout import Tree, open_tree
 from ..tree.locks import Hold
 from ..tree.marks import Marks, held_here, keep_marks, marks_of, merged, parse_given
 from ..tree.origin import Origin, require_origin
 from ..tree.owner import Owner, identify
+from ..tree.scan import scan
 from ..tree.suspects import reasons_of
 
 _NAMED = 10

@@ -11,9 +11,10 @@ from ..system.errors import AltbackupError, InvalidInput
 from ..system.units import and_more
 from ..tree.failures import failure
 from ..tree.known import held_items, known_items, known_path, remember_held
-from ..tree.layout import Tree, newest_verified, split_relpath
+from ..tree.layout import Tree, split_relpath
 from ..tree.marks import marks_of
 from ..tree.pairs import pair_now
+from ..tree.scan import newest_verified
 from ..tree.stamps import Moment, day_of
 
 _STAGE = "check"

@@ -12,11 +12,13 @@ from typing import Any
 
 from ..archive.write import ArchiveFormat, compressor
 from ..kinds.items import Item, parse_item
-from ..synchronize.send import Peer, parse_peer, reach
+from ..synchronize.peers import Peer, parse_peer
+from ..synchronize.rsync import reach
 from ..system import mounts
 from ..system.digest import in_parallel
 from ..system.errors import AltbackupError, NotMounted
-from ..system.processes import Deadline, find_tool
+from ..system.processes import Deadline
+from ..system.programs import find_tool
 from ..system.seeing import is_folder
 from ..tree.abilities import describe_base
 from ..tree.failures import failure

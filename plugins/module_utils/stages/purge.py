@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from ..tree.failures import failure
-from ..tree.layout import Scan, Tree, of_items, scan, split_relpath
+from ..tree.layout import Tree, split_relpath
 from ..tree.leftovers import remove_outgoing
 from ..tree.marks import held_here
 from ..tree.publish import require_writable
 from ..tree.rulings import parse_ruling
+from ..tree.scan import Scan, of_items, scan
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment, day_of
 from ..tree.trash import complete_removals, expired, kept_ones, last_links

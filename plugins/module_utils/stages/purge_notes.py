@@ -7,9 +7,10 @@ from typing import Any
 
 from ..system.units import counted
 from ..system.visible import extra_vars
-from ..tree.layout import Scan, Tarball, Tree, parse_filename, split_relpath
+from ..tree.layout import Tarball, Tree, parse_filename, split_relpath
 from ..tree.owner import source_of
 from ..tree.retention import FROZEN
+from ..tree.scan import Scan
 from ..tree.scan_failures import by_item
 from ..tree.stamps import Moment
 from .purge_plan import Copies, PurgePlan

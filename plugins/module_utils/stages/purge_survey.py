@@ -11,10 +11,11 @@ from ..system.seeing import as_whom
 from ..tree.arrivals import arrivals
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
-from ..tree.layout import Scan, Tarball, Tree, parse_filename
+from ..tree.layout import Tarball, Tree, parse_filename
 from ..tree.marks import Marks, keep_marks, marks_of, merged, parse_given
 from ..tree.recorded import recorded
 from ..tree.rulings import Ruling
+from ..tree.scan import Scan
 from ..tree.stamps import Moment
 from ..tree.suspects import reasons_of
 from .purge_plan import STAGE, Copies

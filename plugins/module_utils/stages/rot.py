@@ -17,7 +17,7 @@ from ..system.units import counted, first_of
 from ..tree.arrivals import arrivals
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
-from ..tree.layout import Scan, Tarball, Tree
+from ..tree.layout import Tarball, Tree
 from ..tree.publish import make_folders, point_last, remove_folder
 from ..tree.quarantine import (
     Quarantined,
@@ -30,6 +30,7 @@ from ..tree.quarantine import (
     set_apart,
 )
 from ..tree.readings import due_share, files_of, is_fresh, keep_readings, readings
+from ..tree.scan import Scan
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment
 

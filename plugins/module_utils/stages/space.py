@@ -17,9 +17,10 @@ from ..system.seeing import is_folder
 from ..system.units import readable, told_apart
 from ..system.view import open_thing
 from ..tree.failures import failure
-from ..tree.layout import Scan, Tarball, Tree, open_tree, scan
+from ..tree.layout import Tarball, Tree, open_tree
 from ..tree.locks import Run
 from ..tree.rulings import parse_ruling
+from ..tree.scan import Scan, scan
 from ..tree.scan_failures import unreadable
 from ..tree.steady import filled
 from ..tree.trash import kept_ones, last_links, make_room, spare_room

@@ -8,10 +8,11 @@ from datetime import timedelta
 
 from ..system.digest import new_hash
 from ..tree.arrivals import behind_ones, late_ones
-from ..tree.layout import EXTENSIONS, MARKER, Tarball, full_of, is_relpath, split_relpath
+from ..tree.layout import EXTENSIONS, MARKER, Tarball, is_relpath, split_relpath
 from ..tree.marks import Marks
 from ..tree.readings import Kept, due_share
 from ..tree.retention import Rules, judge
+from ..tree.scan import full_of
 from ..tree.sidecar import MAX_BYTES, SUFFIX, Dna, serialize
 from ..tree.stamps import Moment, parse_stamp
 from .known import Copy

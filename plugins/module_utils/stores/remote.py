@@ -15,7 +15,8 @@ from typing import IO, Any
 
 from ..system.digest import digest_file, new_hash
 from ..system.errors import AltbackupError, DeadlineExceeded, ToolFailed
-from ..system.processes import Child, Deadline, clean_environment, find_tool
+from ..system.processes import Child, Deadline
+from ..system.programs import clean_environment, find_tool
 from ..system.visible import one_line, printable
 from ..tree.sidecar import MAX_BYTES
 from .settings import Secrets, Store

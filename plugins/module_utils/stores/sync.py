@@ -13,10 +13,11 @@ from ..system.errors import AltbackupError, DeadlineExceeded, NotMounted
 from ..system.processes import Deadline
 from ..system.units import counted, first_of, readable
 from ..tree.failures import explain, failure
-from ..tree.layout import Scan, Tarball, open_tree, parse_filename, scan
+from ..tree.layout import Tarball, open_tree, parse_filename
 from ..tree.marks import Marks, marks_of, merged, parse_given
 from ..tree.recorded import recorded
 from ..tree.rulings import parse_ruling
+from ..tree.scan import Scan, scan
 from ..tree.stamps import Moment, day_of, interpret_day, moment_of, today_in
 from ..tree.suspects import reasons_of
 from .known import Copy, Memory, recall

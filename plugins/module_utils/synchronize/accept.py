@@ -22,7 +22,7 @@ from ..system.units import told_apart
 from ..system.visible import printable
 from ..tree.arrivals import note_coming
 from ..tree.failures import failure
-from ..tree.layout import Tarball, Tree, describe, scan
+from ..tree.layout import Tarball, Tree, describe
 from ..tree.locks import Hold
 from ..tree.origin import Origin, bind
 from ..tree.private import require_no_link
@@ -36,11 +36,11 @@ from ..tree.publish import (
     remove_if_there,
     temporary_beside,
 )
+from ..tree.scan import scan
 from ..tree.stamps import Moment, ahead_reason
 from .forced_command import gather
-from .offer import Offer, parse_offers, take_record, tarball_at
+from .offer import BASIS, CARRIED, STAGE, Offer, parse_offers, take_record, tarball_at
 from .receivers import end_receivers
-from .send import BASIS, CARRIED, STAGE
 
 _OF_SERVERS = ("nfs", "nfs4", "cifs", "smb3")
 """File systems on which only the server knows who writes"""

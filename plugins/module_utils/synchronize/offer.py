@@ -16,7 +16,6 @@ from ..tree.failures import failure
 from ..tree.incomplete import missing_of
 from ..tree.layout import (
     EXTENSIONS,
-    Scan,
     Tarball,
     Tree,
     base_in,
@@ -24,18 +23,22 @@ from ..tree.layout import (
     is_relpath,
     open_tree,
     read_state,
-    scan,
     split_relpath,
 )
 from ..tree.marks import Marks, marks_of
 from ..tree.proof_files import moment_at, proved_at
 from ..tree.publish import read_record, write_record
 from ..tree.quarantine import quarantined
+from ..tree.scan import Scan, scan
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.sidecar import SUFFIX, Dna
 from ..tree.stamps import Moment
 from ..tree.suspects import doubts_of
 
+STAGE = "synchronize"
+BASIS = "basis"
+CARRIED = "carried"
+"""Folder of a target for what the controller brings from another target, by relpath"""
 FUTURE = "future"
 """State of a listed tarball whose stamp lies in the future"""
 NOT_LISTED: dict[str, Any] = {"changed": False, "listed": False, "tarballs": [], "notes": []}

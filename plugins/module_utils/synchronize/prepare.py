@@ -10,13 +10,14 @@ from typing import Any
 
 from ..system.age import is_encrypted
 from ..system.errors import FULL, AltbackupError, DigestMismatch
-from ..system.processes import Deadline, find_tool, run
+from ..system.processes import Deadline, run
+from ..system.programs import find_tool
 from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
 from ..tree.arrivals import note_coming
 from ..tree.failures import explain, failure
-from ..tree.layout import TEMPORARY, Tarball, Tree, open_tree, scan
+from ..tree.layout import TEMPORARY, Tarball, Tree, open_tree
 from ..tree.locks import Hold
 from ..tree.marks import try_keep
 from ..tree.origin import bind, require_origin
@@ -33,15 +34,15 @@ from ..tree.publish import (
 )
 from ..tree.readings import read_first
 from ..tree.remembered import remember_items, remembered_items
+from ..tree.scan import scan
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment
 from ..tree.trash import make_room, spare_room
 from .accept import accept_one
 from .forced_command import gather
 from .guides import check_guides, write_guides
-from .offer import Offer, parse_offers, take_record
+from .offer import BASIS, CARRIED, STAGE, Offer, parse_offers, take_record
 from .receivers import end_receivers
-from .send import BASIS, CARRIED, STAGE
 from .target_survey import Done, arrived_bytes, believed_offers, doubted_tree, held_of, known_marks, offers_as_before
 from .transfer_plan import Load, Request, TransferPlan, of_day, plan_load, plan_transfer
 

@@ -12,17 +12,17 @@ from ..system.seeing import status_of
 from ..system.visible import extra_vars
 from ..tree.arrivals import arrivals, note_coming
 from ..tree.failures import explain, failure
-from ..tree.layout import ALONE, Scan, Tarball, Tree, is_relpath
+from ..tree.layout import ALONE, Tarball, Tree, is_relpath
 from ..tree.marks import Marks, marks_of, merged, parse_given
 from ..tree.pairs import differences, pair_now
 from ..tree.publish import point_last, verify, write_sidecar
 from ..tree.quarantine import quarantined
 from ..tree.recorded import recorded
+from ..tree.scan import Scan
 from ..tree.scan_failures import by_item
 from ..tree.stamps import Moment, ahead_reason
 from ..tree.suspects import suspects_of
-from .offer import Offer, take_record, tarball_at
-from .send import STAGE
+from .offer import STAGE, Offer, take_record, tarball_at
 from .transfer_plan import Held, Request
 
 

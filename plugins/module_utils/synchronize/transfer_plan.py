@@ -20,8 +20,7 @@ from ..tree.rulings import Ruling, parse_ruling
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, day_of, moment_of
 from ..tree.suspects import doubts_of
-from .offer import Offer
-from .send import STAGE
+from .offer import STAGE, Offer
 
 _WORTH_A_BASIS = 1 << 20
 """Smallest older tarball, in bytes, of which a copy may save more than it costs"""

@@ -10,10 +10,12 @@ from typing import Any
 
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError
-from ..system.processes import Deadline, clean_environment, inherited_environment
+from ..system.processes import Deadline
+from ..system.programs import clean_environment, inherited_environment
 from ..system.ssh import effective_settings
 from ..tree.failures import explain
-from .send import Peer, reach, ssh_command
+from .peers import Peer, ssh_command
+from .rsync import reach
 
 _MOST_SAID = 2000
 

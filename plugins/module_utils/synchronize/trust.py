@@ -21,14 +21,15 @@ from ..system.authorized_keys import edit, home_of, line_of, purpose_of, sources
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, InvalidInput, ToolFailed
 from ..system.proc import PARENT, stat_of
-from ..system.processes import Deadline, clean_environment, find_tool, inherited_environment, run
+from ..system.processes import Deadline, run
+from ..system.programs import clean_environment, find_tool, inherited_environment
 from ..system.visible import printable
 from ..tree.failures import failure
 from ..tree.layout import MARKER
 from ..tree.publish import make_folders, remove_folder, write_text
 from . import forced_command
 from .forced_command import HELLO, STATES
-from .send import KEY, KNOWN_HOSTS, Peer, alias_of, ssh_command
+from .peers import KEY, KNOWN_HOSTS, Peer, alias_of, ssh_command
 
 STAGE, TRUST = "trust", "trust"
 PROGRAM = "bin/forced_command.py"

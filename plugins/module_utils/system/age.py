@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from .errors import AltbackupError, InvalidInput, ToolFailed
-from .processes import Child, Deadline, ended_at, find_tool
+from .processes import Child, Deadline, ended_at
+from .programs import find_tool
 
 SUFFIX = ".age"
 """How files end that are encrypted"""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from .errors import AltbackupError, DeadlineExceeded, name_os_errors
-from .processes import Child, Deadline, clean_environment, inherited_environment
+from .processes import Child, Deadline
+from .programs import clean_environment, inherited_environment
 
 Place = TypeVar("Place", bound=Hashable)
 

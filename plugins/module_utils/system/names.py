@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 
 from .visible import one_line
 
-Asked = TypeVar("Asked", int, str)
-Told = TypeVar("Told")
+Key = TypeVar("Key", int, str)
+Value = TypeVar("Value")
 
 SECONDS = 30.0
 """Seconds within which the database must answer a single lookup"""
@@ -46,14 +46,14 @@ def is_name(text: str) -> bool:
     return 0 < size <= _LONGEST and text.isprintable() and ":" not in text and text == one_line(text).strip()
 
 
-class _Table(Generic[Asked, Told]):
+class _Table(Generic[Key, Value]):
     """Answers to one kind of lookup."""
 
-    def __init__(self, what: str, look_up: Callable[[Asked], Told]) -> None:
+    def __init__(self, what: str, look_up: Callable[[Key], Value]) -> None:
         self.what = what
-        self.look_up: Callable[[Asked], Told] = look_up
-        self.known: dict[Asked, Told] = {}
-        self.hung: set[Asked] = set()
+        self.look_up: Callable[[Key], Value] = look_up
+        self.known: dict[Key, Value] = {}
+        self.hung: set[Key] = set()
         """Values whose lookup got no answer in time"""
 
 
@@ -97,7 +97,7 @@ class Directory:
             why or more,
         )
 
-    def _ask(self, wanted: set[Asked], table: _Table[Asked, Told]) -> tuple[dict[Asked, Told], str]:
+    def _ask(self, wanted: set[Key], table: _Table[Key, Value]) -> tuple[dict[Key, Value], str]:
         """Return {value: answer} of the known ones, and why that is not all, else empty. Unknown values are looked up."""
         with self._lock:
             missing = sorted(wanted - set(table.known) - table.hung)
@@ -115,9 +115,9 @@ class Directory:
         with self._lock:
             return {each: table.known[each] for each in wanted if each in table.known}, why
 
-    def _look_up(self, missing: Sequence[Asked], table: _Table[Asked, Told]) -> str:
+    def _look_up(self, missing: Sequence[Key], table: _Table[Key, Value]) -> str:
         """Look up values in a thread that is abandoned if it hangs; return why not all were answered, else empty."""
-        done: list[Asked] = []
+        done: list[Key] = []
         over = threading.Event()
 
         def work() -> None:

@@ -7,7 +7,8 @@ import os
 import re
 
 from .errors import AltbackupError, InvalidInput
-from .processes import Deadline, find_tool, run
+from .processes import Deadline, run
+from .programs import find_tool
 
 _before: list[int] = []
 """The niceness of this process before it was lowered"""

@@ -6,6 +6,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from .paths import is_within
+
 PROC = "/proc"
 NAME, STATE, PARENT, SESSION, BEGAN = 0, 1, 2, 4, 20
 """Positions of fields in the result of `stat_of`; BEGAN is in clock ticks since boot"""
@@ -50,3 +52,17 @@ def boot_id(proc: str = PROC) -> str:
             return stream.read(64).strip()
     except OSError:
         return ""
+
+
+def is_at_work_in(folder: str) -> bool:
+    """Return whether a process has its working folder or an open file in a folder or below, as far as this user can see."""
+    top = os.path.realpath(folder)
+    return any(is_within(path, top) for path in _places())
+
+
+def _places() -> Iterator[str]:
+    """Yield the working folders and open files of all processes that this user can see."""
+    for pid in pids():
+        with contextlib.suppress(OSError):
+            yield os.readlink(f"{PROC}/{pid}/cwd")
+            yield from (path for _, path in open_files(pid))

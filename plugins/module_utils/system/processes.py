@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import fcntl
-import itertools
 import os
-import shutil
 import signal
-import struct
 import subprocess
 import tempfile
 import threading
@@ -17,111 +12,15 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
-from .confine import check, libc
-from .errors import DeadlineExceeded, ToolFailed, ToolMissing, name_os_errors
-from .paths import is_within
+from . import process_groups
+from .errors import DeadlineExceeded, ToolFailed, name_os_errors
 from .proc import NAME, PROC, SESSION, open_files, pids, position, stat_of
+from .programs import clean_environment
 from .units import told_apart
 
-PACKAGES = {
-    "svnadmin": "subversion",
-    "svnlook": "subversion",
-    "git": "git",
-    "hg": "mercurial",
-    "mariadb": "mariadb-client",
-    "mysql": "mariadb-client",
-    "mariadbd": "mariadb-server-core",
-    "mariadb-install-db": "mariadb-server-core",
-    "slapcat": "slapd",
-    "slapadd": "slapd",
-    "rsync": "rsync",
-    "ssh": "openssh-client",
-    "ssh-keygen": "openssh-client",
-    "tar": "tar",
-    "zstd": "zstd",
-    "age": "age",
-    "age-keygen": "age",
-    "gzip": "gzip",
-    "pigz": "pigz",
-    "setpriv": "util-linux",
-    "ionice": "util-linux",
-    "cp": "coreutils",
-    "rclone": "rclone",
-}
-"""{program: its package in Debian and Ubuntu}"""
-_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _STDERR_LIMIT = 4096
-_PR_SET_PDEATHSIG = 1
-_GRACE = 2.0
-_PATIENCE = 20.0
-"""Seconds that a process told to end has to do so by itself; Ansible's own limit is a minute later"""
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-_running: dict[int, Any] = {}
-"""{process group: object with `poll`}"""
-_running_lock = threading.Lock()
-_starting: list[bool] = []
-"""One entry while a child is being started: whether by the main thread, in which signals are handled"""
-_watching: list[int] = []
-"""The pipe through which signals wake the watching thread"""
-_inherited: list[int] = []
-"""Open files that every child inherits: the lock on them lasts as long as one child lives"""
-_lifelines: list[int] = []
-"""Open files that all processes of this call have, also those that close all else: who has the other ends sees when all of them have ended."""
-_left: list[subprocess.Popen[bytes]] = []
-"""Children that survived SIGKILL: they wait in the kernel for a disk or a server, and do nothing more when that answers"""
-_guard: list[int] = []
-"""The pipe that tells the guard of this process which groups run"""
-_GROUP = struct.Struct("qq")
-"""What it is told: the number of a start, and the process group of that, 0 where it has ended"""
-_starts = itertools.count(1)
-_told_to_end: list[int] = []
-"""The signal that told this process to end: after it no child is started"""
-
-
-def search_path() -> str:
-    """Return PATH followed by the system's folders, because cron's PATH is short."""
-    folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if os.path.isabs(folder)]
-    return os.pathsep.join(dict.fromkeys([*folders, *_SYSTEM_FOLDERS]))
-
-
-def system_path() -> str:
-    """Return the PATH of the system's folders alone."""
-    return os.pathsep.join(_SYSTEM_FOLDERS)
-
-
-def find_tool(name: str) -> str:
-    """Return the path of a program. Raise ToolMissing, which names the package to install."""
-    path = shutil.which(name, path=search_path())
-    if path is None:
-        raise ToolMissing(f"{name} is not installed on this node: install the package {PACKAGES.get(name, name)}")
-    return path
-
-
-def clean_environment(**more: str) -> dict[str, str]:
-    """Return the environment for children: nothing of the login shell, messages in English, names as UTF-8."""
-    return {"PATH": search_path(), "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent", **more}
-
-
-def is_at_work_in(folder: str) -> bool:
-    """Return whether a process has its working folder or an open file in a folder or below, as far as this user can see."""
-    top = os.path.realpath(folder)
-    return any(is_within(path, top) for path in _places())
-
-
-def _places() -> Iterator[str]:
-    """Yield the working folders and open files of all processes that this user can see."""
-    for pid in pids():
-        with contextlib.suppress(OSError):
-            yield os.readlink(f"{PROC}/{pid}/cwd")
-            yield from (path for _, path in open_files(pid))
-
-
-def inherited_environment(*names: str) -> dict[str, str]:
-    """Return those of the named environment variables that are set in this process, for a child."""
-    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 class Deadline:
@@ -184,14 +83,14 @@ class Child:
         self.name = name or os.path.basename(os.fsdecode(argv[0]))
         self._stderr = tempfile.TemporaryFile()
         in_main = threading.current_thread() is threading.main_thread()
-        with _running_lock:
-            if _told_to_end:
+        with process_groups.running_lock:
+            if process_groups.told_to_end:
                 raise DeadlineExceeded(
-                    f"signal {_told_to_end[0]} told this process to end: {self.name} was not started"
+                    f"signal {process_groups.told_to_end[0]} told this process to end: {self.name} was not started"
                 )
-            self._start = next(_starts)
+            self._start = next(process_groups.starts)
             try:
-                _starting.append(in_main)
+                process_groups.starting.append(in_main)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", DeprecationWarning)  # what runs before the program takes no lock
                     self.process = subprocess.Popen(
@@ -201,25 +100,29 @@ class Child:
                         stderr=self._stderr,
                         cwd=cwd,
                         env=dict(clean_environment() if environment is None else environment),
-                        pass_fds=[*pass_fds, *_lifelines, *(_inherited if locking else ())],
+                        pass_fds=[
+                            *pass_fds,
+                            *process_groups.lifeline_files,
+                            *(process_groups.inherited_files if locking else ()),
+                        ],
                         start_new_session=True,
-                        preexec_fn=self._tell_of_itself if _guard else None,  # noqa: PLW1509 (it takes no lock)
+                        preexec_fn=self._tell_of_itself if process_groups.guard_pipe else None,  # noqa: PLW1509 (it takes no lock)
                     )
-                _running[self.process.pid] = self.process
+                process_groups.running[self.process.pid] = self.process
             except BaseException:
-                _tell_guard(self._start, 0)
+                process_groups.tell_guard(self._start, 0)
                 raise
             finally:
-                _starting.pop()
-        if _told_to_end:  # told while the child was starting, too late for the handler to see the child
-            _signal_group(self.process.pid, signal.SIGTERM)
+                process_groups.starting.pop()
+        if process_groups.told_to_end:  # told while the child was starting, too late for the handler to see the child
+            process_groups.signal_group(self.process.pid, signal.SIGTERM)
             if in_main:
-                raise SystemExit(128 + _told_to_end[0])
+                raise SystemExit(128 + process_groups.told_to_end[0])
 
     def _tell_of_itself(self) -> None:
         """Tell the guard, in the new process before it is the program: nobody can kill this one between its start and that."""
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # the guard was killed
-        _tell_guard(self._start, os.getpid())
+        process_groups.tell_guard(self._start, os.getpid())
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
     @property
@@ -240,26 +143,26 @@ class Child:
         for stream in (self.process.stdin, self.process.stdout, self._stderr):
             if stream is not None:
                 stream.close()
-        with _running_lock:
-            if _running.pop(self.process.pid, None) and self.process not in _left:
-                _tell_guard(self._start, 0)
+        with process_groups.running_lock:
+            if process_groups.running.pop(self.process.pid, None) and self.process not in process_groups.left_alone:
+                process_groups.tell_guard(self._start, 0)
 
     def end(self) -> None:
         """End the program and all its children: SIGTERM, then SIGKILL. One that cannot be killed is left alone."""
-        if self.process not in _left and self.process.poll() is None:
-            _signal_group(self.process.pid, signal.SIGTERM)
+        if self.process not in process_groups.left_alone and self.process.poll() is None:
+            process_groups.signal_group(self.process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(_GRACE)
-            _signal_group(self.process.pid, signal.SIGKILL)  # those of the group that ignored SIGTERM
+                self.process.wait(process_groups.GRACE)
+            process_groups.signal_group(self.process.pid, signal.SIGKILL)  # those of the group that ignored SIGTERM
             try:
-                self.process.wait(_GRACE)
+                self.process.wait(process_groups.GRACE)
             except subprocess.TimeoutExpired:
-                _left.append(self.process)
+                process_groups.left_alone.append(self.process)
 
     def _end_late(self) -> None:
         """End it after a deadline. Raise DeadlineExceeded if it cannot be killed."""
         self.end()
-        if self.process in _left:
+        if self.process in process_groups.left_alone:
             raise DeadlineExceeded(
                 f"{self.name} took too long and cannot be ended: process {self.process.pid} waits for a disk or a server "
                 "that does not answer, and was left alone"
@@ -311,7 +214,7 @@ class Child:
             tail = tail.partition(b"\n")[2] or tail  # half a line could be mistaken for another message
         return tail.decode("utf-8", "backslashreplace").strip()
 
-    def said(self) -> int:
+    def stderr_size(self) -> int:
         """Return the size of its stderr in bytes."""
         return os.fstat(self._stderr.fileno()).st_size
 
@@ -379,7 +282,7 @@ def _bytes_moved(session: int) -> int:
 
 def read_by_children() -> Iterator[tuple[str, int]]:
     """Yield (path, offset) of the files that children of this process, and theirs, have open for reading only."""
-    sessions = set(_running)
+    sessions = set(process_groups.running)
     for pid in pids():
         with contextlib.suppress(OSError, IndexError, ValueError):
             for descriptor, path in open_files(pid) if int(stat_of(pid)[SESSION]) in sessions else ():
@@ -418,134 +321,6 @@ def run(
 
 
 @contextlib.contextmanager
-def inherited(descriptor: int) -> Iterator[None]:
-    """Let all children that are started while the block lasts inherit an open file.
-
-    At the end a lock on the file is released if a child could not be killed, which would keep it.
-    """
-    _inherited.append(descriptor)
-    try:
-        yield
-    finally:
-        _inherited.remove(descriptor)
-        if any(child.poll() is None for child in _left):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-@contextlib.contextmanager
-def with_lifeline(descriptor: int) -> Iterator[None]:
-    """Let all processes of this call have an open file while they live, those that are started while the block lasts."""
-    _lifelines.append(descriptor)
-    try:
-        yield
-    finally:
-        _lifelines.remove(descriptor)
-
-
-def lifelines() -> list[int]:
-    """Return what with_lifeline was given."""
-    return list(_lifelines)
-
-
-def require_go_on() -> None:
-    """Raise DeadlineExceeded if a signal told this process to end: nothing new is to be begun then."""
-    if _told_to_end:
-        raise DeadlineExceeded(f"signal {_told_to_end[0]} told this process to end: nothing more was begun")
-
-
-def end_with_children() -> None:
-    """Make SIGTERM, SIGINT and SIGHUP end all children before this process, including one that is just being started.
-
-    After SIGKILL, which cannot be handled, a guard process ends them. Call it in the main thread, before other threads are started.
-    """
-    start_guard()
-
-    def handle(number: int, _frame: Any) -> None:
-        _told_to_end.append(number)
-        if True not in _starting:  # else the main thread ends as soon as it knows the child that it is starting
-            raise SystemExit(128 + number)
-
-    if not _watching:
-        _watching.extend(os.pipe())
-        os.set_blocking(_watching[1], False)
-        threading.Thread(target=_watch, args=(_watching[0],), daemon=True).start()
-        atexit.register(_end_all)
-    signal.set_wakeup_fd(_watching[1], warn_on_full_buffer=False)
-    for number in _ENDING:
-        signal.signal(number, handle)
-
-
-def start_guard() -> None:
-    """Fork the guard, which kills the running groups when this process is gone, however it ended.
-
-    The kernel's signal at a parent's death (PR_SET_PDEATHSIG) follows the thread that forked, is lost with a change of user, and does not
-    reach grandchildren such as rsync's ssh.
-    """
-    if _guard:
-        return
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads that only wait hold no lock
-        pid = os.fork()
-    if pid == 0:
-        try:
-            _guard_groups(reading)
-        finally:
-            os._exit(0)
-    os.close(reading)
-    _guard.append(writing)
-
-
-def _guard_groups(reading: int) -> None:
-    """Read which groups run until the pipe is closed, and kill those."""
-    signal.set_wakeup_fd(-1)
-    for number in _ENDING:
-        signal.signal(number, signal.SIG_IGN)
-    os.setsid()
-    os.chdir("/")
-    with open(os.devnull, "r+b", buffering=0) as null:
-        for descriptor in range(3):
-            os.dup2(null.fileno(), descriptor)
-    os.dup2(reading, 3)
-    os.closerange(4, 1 << 16)
-    groups: dict[int, int] = {}
-    while record := os.read(3, _GROUP.size):
-        start, groups[start] = _GROUP.unpack(record)
-        if not groups[start]:
-            del groups[start]
-    for group in groups.values():
-        _signal_group(group, signal.SIGKILL)
-
-
-def _tell_guard(start: int, group: int) -> None:
-    """Tell the guard which group runs since a start, or, with 0, that it has ended."""
-    if _guard:
-        with contextlib.suppress(OSError):  # the guard was killed
-            os.write(_guard[0], _GROUP.pack(start, group))
-
-
-def die_with_parent() -> None:
-    """Let the kernel kill this process when the thread that forked it ends. A later change of user undoes that. Raise OSError."""
-    check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "an end with its parent")
-
-
-def _watch(descriptor: int) -> None:
-    """End all children when a signal arrives: a main thread that just began to wait for others would not notice it.
-
-    A process that still runs after that waits for a file that never comes: it is ended, too, and with it its lock.
-    """
-    while True:
-        number = os.read(descriptor, 1)[0]
-        if number in _ENDING:
-            _told_to_end.append(number)
-            _signal_all(signal.SIGTERM)
-            time.sleep(_GRACE)
-            _signal_all(signal.SIGKILL)
-            time.sleep(_PATIENCE)
-            os._exit(128 + number)
-
-
-@contextlib.contextmanager
 def ended_after(deadline: Deadline, last_words: Callable[[str], None]) -> Iterator[None]:
     """End this process, and with it its lock, if the block runs on long after its deadline.
 
@@ -558,13 +333,13 @@ def ended_after(deadline: Deadline, last_words: Callable[[str], None]) -> Iterat
     over = threading.Event()
 
     def watch() -> None:
-        if not over.wait(seconds + _PATIENCE):
+        if not over.wait(seconds + process_groups.PATIENCE):
             with contextlib.suppress(Exception):
                 last_words(
                     f"the {deadline.step} took longer than its limit of {deadline.seconds:g} s, and waits for something that cannot "
                     "be ended: this call ended itself"
                 )
-            _end_all()
+            process_groups.end_all()
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -572,44 +347,3 @@ def ended_after(deadline: Deadline, last_words: Callable[[str], None]) -> Iterat
         yield
     finally:
         over.set()
-
-
-def register(group: int, process: Any) -> None:
-    """Let a process group end with this process; `process.poll()` must be None while it runs."""
-    with _running_lock:
-        _running[group] = process
-        _tell_guard(-group, group)
-
-
-def unregister(group: int) -> None:
-    """Forget a process group that has ended."""
-    with _running_lock:
-        _running.pop(group, None)
-        _tell_guard(-group, 0)
-
-
-def forget_all() -> None:
-    """Forget, in a fork, the children and signals of the parent process."""
-    for descriptor in _guard:
-        os.close(descriptor)
-    for known in (_running, _starting, _watching, _inherited, _left, _guard, _told_to_end):
-        known.clear()
-
-
-def _end_all() -> None:
-    """End what still runs as this process ends, such as children whose clean-up a signal interrupted."""
-    _signal_all(signal.SIGTERM)
-    end = time.monotonic() + _GRACE
-    while any(process.poll() is None for process in list(_running.values())) and time.monotonic() < end:
-        time.sleep(0.02)
-    _signal_all(signal.SIGKILL)
-
-
-def _signal_all(number: int) -> None:
-    for group in list(_running):
-        _signal_group(group, number)
-
-
-def _signal_group(group: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, number)

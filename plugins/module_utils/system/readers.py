@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import pickle
 import select
@@ -20,38 +19,24 @@ import struct
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from . import errors, processes, view
-from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
+from . import process_groups, view
+from .conversation import HEADER, Conversation, answer
+from .errors import InvalidInput
 from .paths import is_within
-from .processes import Deadline, find_tool
-from .seeing import denied
+from .programs import find_tool
 from .twins import set_mode
-from .units import told_apart
 from .view import Place
 
 TEMPORARY_FOLDER = "/altbackup"
 """Folder of a reader's own temporary files, as seen inside its view"""
-_LONGEST = 64 << 20
-"""Most bytes of a message with what is known of an item, such as the rows of each of its tables"""
 _GRACE = 2.0
 _UNASKED = "it was not asked for"
 _FORBIDDEN = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.ENODEV)
 """Error numbers with which a kernel, or a container's runtime, denies namespaces or mounts"""
-_HEADER = struct.Struct("!I")
-
-
-class NeedsPlace(AltbackupError):
-    """A thing leads to a path outside itself, without which it cannot be read."""
-
-    def __init__(self, message: str, path: str = "", optional: bool = False) -> None:
-        """With `optional` it can be read without that path if nothing is there."""
-        super().__init__(message)
-        self.path = path
-        self.optional = optional
 
 
 @dataclass(frozen=True)
@@ -105,7 +90,7 @@ class Identity:
             with _ending():
                 _close_all_but(other.fileno())
                 view.become(self.uid, reads_any=self.reads_any and self.viewed)
-                _answer(Conversation(other), lambda: function(*arguments))
+                answer(Conversation(other), lambda: function(*arguments))
         other.close()
         try:
             return Conversation(mine).result()
@@ -126,58 +111,6 @@ class Identity:
 
 UNCHANGED = Identity(0, viewed=False)
 """The user of this process, without any change"""
-
-
-class Conversation:
-    """Messages between a reader and its client: JSON, each behind its length."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message. Raise OSError if the other side is gone."""
-        text = json.dumps(message).encode()
-        self.connection.sendall(_HEADER.pack(len(text)) + text)
-
-    def receive(self, deadline: Deadline | None = None) -> dict[str, Any]:
-        """Return the next message. Raise AltbackupError if there is none or it is invalid, DeadlineExceeded if none comes in time."""
-        size = _HEADER.unpack(self._read(_HEADER.size, deadline))[0]
-        if size > _LONGEST:
-            said, most = told_apart(size, _LONGEST)
-            raise AltbackupError(f"a reader said {said}, more than {most}: nothing of it is used")
-        try:
-            message = json.loads(self._read(size, deadline))
-        except (ValueError, RecursionError) as error:
-            raise AltbackupError(f"a reader said what is no JSON: {type(error).__name__}") from error
-        if not isinstance(message, dict):
-            raise AltbackupError("a reader said what is no message")
-        return message
-
-    def result(self, deadline: Deadline | None = None) -> Any:
-        """Return the value of the next message. Raise the error in it, or those of `receive`."""
-        message = self.receive(deadline)
-        if "error" in message:
-            raise _restored(message)
-        return message.get("value")
-
-    def _read(self, size: int, deadline: Deadline | None) -> bytes:
-        parts: list[bytes] = []
-        while size:
-            left = None if deadline is None else deadline.remaining()
-            self.connection.settimeout(left)
-            try:
-                part = self.connection.recv(min(size, 1 << 20))
-            except socket.timeout:
-                continue  # the next round raises DeadlineExceeded
-            except ConnectionError:
-                part = b""
-            if not part:
-                if deadline is not None:
-                    deadline.remaining()
-                raise AltbackupError("the process that read it was killed before it had said what it found")
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
 
 
 class Reader:
@@ -222,18 +155,18 @@ class Readers:
             self._control.close()
             with _ending():
                 os.setsid()
-                processes.die_with_parent()
-                processes.forget_all()
+                process_groups.die_with_parent()
+                process_groups.forget_all()
                 _serve(other)
         other.close()
-        processes.register(self.pid, self)
+        process_groups.register(self.pid, self)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._control.close()
         if not self._ended:
             os.waitpid(self.pid, 0)
-        processes.unregister(self.pid)
+        process_groups.unregister(self.pid)
 
     def poll(self) -> int | None:
         """Return None as long as it can start readers."""
@@ -262,7 +195,7 @@ class Readers:
             request = pickle.dumps((function, arguments, list(places), owner, confined, as_root))
             with self._lock:
                 rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("2i", other.fileno(), writing))]
-                self._control.sendmsg([_HEADER.pack(len(request))], rights)
+                self._control.sendmsg([HEADER.pack(len(request))], rights)
                 self._control.sendall(request)
         except BaseException:
             mine.close()
@@ -294,18 +227,18 @@ def _serve(control: socket.socket) -> None:
         signal.SIGCHLD, signal.SIG_IGN
     )  # nobody waits for readers: their clients see the end of the connection
     while True:
-        header, ancillary, _, _ = control.recvmsg(_HEADER.size, socket.CMSG_SPACE(2 * struct.calcsize("i")))
+        header, ancillary, _, _ = control.recvmsg(HEADER.size, socket.CMSG_SPACE(2 * struct.calcsize("i")))
         if not header:
             return
         connection, stream = struct.unpack("2i", ancillary[0][2])
-        size = _HEADER.unpack(header)[0]
+        size = HEADER.unpack(header)[0]
         request = b""
         while len(request) < size:
             request += control.recv(size - len(request))
         if os.fork() == 0:
             control.close()
             with _ending():
-                processes.die_with_parent()
+                process_groups.die_with_parent()
                 _keep(connection, stream, request)
         os.close(connection)
         os.close(stream)
@@ -324,12 +257,12 @@ def _keep(connection: int, stream: int, request: bytes) -> None:
     child = os.fork()
     if child == 0:
         with _ending():
-            processes.die_with_parent()
+            process_groups.die_with_parent()
             os.setsid()
             conversation = Conversation(socket.socket(fileno=connection))
             with os.fdopen(stream, "wb", buffering=0) as output:
                 identity = _Start(places, owner, refused, as_root)
-                _answer(conversation, lambda: identity.work(function, conversation, output, arguments, alive))
+                answer(conversation, lambda: identity.work(function, conversation, output, arguments, alive))
     os.close(alive)
     os.close(stream)
     poll = select.poll()
@@ -368,14 +301,14 @@ class _Start:
                 view.enter(self.places)
             except OSError as error:
                 self.refused = _refusal(error, *_FORBIDDEN)
-        _close_all_but(conversation.connection.fileno(), stream.fileno(), alive, *processes.lifelines())
+        _close_all_but(conversation.connection.fileno(), stream.fileno(), alive, *process_groups.lifelines())
         if self.refused:
-            processes.end_with_children()
+            process_groups.end_with_children()
             tempfile.tempdir = next((place.path for place in self.places if place.inside == TEMPORARY_FOLDER), None)
             if os.geteuid() == 0 and not self.as_root:
                 _let_through(self.places)
                 view.become(self.owner)
-                processes.die_with_parent()  # again, because the change of user undid it
+                process_groups.die_with_parent()  # again, because the change of user undid it
                 _require_reach(self.places, self.owner, self.refused)
         else:
             tempfile.tempdir = TEMPORARY_FOLDER if os.path.isdir(TEMPORARY_FOLDER) else None
@@ -412,50 +345,6 @@ def _require_reach(places: Sequence[Place], uid: int, refused: str) -> None:
                 f"{place.path} cannot be entered by uid {uid}, as whom the item is read{why}: let others pass through the folders above it "
                 f"(chmod o+x){other}"
             )
-
-
-def _answer(conversation: Conversation, function: Callable[[], Any]) -> None:
-    """Send the value of a function, or the error that it raises."""
-    try:
-        message = {"value": function()}
-    except AltbackupError as error:
-        message = {"error": type(error).__name__, "message": str(error), **_details(error)}
-    except OSError as error:
-        message = {"error": "OSError", "message": error.strerror or str(error), "errno": error.errno}
-        filename = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else None
-        if (
-            filename and error.errno == errno.EACCES
-        ):  # the client is another user, and could not say which right is missing
-            message["message"], filename = denied(filename), None
-        message["filename"] = filename
-    except Exception as error:  # noqa: BLE001 (a bug that one item meets is reported, and stops no other)
-        message = {"error": "AltbackupError", "message": f"unexpected {type(error).__name__}: {error}"}
-    with contextlib.suppress(OSError):
-        conversation.send(message)
-
-
-def _details(error: AltbackupError) -> dict[str, Any]:
-    return {
-        name: getattr(error, name) for name in ("rc", "stderr", "path", "optional", "paths") if hasattr(error, name)
-    }
-
-
-def _restored(message: Mapping[str, Any]) -> Exception:
-    """Return the error in a message."""
-    name, text = str(message["error"]), str(message.get("message", ""))
-    if name == "OSError":
-        number, filename = message.get("errno"), message.get("filename")
-        return OSError(number if isinstance(number, int) else 0, text, filename)
-    if name == "ToolFailed":
-        rc = message.get("rc")
-        return ToolFailed(text, rc if isinstance(rc, int) else None, str(message.get("stderr", "")))
-    if name == "NeedsPlace":
-        return NeedsPlace(text, str(message.get("path", "")), bool(message.get("optional")))
-    if name == "SourceChanged":
-        paths = message.get("paths")
-        return SourceChanged(text, [str(path) for path in paths] if isinstance(paths, list) else [])
-    kind = getattr(errors, name, AltbackupError)
-    return kind(text) if isinstance(kind, type) and issubclass(kind, AltbackupError) else AltbackupError(text)
 
 
 def _close_all_but(*kept: int) -> None:

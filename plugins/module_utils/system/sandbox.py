@@ -15,7 +15,8 @@ from . import confine
 from .confine import HOME, REFUSED, ROOM
 from .errors import InvalidInput, ToolFailed, Unconfined
 from .opened import walk_open
-from .processes import Deadline, clean_environment, find_tool, run
+from .processes import Deadline, run
+from .programs import clean_environment, find_tool
 
 _DAY = 86400
 _OPEN_FILES = 1024

@@ -12,7 +12,8 @@ from typing import Any
 
 from .errors import AltbackupError
 from .opened import user_name
-from .processes import Deadline, find_tool, run
+from .processes import Deadline, run
+from .programs import find_tool
 from .ssh import MASK
 
 _SECONDS = 10.0

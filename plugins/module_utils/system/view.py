@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from .confine import check, libc, mount, set_attributes
 from .errors import InvalidInput
-from .processes import search_path
+from .programs import search_path
 from .seeing import switched
 from .visible import printable
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from ..system.age import Identities, decrypt, encrypt, is_encrypted
 from ..system.errors import AltbackupError, ToolFailed
-from ..system.processes import Deadline, clean_environment, find_tool, run
+from ..system.processes import Deadline, run
+from ..system.programs import clean_environment, find_tool
 from .contents import CONTENT, FORMERLY
 from .layout import Tree
 from .private import read_private

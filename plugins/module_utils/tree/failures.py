@@ -14,7 +14,8 @@ from ..system.mounts import SECONDS, find_hung
 from ..system.seeing import denied
 from ..system.visible import printable, visible
 from .incomplete import is_incomplete
-from .layout import Tarball, Tree, newest_verified, open_tree, plain_status, read_state
+from .layout import Tarball, Tree, open_tree, plain_status, read_state
+from .scan import newest_verified
 from .stamps import MOMENT, moment_of
 
 KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")

@@ -23,8 +23,9 @@ from ..system.digest import limited
 from ..system.errors import InvalidInput, Locked, name_os_errors
 from ..system.mounts import require_answer
 from ..system.priority import lower_priority
-from ..system.proc import pids, title_of
-from ..system.processes import Deadline, ended_after, inherited, is_at_work_in
+from ..system.proc import is_at_work_in, pids, title_of
+from ..system.process_groups import inherited
+from ..system.processes import Deadline, ended_after
 from ..system.seeing import is_folder, looking_at
 from .failures import failure
 from .layout import Tree, open_tree

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..system.errors import AltbackupError, InvalidInput, ToolMissing
 from ..system.mounts import file_system
-from ..system.processes import find_tool
+from ..system.programs import find_tool
 from .layout import MARKER
 
 _OF_SETUP = ("bin", "trust", "receive", "lend", "incoming", "outgoing")

@@ -18,10 +18,11 @@ from ..system.digest import open_plain
 from ..system.errors import AltbackupError, InvalidInput, name_os_errors
 from ..system.visible import one_line
 from .known import held_items
-from .layout import Tree, is_relpath, open_tree, scan
+from .layout import Tree, is_relpath, open_tree
 from .owner import id_of
 from .publish import make_folders, write_text
 from .quarantine import quarantined
+from .scan import scan
 from .stamps import Moment, is_stamp
 
 _LONGEST = 1 << 14

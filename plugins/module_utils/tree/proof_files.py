@@ -11,8 +11,9 @@ from typing import Any
 
 from ..system.digest import open_plain
 from .failures import failure
-from .layout import PROOF, Tarball, Tree, open_tree, scan
+from .layout import PROOF, Tarball, Tree, open_tree
 from .publish import write_text
+from .scan import scan
 from .sidecar import Dna
 from .stamps import Moment
 

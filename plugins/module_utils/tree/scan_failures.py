@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from .failures import failure
-from .layout import Scan, Tree, scan
+from .layout import Tree
+from .scan import Scan, scan
 from .stamps import Moment, ahead_reason
 
 _STAGE = "check"

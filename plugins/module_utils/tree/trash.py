@@ -28,7 +28,7 @@ from ..system.units import counted, first_of, readable
 from . import sidecar
 from .arrivals import note_arrival
 from .failures import explain, failure
-from .layout import EXTENSIONS, PROOF, Tarball, Tree, is_relpath, scan, split_relpath
+from .layout import EXTENSIONS, PROOF, Tarball, Tree, is_relpath, split_relpath
 from .locks import Run, held
 from .private import opened_private
 from .publish import (
@@ -42,6 +42,7 @@ from .publish import (
     write_record,
     write_text,
 )
+from .scan import scan
 from .sidecar import SUFFIX
 from .stamps import day_of, is_day, is_stamp, parse_stamp
 

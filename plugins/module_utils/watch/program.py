@@ -28,8 +28,9 @@ from ..system.journal import tell_journal
 from ..system.opened import owner_name, walked
 from ..system.proc import boot_id
 from ..system.visible import visible
-from ..tree.layout import newest_verified, open_tree
+from ..tree.layout import open_tree
 from ..tree.publish import make_folders, write_text
+from ..tree.scan import newest_verified
 from ..tree.stamps import DAY, earliest_moment, stamp_at
 from ..tree.watching import FOLDER, NAME, PINGS, Watched, note_check, read_watched, sources_of
 from .clock import Reading, Reckoned, reckon

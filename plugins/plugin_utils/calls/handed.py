@@ -38,6 +38,10 @@ TAKES: dict[str, tuple[str, ...]] = {
     "tarball_undo": _ALL,
 }
 """{module: options that the plan gives unless the call does}"""
+
+Options = dict[str, Any]
+OF_NO_RUN = {"seconds": 0}
+"""For a run whose calls do not keep a tree locked between them"""
 GRACE = 60
 """Seconds after a call's own limit at which the controller ends it"""
 SHORT = 240

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..planning import absence, copies, drill, heal, restore_progress, transfers
 from ..planning.reaching import controller_peer
-from ..report import outcomes, retention_table
+from ..report import call_failures, outcomes, retention_table, tarball_table
 from .loops import errand_of, errands, heal_errand_of, order_of
 from .run import Run
 
@@ -122,7 +122,7 @@ def _list(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, An
     if about.get("shelf"):
         title, stamp = "/".join((about["node"], about["source"], about["role"])), run.plan["stamp"]
         return {**new, "shelves": {**new["shelves"], title: copies.newest_listed(result.get("tarballs") or [], stamp)}}
-    return {**new, "listed": [*new["listed"], *outcomes.listed(_registered(about, result), run.host)]}
+    return {**new, "listed": [*new["listed"], *tarball_table.listed(_registered(about, result), run.host)]}
 
 
 def _purge(
@@ -150,7 +150,7 @@ def _mark(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, An
     """Turn an unreachable node into a note, not a failure: it gets the marks in a later run."""
     if not result.get("unreachable"):
         return _plain(run, stage, about, given, result)
-    why = " ".join(outcomes.unreachable(result).split())
+    why = " ".join(call_failures.unreachable(result).split())
     new = _plain(run, stage, about, given, {"notes": [why]})
     return {**new, "unmarked": True}
 
@@ -269,7 +269,7 @@ def _held(run: Run, about: Mapping[str, Any], result: Mapping[str, Any]) -> Stat
 
 def _unanswered(result: Mapping[str, Any]) -> str:
     if result.get("unreachable"):
-        return outcomes.unreachable(result)
+        return call_failures.unreachable(result)
     return str(result.get("msg") or "it did not answer")
 
 
@@ -321,7 +321,7 @@ def _store_fetch(
         return _followed(run, stage, about, "fetch", result)
     new = _plain(run, stage, about, given, result)
     if step == "list":
-        return {**new, "listed": [*new["listed"], *outcomes.listed(_registered(about, result), run.host)]}
+        return {**new, "listed": [*new["listed"], *tarball_table.listed(_registered(about, result), run.host)]}
     return new
 
 
@@ -377,7 +377,7 @@ def _chosen(
     errand = errands(run.knowing(new))[-1]
     if not errand["problem"]:
         return new
-    entries = outcomes.failures_of({"failures": [{"reason": errand["problem"]}]}, stage, run.host)
+    entries = call_failures.failures_of({"failures": [{"reason": errand["problem"]}]}, stage, run.host)
     told = drill.errand_report({}, entries, errand["host"])
     return outcomes.record(new, _registered(about, told), stage, run.host)
 
@@ -387,7 +387,7 @@ def _errand(
 ) -> State:
     """Record a call on the scratch host, or on the way there."""
     errand, step = errand_of(run, about), given["step"]
-    entries = outcomes.failures_of(_registered(about, result), stage, run.host)
+    entries = call_failures.failures_of(_registered(about, result), stage, run.host)
     new = outcomes.record(
         run.state, _registered(about, drill.errand_report(result, entries, errand["host"])), stage, run.host
     )

@@ -21,7 +21,7 @@ from .verdict import EXIT_CODES, FAILED, GOOD
 if TYPE_CHECKING:
     import argparse
 
-    from .commands import Desk
+    from .command_context import CommandContext
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,36 +40,36 @@ def order(file: str) -> Order:
     return Order("doctor.yml", {"altbackup_list_file": file} if file else {})
 
 
-def act(desk: Desk) -> int:
+def act(context: CommandContext) -> int:
     """Examine all nodes and show the findings; return the exit code."""
-    if desk.arguments.show:
-        return desk.show(order(""))
-    code, answer, _ = desk.ask(order)
+    if context.arguments.show:
+        return context.show(order(""))
+    code, answer, _ = context.ask(order)
     if not isinstance(answer, Mapping):
-        return desk.tell(code or EXIT_CODES[FAILED], [])
-    if desk.arguments.sheet:
-        return _sheet(str(answer.get("sheet") or ""), desk)
+        return context.tell(code or EXIT_CODES[FAILED], [])
+    if context.arguments.sheet:
+        return _sheet(str(answer.get("sheet") or ""), context)
     findings = [entry for entry in answer["findings"] if entry["what"] != decide.MAIL]
-    findings = decide.ordered([*findings, _mail(answer, desk.environment)])
+    findings = decide.ordered([*findings, _mail(answer, context.environment)])
     wrong = decide.is_wrong(findings)
     code = code or EXIT_CODES[FAILED if wrong else GOOD]
-    if desk.arguments.commands:
+    if context.arguments.commands:
         commands = [
             entry["mend"] for entry in findings if entry["state"] == WRONG and not entry["mend"].startswith("# ")
         ]
-        print("\n".join(dict.fromkeys(filter(None, commands))), file=desk.out)
+        print("\n".join(dict.fromkeys(filter(None, commands))), file=context.out)
         return code
-    sent = _send_mail() if desk.arguments.send_mail else 0
-    tables = [*shown(findings, desk.arguments.all), *_at_once(findings, desk.job.inventory)]
-    return desk.tell(code or (EXIT_CODES[FAILED] if sent else 0), tables, findings=findings)
+    sent = _send_mail() if context.arguments.send_mail else 0
+    tables = [*shown(findings, context.arguments.all), *_at_once(findings, context.job.inventory)]
+    return context.tell(code or (EXIT_CODES[FAILED] if sent else 0), tables, findings=findings)
 
 
-def _sheet(text: str, desk: Desk) -> int:
+def _sheet(text: str, context: CommandContext) -> int:
     """Print the recovery sheet, and its keys as a QR code where there is what makes one; return the exit code."""
     if not text:
         print("nothing is encrypted (altbackup_encrypt_to), so there is no recovery sheet", file=sys.stderr)
         return EXIT_CODES[FAILED]
-    print(text, file=desk.out)
+    print(text, file=context.out)
     maker = shutil.which("qrencode")
     if maker is None:
         print("for the keys as a QR code, too: install the package qrencode", file=sys.stderr)
@@ -79,7 +79,7 @@ def _sheet(text: str, desk: Desk) -> int:
     )
     if made.returncode:
         print(f"the keys are not here as a QR code: {made.stderr.strip() or 'qrencode failed'}", file=sys.stderr)
-    print(made.stdout, file=desk.out)
+    print(made.stdout, file=context.out)
     return EXIT_CODES[GOOD]
 
 

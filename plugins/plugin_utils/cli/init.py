@@ -20,7 +20,7 @@ from ...module_utils.system.visible import visible
 from ..doctor.facts import surveyed_facts
 from ..mail.settings import NONE, addresses
 from ..planning.setting_values import parse_base
-from . import commands, doctor
+from . import command_context, doctor
 from .inventory_text import LOCAL, Answers, Host, files, parse_host
 from .orders import Order
 from .supervised_run import say
@@ -79,11 +79,11 @@ def act(arguments: argparse.Namespace) -> int:
             print(visible(f"  {place / name}"))
     except InvalidInput as error:
         say(str(error))
-        return commands.NOTHING_DONE
+        return command_context.NOTHING_DONE
     except KeyboardInterrupt:
         return EXIT_CODES[INTERRUPTED]
     if not arguments.no_doctor:
-        doctor.act(_desk(arguments, place, "doctor"))
+        doctor.act(_context_of(arguments, place, "doctor"))
     return 0
 
 
@@ -188,12 +188,14 @@ def _write(folder: Path, answers: Answers) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def _desk(arguments: argparse.Namespace, inventory: Path, command: str) -> commands.Desk:
-    """Return the Desk for a question on an inventory."""
+def _context_of(arguments: argparse.Namespace, inventory: Path, command: str) -> command_context.CommandContext:
+    """Return the context of a question on an inventory."""
     options = argparse.ArgumentParser(add_help=False)
     doctor.add_options(options)
     given = {"inventory": [str(inventory)], "show": False, "time_limit": "1h", "artifacts": arguments.artifacts}
-    return commands.Desk(argparse.Namespace(command=command, **{**vars(options.parse_args([])), **given}))
+    return command_context.CommandContext(
+        argparse.Namespace(command=command, **{**vars(options.parse_args([])), **given})
+    )
 
 
 def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers) -> dict[str, Mapping[str, Any]]:
@@ -202,7 +204,7 @@ def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers
     folders = [parse_base(path) for path in arguments.folder]
     say(f"looking for repositories on {', '.join(_called(host) for host in answers.sources)} ...")
     wanted = {"__survey_below": [*below, *USUAL], "__survey_folders": [*folders, *FOLDERS]}
-    _, answer, _ = _desk(arguments, inventory, "init").ask(
+    _, answer, _ = _context_of(arguments, inventory, "init").ask(
         lambda file: Order("survey.yml", {**wanted, "__survey_file": file})
     )
     found: dict[str, Mapping[str, Any]] = {}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ...module_utils.system.errors import InvalidInput
-from ...module_utils.system.processes import search_path
+from ...module_utils.system.programs import search_path
 from ..mail.memory import job_key
 from ..mail.settings import MAIL_OPTIONS, Settings, judge, variable_of
 

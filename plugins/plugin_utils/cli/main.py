@@ -17,9 +17,9 @@ from ...module_utils.system.visible import visible
 from ..mail import channels, delivery
 from ..mail.spool import MAIL, put
 from ..mail.text import compose, specimen
-from ..report import outcomes
+from ..report import run_summary
 from ..report.causes import good_copies, titled
-from . import commands, completion, init, page, runs, status, watch
+from . import command_arguments, command_context, commands, completion, init, page, runs, status, watch
 from .job import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
 from .run_store import LOG, RUNNING, Run, all_runs, state_folder
 from .supervised_run import SupervisedRun, say
@@ -54,7 +54,7 @@ def main(words: Sequence[str]) -> int:
         if words[:1] == ["run"]:
             return SupervisedRun(words).refuse(Job(Path("altbackup run"), argv=(PROGRAM, *words)), str(error))
         say(str(error))
-        return commands.NOTHING_DONE if words[:1] and words[0] in commands.COMMANDS else 1
+        return command_context.NOTHING_DONE if words[:1] and words[0] in commands.COMMANDS else 1
     if hasattr(arguments, "act"):
         return int(arguments.act(arguments))
     if arguments.command == "run":
@@ -101,7 +101,7 @@ def _arguments() -> argparse.ArgumentParser:
     last.add_argument("--json", action="store_true", help="as JSON")
     for reader in (status, runs, page, watch, init):
         reader.add(known)
-    commands.add_commands(known)
+    command_arguments.add_commands(known)
     for command in (run, last):
         command.add_argument(
             "--artifacts",
@@ -189,7 +189,7 @@ def _lines(result: dict[str, Any], run: Run) -> list[str]:
     code = f" (exit code {result['exit_code']})" if "exit_code" in result else ""
     took = f", took {result['seconds']:g} s" if "seconds" in result else ""
     failures = _failure_lines(result.get("failures", ()))
-    purges = [f"  {outcomes.describe_purge(entry)}" for entry in result.get("purged", ())]
+    purges = [f"  {run_summary.describe_purge(entry)}" for entry in result.get("purged", ())]
     hosts = [
         f"  {name}: {', '.join(f'{key}={count}' for key, count in counts.items())}"
         for name, counts in result.get("hosts", {}).items()

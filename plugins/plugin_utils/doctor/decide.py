@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from . import encryption, inventory, nodes, ways
+from . import connections, encryption, inventory, nodes
 from .facts import examined_facts
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 
@@ -37,7 +37,7 @@ def decide(
         if node in known:
             found += nodes.examined(node, known[node], entry.get("after"), commands)
             found += nodes.untrue(node, told[node][1])
-    found += ways.pairs(plan, known, dialled, commands)
+    found += connections.pairs(plan, known, dialled, commands)
     found += nodes.together(known, plan, commands)
     found += encryption.findings(plan, known, commands)
     return found

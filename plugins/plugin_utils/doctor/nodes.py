@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from ...module_utils.system.processes import PACKAGES
+from ...module_utils.system.programs import PACKAGES
 from ...module_utils.system.units import readable
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding, both
-from .words import gist, meaning
+from .words import meaning, telling_line
 
 _APART = 60.0
 """Seconds between the clocks of node and controller beyond which one of them is wrong"""
@@ -31,10 +31,12 @@ def reached(node: str, examined: Mapping[str, Any], dialled: Mapping[str, Any], 
     if not examined:
         return [Finding(node, "way", UNKNOWN, "it has no part in this run (--limit)")]
     what = meaning(said)
-    return [Finding(node, what or "way", WRONG, gist(said), _way_mend(node, what, said, dialled, commands))]
+    return [
+        Finding(node, what or "way", WRONG, telling_line(said), _connection_mend(node, what, said, dialled, commands))
+    ]
 
 
-def _way_mend(node: str, what: str, said: str, dialled: Mapping[str, Any], commands: Commands) -> str:
+def _connection_mend(node: str, what: str, said: str, dialled: Mapping[str, Any], commands: Commands) -> str:
     """Return what mends the connection from the controller to a node."""
     host, port = str(dialled.get("address") or node), int(dialled.get("port") or 22)
     known, user = str(dialled.get("known_hosts") or "~/.ssh/known_hosts"), str(dialled.get("user") or "")

@@ -27,7 +27,7 @@ def meaning(said: str) -> str:
     return next((word for word, pattern in _MEANINGS if re.search(pattern, said, re.IGNORECASE)), "")
 
 
-def gist(said: str) -> str:
+def telling_line(said: str) -> str:
     """Return the most telling line of a message: the first with a known meaning, or the first."""
     lines = [line.strip() for line in said.splitlines() if line.strip(" @")]
     telling = [line for line in lines if meaning(line)]

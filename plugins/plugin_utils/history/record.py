@@ -17,7 +17,7 @@ from ...module_utils.tree.incomplete import missing_of
 from ...module_utils.tree.suspects import doubts_of
 from ..planning.stores import store_trees
 from ..planning.trees import node_trees, source_trees
-from ..report.results import shortened
+from ..report.bounds import shortened
 from ..report.secrecy import mask_text
 from .store import Record
 

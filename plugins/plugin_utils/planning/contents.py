@@ -16,7 +16,7 @@ from ...module_utils.system.visible import one_line
 from ...module_utils.tree.failures import failure
 from ...module_utils.tree.layout import parse_filename
 from ...module_utils.tree.stamps import Moment, day_of, interpret_day, is_stamp
-from ..report import outcomes
+from ..report import call_failures
 from ..report.results import read_result
 from ..report.secrecy import quoted
 from .restore_source import base_of, find_full
@@ -160,7 +160,7 @@ def _offer(source: str, node: str, registered: Mapping[str, Any] | None) -> tupl
         return [], "is not among the hosts of this run: is it left out by --limit?"
     result = read_result(registered, STAGE)
     if result.get("unreachable"):
-        return [], " ".join(outcomes.unreachable(result).split())
+        return [], " ".join(call_failures.unreachable(result).split())
     if result.get("failed") or result.get("failures"):
         reasons = [entry["reason"] for entry in result.get("failures") or []] or [result.get("msg")]
         return [], " ".join(" ".join(map(str, reasons)).split())

@@ -10,7 +10,7 @@ from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.paths import is_within
 from ...module_utils.system.values import nearest
 from ...module_utils.tree.stamps import Moment
-from ..report import outcomes
+from ..report import run_failures
 from ..report.results import read_result
 from .restore_entry import path_of
 from .restore_into import place_of_order
@@ -230,7 +230,7 @@ def _best(
     held = dnas_at(order, found, best["stamp"])
     if len(set(held.values())) > 1:
         raise InvalidInput(
-            f"{title_of(order)} is refused: {outcomes.disagreement(best['stamp'], held)}; or name the node whose copy is to be taken, as from"
+            f"{title_of(order)} is refused: {run_failures.disagreement(best['stamp'], held)}; or name the node whose copy is to be taken, as from"
         )
     problems = (
         []

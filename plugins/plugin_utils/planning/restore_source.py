@@ -16,8 +16,9 @@ from ...module_utils.tree.incomplete import missing_of
 from ...module_utils.tree.layout import parse_filename
 from ...module_utils.tree.stamps import Moment, ahead_reason, day_of, is_stamp
 from ...module_utils.tree.suspects import doubts_of
-from ..report import outcomes
-from ..report.results import SAID, shortened
+from ..report import call_failures
+from ..report.bounds import shortened
+from ..report.results import SAID
 from .stores import fetched_base
 
 STAGE = "restore"
@@ -158,7 +159,7 @@ def _tree_on(node: str, source: str, registered: Mapping[str, Any] | None) -> tu
     if not registered:
         return {}, "is not among the hosts of this run: is it left out by --limit?"
     if registered.get("unreachable"):
-        return {}, " ".join(outcomes.unreachable(registered).split())
+        return {}, " ".join(call_failures.unreachable(registered).split())
     if registered.get("failed") or registered.get("failures"):
         reasons = [entry["reason"] for entry in registered.get("failures") or []] or [
             registered.get("msg") or "it did not answer"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...module_utils.kinds.registry import kind_of
-from ...module_utils.system.processes import PACKAGES
+from ...module_utils.system.programs import PACKAGES
 from .connections import connection, is_fetched
 from .setting_values import WEEKDAYS
 from .watch import watch_argv

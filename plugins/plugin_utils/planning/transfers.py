@@ -7,7 +7,7 @@ from typing import Any
 
 from ...module_utils.tree.failures import failure
 from ...module_utils.tree.layout import is_relpath
-from ..report.results import shortened
+from ..report.bounds import shortened
 from .connections import connection, incoming_folder, is_fetched
 from .trees import source_trees
 

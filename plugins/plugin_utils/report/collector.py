@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...module_utils.tree.failures import identity
-from . import outcomes
+from . import run_summary
 from .causes import by_cause, following_lines, good_copy
 from .model import (
     LONGEST_MESSAGE,
@@ -158,7 +158,7 @@ class Collector:
         entries = [{"node": host, **entry} for entry in entries_of(outcome.get("failures"))]
         for entry in entries:
             self._recorded.setdefault(identity(entry), (entry, failure_of_entry(entry, place)))
-        self._summary = " ".join(clean(outcomes.report(entries), LONGEST_MESSAGE).split()) if entries else ""
+        self._summary = " ".join(clean(run_summary.report(entries), LONGEST_MESSAGE).split()) if entries else ""
         lines, purged = outcome.get("fine"), outcome.get("purged")
         self._purged = [entry for entry in map(_purge_of, purged if isinstance(purged, (list, tuple)) else ()) if entry]
         self._fine = [one_line(line) for line in lines] if isinstance(lines, (list, tuple)) else []

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ...module_utils.tree.failures import KEYS, unframed
-from . import outcomes
+from . import call_failures, run_summary
 from .causes import good_copies, good_copy, titled
 from .masking import redact
 from .plain_text import clean, last_lines, one_line
@@ -279,7 +279,7 @@ def recorded(result: Any, node: str) -> list[dict[str, Any]]:
         for call in calls
         if (entries := entries_of(call.get("failures")))
     ]
-    return outcomes.failures_of({"results": noted}, "", node)
+    return call_failures.failures_of({"results": noted}, "", node)
 
 
 def entries_of(failures: Any) -> list[dict[str, Any]]:
@@ -301,7 +301,7 @@ def failure_of_entry(entry: Mapping[str, Any], place: Place) -> Failure:
     return Failure(
         host=values["node"],
         message=clean(
-            f"{values['stage']}{f' of {item}' if item else ''}: {outcomes.reason_of(values)}", LONGEST_MESSAGE
+            f"{values['stage']}{f' of {item}' if item else ''}: {run_summary.reason_of(values)}", LONGEST_MESSAGE
         ),
         kind=UNREACHABLE if values["reason"].startswith(UNREACHABLE) else RECORDED,
         delegate=values["delegate"],

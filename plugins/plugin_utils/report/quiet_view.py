@@ -12,7 +12,7 @@ from typing import Any
 
 from ...module_utils.system.units import readable
 from ...module_utils.system.visible import abridged, one_line, visible
-from . import outcomes
+from . import call_failures, run_failures
 from .call_results import calls_of
 from .causes import by_cause
 from .collector import ENDED_EARLY
@@ -80,8 +80,8 @@ class _Stage:
         calls = values.get("results", []) if isinstance(values, Mapping) else None
         if not isinstance(calls, (list, tuple)) or not all(isinstance(call, Mapping) for call in calls):
             return
-        for entry in outcomes.failures_of(values, self.name, self.host):
-            outcomes.add_failure(self.found, entry)
+        for entry in call_failures.failures_of(values, self.name, self.host):
+            run_failures.add_failure(self.found, entry)
         for call in calls_of(values, self.host):
             result = call.values
             self.calls += 1

@@ -2,352 +2,145 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from ...module_utils.system.visible import one_line, visible
 from ...module_utils.tree.failures import failure
-from ...module_utils.tree.layout import is_relpath, split_relpath
-from ...module_utils.tree.stamps import is_stamp
+from .bounds import (
+    LONGEST,
+    NOTHING,
+    Read,
+    Refused,
+    either,
+    entry_of,
+    list_of,
+    mapping_of,
+    read_code,
+    read_flag,
+    read_lines,
+    read_number,
+    read_record,
+    read_relpath,
+    read_stamp,
+    read_whole,
+    shortened,
+    tarball_of,
+    text_like,
+    text_of,
+)
 
 SAID = "said what is no result"
-LONGEST = 1 << 16
-"""Most characters of a sentence"""
-_LONGEST_NAME = 4096
-_MOST = 200_000
-"""Most tarballs or paths"""
 _MOST_ITEMS = 10_000
 _MOST_TOLD = 1000
 """Most failures or notes of one call"""
-_LARGEST = 1 << 60
-_DEEPEST = 16
-_MOST_VALUES = 50_000
-_LONGEST_RECORD = 1 << 20
-_NAMED = 3
-"""Most entries of one list that a failure names"""
-
-Read = Callable[[Any], Any]
-"""Returns the checked value; raises Refused, with the acceptable part of the value, if there is one, as `kept`"""
-_NOTHING = object()
-
-
-def _text(longest: int = _LONGEST_NAME) -> Read:
-    def read(value: Any) -> str:
-        if not isinstance(value, str):
-            raise Refused("is no text")
-        if len(value) > longest:
-            raise Refused(f"is a text of {len(value)} characters")
-        return value
-
-    return read
-
-
-def _lines(value: Any) -> str:
-    """Return a text that Ansible prints as it is, such as a diff, with control characters made visible."""
-    return visible(_text(2 * LONGEST)(value))
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise Refused("is neither true nor false")
-    return value
-
-
-def _number(value: Any) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise Refused("is no number")
-    if not 0 <= value <= _LARGEST:
-        raise Refused("is no number from 0 to 2**60")
-    return value
-
-
-def _whole(value: Any) -> int:
-    number = _number(value)
-    if not isinstance(number, int):
-        raise Refused("is no whole number")
-    return number
-
-
-def _code(value: Any) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > 1 << 32:
-        raise Refused("is no exit code")
-    return value
-
-
-def _like(pattern: str, what: str) -> Read:
-    text = _text()
-
-    def read(value: Any) -> str:
-        if not re.fullmatch(pattern, text(value), re.ASCII):
-            raise Refused(f"is no {what}")
-        return str(value)
-
-    return read
-
-
-def _relpath(value: Any) -> str:
-    text: str = _text()(value)
-    if any(part in ("", ".", "..") for part in text.split("/")) or "\0" in text:
-        raise Refused("is no path below a base")
-    return text
-
-
-def _stamp(value: Any) -> str:
-    text: str = _text()(value)
-    if text and not is_stamp(text):
-        raise Refused("is no stamp")
-    return text
-
-
-def _record(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise Refused("is no mapping")
-    waiting: list[tuple[Any, int]] = [(value, 0)]
-    length = count = 0
-    while waiting:
-        entry, depth = waiting.pop()
-        count += 1
-        length += len(entry) if isinstance(entry, str) else 0
-        if depth > _DEEPEST or count > _MOST_VALUES or length > _LONGEST_RECORD:
-            raise Refused("is larger or deeper than any record")
-        if isinstance(entry, Mapping):
-            waiting += [(each, depth + 1) for pair in entry.items() for each in pair]
-        elif isinstance(entry, (list, tuple)):
-            waiting += [(each, depth + 1) for each in entry]
-        elif isinstance(entry, int) and abs(entry) > 1 << 64:
-            raise Refused("has a number beyond all bounds")
-    return dict(value)
-
-
-def _list(read: Read, most: int = _MOST, named: str = "") -> Read:
-    def read_list(value: Any) -> list[Any]:
-        if not isinstance(value, (list, tuple)):
-            raise Refused("is no list")
-        kept, problems = _each(read, ((number, entry) for number, entry in enumerate(value[:most], 1)), "entry ")
-        if len(value) > most:
-            problems.append(f"has {len(value)} entries, of which the first {most} were read")
-        if problems:
-            raise Refused("; ".join(problems), [entry for _, entry in kept])
-        return [entry for _, entry in kept]
-
-    return read_list
-
-
-def _mapping(read: Read) -> Read:
-    name = _text()
-
-    def read_mapping(value: Any) -> dict[str, Any]:
-        if not isinstance(value, Mapping):
-            raise Refused("is no mapping")
-        if len(value) > _MOST:
-            raise Refused(f"has {len(value)} entries")
-        named, wrong = _each(name, ((key, key) for key in value), "the name ")
-        kept, problems = _each(read, ((key, value[key]) for _, key in named))
-        if wrong or problems:
-            raise Refused("; ".join([*wrong, *problems]), dict(kept))
-        return dict(kept)
-
-    return read_mapping
-
-
-def _entry(fields: Mapping[str, Read], required: Sequence[str] = (), *, whole: bool = True) -> Read:
-    """Return a reader of mappings that keeps known keys only and treats None, except as exit code, as absent.
-
-    With `whole`, one wrong value refuses the mapping; without, only that key.
-    """
-
-    def read_entry(value: Any) -> dict[str, Any]:
-        if not isinstance(value, Mapping):
-            raise Refused("is no mapping")
-        given = [
-            (key, value[key])
-            for key, read in fields.items()
-            if key in value and (value[key] is not None or read is _code)
-        ]
-        kept: dict[str, Any] = {}
-        problems = []
-        lost = False
-        for key, each in given:
-            try:
-                kept[key] = fields[key](each)
-            except Refused as error:
-                if error.kept is not _NOTHING:
-                    kept[key] = error.kept
-                lost = lost or (whole and error.kept is _NOTHING)
-                problems.append(f"{key} {error}")
-        missing = [key for key in required if key not in kept]
-        problems += [f"{key} is missing" for key in missing if value.get(key) is None]
-        if problems:
-            raise Refused(", ".join(problems), *([] if lost or missing else [kept]))
-        return kept
-
-    return read_entry
-
-
-def _tarball(read: Read) -> Read:
-    """Return a reader of tarballs that refuses one whose category, name or stamp differ from its path."""
-
-    def read_tarball(value: Any) -> Any:
-        entry = read(value)
-        if is_relpath(entry["relpath"]):
-            category, name, stamp, _ = split_relpath(entry["relpath"])
-            for key, said in (("category", category), ("name", name), ("stamp", stamp)):
-                if entry.get(key, said) != said:
-                    raise Refused(f"has another {key} than its path {shortened(entry['relpath'])}")
-        if entry.get("state") == "verified" and not ("size" in entry and entry.get("dig") and entry.get("alg")):
-            raise Refused(f"{shortened(entry['relpath'])} is verified, but without size, digest and algorithm")
-        return entry
-
-    return read_tarball
-
-
-def _either(*reads: Read) -> Read:
-    def read(value: Any) -> Any:
-        problems = []
-        for each in reads:
-            try:
-                return each(value)
-            except Refused as error:
-                problems.append(str(error))
-        raise Refused(" and ".join(problems))
-
-    return read
-
-
-def _each(read: Read, entries: Any, title: str = "") -> tuple[list[tuple[Any, Any]], list[str]]:
-    """Return (name, read value) of the good entries, and messages on the others; `entries` are (name, value) pairs."""
-    kept, problems = [], []
-    for name, entry in entries:
-        try:
-            kept.append((name, read(entry)))
-        except Refused as error:
-            if error.kept is not _NOTHING:
-                kept.append((name, error.kept))
-            problems.append(f"{title}{shortened(name)} {error}")
-    more = len(problems) - _NAMED
-    return kept, [*problems[:_NAMED], *([f"{more} more"] if more > 0 else [])]
-
-
-def shortened(value: Any, most: int = 160) -> str:
-    """Return the value as one line of at most `most` characters."""
-    text = one_line(str(value)[: most + 1])
-    return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-class Refused(ValueError):
-    """Raised for a value that is outside its type or bounds: why, and what part of it can be kept."""
-
-    def __init__(self, reason: str, kept: Any = _NOTHING) -> None:
-        super().__init__(reason)
-        self.kept = kept
-
-
-_DIGEST = _like(r"[0-9a-f]{0,128}", "digest")
-_ALGORITHM = _like(r"[a-z0-9_]{0,16}", "name of an algorithm")
-_STATE = _like(r"[a-z]{1,16}", "state")
-_NAME = _text()
-_SENTENCE = _text(LONGEST)
-_PATHS = _list(_NAME)
-_ID = _like("(?:[0-9a-f]{32})?", "id of a base")
-_SENTENCES = _list(_SENTENCE, _MOST_TOLD)
-_MOMENT = _like(r"(?:\d{4}-\d\d-\d\dT[0-9:.]{5,15}(?:Z|[+-]\d\d:\d\d)?)?", "time")
+_DIGEST = text_like(r"[0-9a-f]{0,128}", "digest")
+_ALGORITHM = text_like(r"[a-z0-9_]{0,16}", "name of an algorithm")
+_STATE = text_like(r"[a-z]{1,16}", "state")
+_NAME = text_of()
+_SENTENCE = text_of(LONGEST)
+_PATHS = list_of(_NAME)
+_ID = text_like("(?:[0-9a-f]{32})?", "id of a base")
+_SENTENCES = list_of(_SENTENCE, _MOST_TOLD)
+_MOMENT = text_like(r"(?:\d{4}-\d\d-\d\dT[0-9:.]{5,15}(?:Z|[+-]\d\d:\d\d)?)?", "time")
 _TARBALL: dict[str, Read] = {
-    "relpath": _relpath,
+    "relpath": read_relpath,
     "path": _NAME,
     "category": _NAME,
     "name": _NAME,
-    "stamp": _stamp,
-    "size": _whole,
+    "stamp": read_stamp,
+    "size": read_whole,
     "dig": _DIGEST,
     "alg": _ALGORITHM,
     "base": _NAME,
     "base_dig": _DIGEST,
     "state": _STATE,
     "problem": _SENTENCE,
-    "record": _record,
-    "seconds": _number,
-    "bytes": _whole,
+    "record": read_record,
+    "seconds": read_number,
+    "bytes": read_whole,
     "wrong": _SENTENCE,
-    "incomplete": _flag,
-    "suspect": _list(_SENTENCE, _MOST_TOLD),
+    "incomplete": read_flag,
+    "suspect": list_of(_SENTENCE, _MOST_TOLD),
     "hold": _SENTENCE,
     "proved": _MOMENT,
 }
 _FOUND = ("relpath", "stamp", "size", "dig", "alg", "base", "base_dig", "state", "problem", "record")
-_TARBALLS = _list(_tarball(_entry(_TARBALL, ("relpath",))))
+_TARBALLS = list_of(tarball_of(entry_of(_TARBALL, ("relpath",))))
 _TREE: dict[str, Read] = {
     "source": _NAME,
     "base": _NAME,
     "problem": _SENTENCE,
-    "origin": _entry({"base": _NAME, "id": _ID}),
+    "origin": entry_of({"base": _NAME, "id": _ID}),
     "keys": _PATHS,
-    "accepted": _mapping(_stamp),
-    "tarballs": _list(_tarball(_entry(_TARBALL, _FOUND))),
+    "accepted": mapping_of(read_stamp),
+    "tarballs": list_of(tarball_of(entry_of(_TARBALL, _FOUND))),
 }
 _PROVED: dict[str, Read] = {
     **_TARBALL,
     "kind": _NAME,
     "when": _MOMENT,
-    "versions": _record,
-    "facts": _record,
+    "versions": read_record,
+    "facts": read_record,
     "notes": _SENTENCES,
     "node": _NAME,
 }
 _CHOSEN: dict[str, Read] = {
     **_TARBALL,
     "kind": _NAME,
-    "tarballs": _list(_entry({**_TARBALL, "dna": _either(_NAME, _record)}, ("relpath", "size"))),
+    "tarballs": list_of(entry_of({**_TARBALL, "dna": either(_NAME, read_record)}, ("relpath", "size"))),
 }
 _APART: dict[str, Read] = {
-    "relpath": _relpath,
-    **dict.fromkeys(("size", "read_size"), _whole),
+    "relpath": read_relpath,
+    **dict.fromkeys(("size", "read_size"), read_whole),
     **dict.fromkeys(("dig", "read"), _DIGEST),
     "alg": _ALGORITHM,
     "told": _NAME,
     "reason": _SENTENCE,
-    "since": _stamp,
+    "since": read_stamp,
 }
 _MEMBER: dict[str, Read] = {
-    "relpath": _relpath,
+    "relpath": read_relpath,
     **dict.fromkeys(("path", "owner", "group", "target"), _NAME),
-    **dict.fromkeys(("size", "mtime", "entries", "before"), _whole),
-    "type": _like(r"[a-z ]{1,16}", "type of a member"),
-    "mode": _like(r"[0-7]{4}", "mode"),
-    "what": _like(r"added|removed|changed", "change"),
-    "differs": _list(_like(r"[a-z]{1,16}", "difference"), 8),
+    **dict.fromkeys(("size", "mtime", "entries", "before"), read_whole),
+    "type": text_like(r"[a-z ]{1,16}", "type of a member"),
+    "mode": text_like(r"[0-7]{4}", "mode"),
+    "what": text_like(r"added|removed|changed", "change"),
+    "differs": list_of(text_like(r"[a-z]{1,16}", "difference"), 8),
 }
 _FAILURE: dict[str, Read] = {
     **dict.fromkeys(("node", "delegate", "stage", "category", "name", "relpath"), _NAME),
     "reason": _SENTENCE,
-    "rc": _code,
+    "rc": read_code,
     "stderr": _SENTENCE,
-    "absent": _flag,
-    "good": _stamp,
+    "absent": read_flag,
+    "good": read_stamp,
 }
-_PAIR: dict[str, Read] = {"id": _ID, "copies": _whole, "purged": _whole, "newest": _stamp, "run": _stamp}
-_STEADY: dict[str, Read] = {"base": _NAME, **dict.fromkeys(("held", "needed", "free", "device"), _whole)}
+_PAIR: dict[str, Read] = {
+    "id": _ID,
+    "copies": read_whole,
+    "purged": read_whole,
+    "newest": read_stamp,
+    "run": read_stamp,
+}
+_STEADY: dict[str, Read] = {"base": _NAME, **dict.fromkeys(("held", "needed", "free", "device"), read_whole)}
 _IDENTITY: dict[str, Read] = {
     "base": _NAME,
-    "role": _like("source|target", "role of a node"),
+    "role": text_like("source|target", "role of a node"),
     "name": _NAME,
     "id": _ID,
     "machine": _ID,
-    "boot": _like(r"[\w-]{0,64}", "id of a boot"),
-    "device": _whole,
-    "inode": _whole,
+    "boot": text_like(r"[\w-]{0,64}", "id of a boot"),
+    "device": read_whole,
+    "inode": read_whole,
 }
 
 SCHEMA: dict[str, Read] = {
     **dict.fromkeys(
-        ("changed", "done", "listed", "discovered", "busy", "usable", "doubted", "refilled", "marks_kept"), _flag
+        ("changed", "done", "listed", "discovered", "busy", "usable", "doubted", "refilled", "marks_kept"), read_flag
     ),
-    **dict.fromkeys(("bytes_read", "bytes_freed", "bytes_in_trash", "needed", "seconds"), _number),
-    **dict.fromkeys(("free", "wire"), _either(_number, _mapping(_number))),
-    **dict.fromkeys(("sent", "counts", "totals"), _mapping(_whole)),
+    **dict.fromkeys(("bytes_read", "bytes_freed", "bytes_in_trash", "needed", "seconds"), read_number),
+    **dict.fromkeys(("free", "wire"), either(read_number, mapping_of(read_number))),
+    **dict.fromkeys(("sent", "counts", "totals"), mapping_of(read_whole)),
     **dict.fromkeys(
         (
             "have",
@@ -381,37 +174,37 @@ SCHEMA: dict[str, Read] = {
         ),
         _PATHS,
     ),
-    **dict.fromkeys(("incoming", "destination", "aside", "marked"), _like(r"(?s:/.*)?", "absolute path")),
+    **dict.fromkeys(("incoming", "destination", "aside", "marked"), text_like(r"(?s:/.*)?", "absolute path")),
     "day": _NAME,
-    "days": _list(_like(r"\d{4}/\d{2}/\d{2}", "day"), _MOST_TOLD),
-    "relpaths": _mapping(_list(_relpath)),
+    "days": list_of(text_like(r"\d{4}/\d{2}/\d{2}", "day"), _MOST_TOLD),
+    "relpaths": mapping_of(list_of(read_relpath)),
     "store": _NAME,
-    "locked_until": _mapping(_SENTENCE),
-    **dict.fromkeys(("reasons", "suspects"), _mapping(_list(_SENTENCE, _MOST_TOLD))),
-    "dnas": _mapping(_like(r"\w{1,16}:[0-9a-f]{1,128}:\d{1,20}", "digest and size")),
-    "pair": _entry(_PAIR),
-    "pairs": _mapping(_entry(_PAIR, tuple(_PAIR))),
-    "facts": _record,
-    "offered": _record,
-    "proof": _record,
-    "dna": _either(_record, _list(_record)),
-    "absent": _mapping(_SENTENCE),
+    "locked_until": mapping_of(_SENTENCE),
+    **dict.fromkeys(("reasons", "suspects"), mapping_of(list_of(_SENTENCE, _MOST_TOLD))),
+    "dnas": mapping_of(text_like(r"\w{1,16}:[0-9a-f]{1,128}:\d{1,20}", "digest and size")),
+    "pair": entry_of(_PAIR),
+    "pairs": mapping_of(entry_of(_PAIR, tuple(_PAIR))),
+    "facts": read_record,
+    "offered": read_record,
+    "proof": read_record,
+    "dna": either(read_record, list_of(read_record)),
+    "absent": mapping_of(_SENTENCE),
     "notes": _SENTENCES,
-    "failures": _list(_entry(_FAILURE, ("reason",), whole=False), _MOST_TOLD),
+    "failures": list_of(entry_of(_FAILURE, ("reason",), whole=False), _MOST_TOLD),
     "lacking": _SENTENCES,
-    "steady": _list(_entry(_STEADY, tuple(_STEADY)), _MOST_TOLD),
-    "identities": _list(_entry(_IDENTITY, tuple(name for name in _IDENTITY if name != "machine")), _MOST_TOLD),
-    "diff": _entry({"prepared": _lines}),
-    "items": _list(_entry(dict.fromkeys(("kind", "name", "path"), _NAME), ("kind", "name", "path")), _MOST_ITEMS),
+    "steady": list_of(entry_of(_STEADY, tuple(_STEADY)), _MOST_TOLD),
+    "identities": list_of(entry_of(_IDENTITY, tuple(name for name in _IDENTITY if name != "machine")), _MOST_TOLD),
+    "diff": entry_of({"prepared": read_lines}),
+    "items": list_of(entry_of(dict.fromkeys(("kind", "name", "path"), _NAME), ("kind", "name", "path")), _MOST_ITEMS),
     "tarballs": _TARBALLS,
     "wrong": _TARBALLS,
     "judged": _TARBALLS,
-    "contents": _list(_entry(_MEMBER, ("relpath", "path"))),
+    "contents": list_of(entry_of(_MEMBER, ("relpath", "path"))),
     "newest": _TARBALLS,
-    "quarantined": _list(_entry(_APART, ("relpath", "size", "dig", "alg")), _MOST_TOLD),
-    "trees": _list(_entry(_TREE, ("source", "base", "tarballs")), _MOST_ITEMS),
-    "chosen": _list(_entry(_CHOSEN, ("relpath", "tarballs"))),
-    "proved": _list(_tarball(_entry(_PROVED, ("relpath",)))),
+    "quarantined": list_of(entry_of(_APART, ("relpath", "size", "dig", "alg")), _MOST_TOLD),
+    "trees": list_of(entry_of(_TREE, ("source", "base", "tarballs")), _MOST_ITEMS),
+    "chosen": list_of(entry_of(_CHOSEN, ("relpath", "tarballs"))),
+    "proved": list_of(tarball_of(entry_of(_PROVED, ("relpath",)))),
 }
 """{key of a module's result: its reader}; other keys are not accepted from a node"""
 
@@ -440,7 +233,7 @@ def read_result(result: Mapping[str, Any], stage: str = "") -> dict[str, Any]:
                 read[key] = SCHEMA[key](value)
             except Refused as error:
                 problems[key] = str(error)
-                if error.kept is not _NOTHING:
+                if error.kept is not NOTHING:
                     read[key] = error.kept
         elif key not in SCHEMA:
             read[key] = value
@@ -470,7 +263,7 @@ def of_module(result: Mapping[str, Any], stage: str = "") -> dict[str, Any]:
         if key in ended:
             ended[key] = list(ended[key])[:20] if isinstance(ended[key], (list, tuple)) else []
     try:
-        _record(ended.get("invocation") or {})
+        read_record(ended.get("invocation") or {})
     except Refused:
         del ended["invocation"]
     if "rc" in ended and not isinstance(ended["rc"], int):

@@ -9,7 +9,7 @@ from ...module_utils.stages.check import item_of
 from ...module_utils.system.units import counted, readable
 from ...module_utils.system.visible import one_line
 from .call_results import calls_of
-from .outcomes import place_of
+from .tarball_table import place_of
 
 GOES, WAITS, STAYS = "goes", "waits", "stays"
 FATES = (GOES, WAITS, STAYS)

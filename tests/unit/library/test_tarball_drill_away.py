@@ -13,8 +13,9 @@ from helpers.drills import FOLDER, KINDS, SVN, Copies, add_differential, recompu
 from helpers.original_trees import put, reasons, run_module, tree_hash
 from helpers.trees import FIRST, NOBODY, needs_root, small_disk
 
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.proof_files import proved_at
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 
 RUN = {
     "controller": "hub",

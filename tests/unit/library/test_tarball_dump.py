@@ -42,7 +42,7 @@ from lab.pythons import find_python
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, store_archive
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_item
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import programs
 from ansible_collections.altbackup.core.plugins.module_utils.system.digest import digest_file
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
@@ -370,7 +370,7 @@ def test_missing_tool_names_the_package(
     if kind == "git":
         subprocess.run(["git", "init", "--quiet", folder], check=True)
     link_tools(tmp_path / "few", tools)
-    monkeypatch.setattr(processes, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setattr(programs, "_SYSTEM_FOLDERS", ())
     monkeypatch.setenv("PATH", str(tmp_path / "few"))
     result = call(item(kind, database if kind == "sqlite" else folder), check=check)
     assert f"install the package {package}" in result["msg"]

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from helpers.original_trees import DAY, STAMP, is_as_documented, marked, put, reasons, run_module, tree_hash
 
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import keep_marks, marks_path
 from ansible_collections.altbackup.core.plugins.module_utils.tree.proof_files import write_proof
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 
 SVN, FOLDER = f"svn/dybsvn/{STAMP}/dybsvn-1.tar", "folders/svnsetup/2013/05/09/104701/svnsetup.tar"
 

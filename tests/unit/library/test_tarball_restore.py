@@ -44,7 +44,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive import unpa
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import proofs
 from ansible_collections.altbackup.core.plugins.module_utils.restore import unpacked
-from ansible_collections.altbackup.core.plugins.module_utils.system import names, processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import names, programs
 from ansible_collections.altbackup.core.plugins.module_utils.tree import completed, locks
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
@@ -1265,7 +1265,7 @@ def test_a_missing_program_is_told_before_the_tarball_travels(
 ) -> None:
     tools = {"tar", "zstd", "svnadmin", "svnlook", "git", "cp", "sync"} - {tool}
     link_tools(tmp_path / "bin", sorted(tools))
-    monkeypatch.setattr(processes, "search_path", lambda: str(tmp_path / "bin"))
+    monkeypatch.setattr(programs, "search_path", lambda: str(tmp_path / "bin"))
     refused(restore(small, step="prepare", kind=kind), f"{tool} is not installed on this node: install the package")
 
 

@@ -8,7 +8,8 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.altbackup.core.plugins.filter.outcomes import FilterModule
-from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
+from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import KEYS
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import run_summary, tarball_table
 
 FILTERS = FilterModule().filters()
 FAILURE = {"node": "dayabay", "stage": "dump", "category": "svn", "name": "dybsvn", "reason": "no space"}
@@ -20,10 +21,10 @@ def test_they_are_those_that_are_documented() -> None:
 
 
 def test_they_return_what_outcomes_makes() -> None:
-    failures = [{**dict.fromkeys(outcomes.KEYS, ""), "delegate": "", "tree": "", **FAILURE}]
-    assert FILTERS["report"](failures) == outcomes.report(failures) and "no space" in FILTERS["report"](failures)
+    failures = [{**dict.fromkeys(KEYS, ""), "delegate": "", "tree": "", **FAILURE}]
+    assert FILTERS["report"](failures) == run_summary.report(failures) and "no space" in FILTERS["report"](failures)
     listed = [{**TARBALL, "category": "svn", "name": "x", "stamp": "", "relpath": "svn/x/y", "problem": ""}]
-    assert FILTERS["table"](listed) == outcomes.table(listed) != []
+    assert FILTERS["table"](listed) == tarball_table.table(listed) != []
     assert FILTERS["table"]([]) == []
 
 

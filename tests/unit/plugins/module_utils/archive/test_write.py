@@ -26,7 +26,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
     compressor,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import process_groups, programs
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     AltbackupError,
     DeadlineExceeded,
@@ -130,7 +130,7 @@ def test_compressors_give_valid_and_equal_archives(
     level: int,
 ) -> None:
     link_tools(tmp_path / "few", tools)
-    monkeypatch.setattr(processes, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setattr(programs, "_SYSTEM_FOLDERS", ())
     with monkeypatch.context() as few:
         few.setenv("PATH", str(tmp_path / "few"))
         digests = {
@@ -150,7 +150,7 @@ def test_missing_tool_names_its_package(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str, tools: list[str], package: str
 ) -> None:
     link_tools(tmp_path / "few", tools)
-    monkeypatch.setattr(processes, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setattr(programs, "_SYSTEM_FOLDERS", ())
     monkeypatch.setenv("PATH", str(tmp_path / "few"))
     with pytest.raises(ToolMissing, match=f"install the package {package}"):
         write(tree, tmp_path / "x", form=ArchiveFormat(extension))
@@ -372,7 +372,7 @@ def test_stream_that_is_no_archive_cannot_be_listed(large: Path, tmp_path: Path,
 def test_tool_that_hangs_is_ended_with_its_children_at_the_deadline(
     large: Path, tmp_path: Path, fakes: Path, monkeypatch: pytest.MonkeyPatch, tool: str, script: str, listed: bool
 ) -> None:
-    monkeypatch.setattr(processes, "_GRACE", 0.1)
+    monkeypatch.setattr(process_groups, "GRACE", 0.1)
     make_tool(fakes, tool, f"echo $$ > {tmp_path}/group; {script}")
     with pytest.raises(DeadlineExceeded, match=r"took longer than its limit of 0.4 s"):
         write(large, tmp_path / "x", seconds=0.4, manifest=Manifest() if listed else None)

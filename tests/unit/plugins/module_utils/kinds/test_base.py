@@ -18,13 +18,13 @@ from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import (
     walk,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import parse_item
+from ansible_collections.altbackup.core.plugins.module_utils.system.conversation import NeedsPlace
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     DeadlineExceeded,
     InvalidInput,
     SourceChanged,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.system.readers import NeedsPlace
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree
 
 

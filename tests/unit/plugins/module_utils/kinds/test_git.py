@@ -17,7 +17,7 @@ from helpers.trees import forbid_views
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.git_tool import Git, read_references
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import programs
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.readers import UNCHANGED
@@ -759,7 +759,7 @@ def test_git_s_own_surroundings_do_not_matter(
 
 def test_missing_tool_names_its_package(nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(processes, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setattr(programs, "_SYSTEM_FOLDERS", ())
     (failure,) = nights.module(item(live), fail=False)["failures"]
     assert "git" in failure["reason"] and "install the package git" in failure["reason"]
     assert not (nights.base / "git").exists()

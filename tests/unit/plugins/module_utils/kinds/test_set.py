@@ -18,7 +18,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import prove
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.sets import flattened
 from ansible_collections.altbackup.core.plugins.module_utils.stages import count
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import programs
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import ProofFailed
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
@@ -222,9 +222,9 @@ def test_no_member_of_a_set_of_which_a_part_cannot_be_encrypted_is_copied_withou
     base: Base, live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: str
 ) -> None:
     base.dump(forge(live))
-    real = processes.shutil.which
+    real = programs.shutil.which
     monkeypatch.setattr(
-        processes.shutil, "which", lambda name, path=None: None if name == "age" else real(name, path=path)
+        programs.shutil, "which", lambda name, path=None: None if name == "age" else real(name, path=path)
     )
     recipients = [age_key(tmp_path, "one").recipient]
     form = ArchiveFormat(recipients=tuple(recipients))

@@ -20,7 +20,7 @@ from helpers.trees import NOBODY, as_nobody, forbid_views, needs_root, nobodys_f
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.svn import is_sound_cache
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import programs
 
 
 @pytest.fixture
@@ -895,7 +895,7 @@ def test_what_is_no_repository_is_said_so(nights: Nights, live: Path, case: str)
 
 def test_missing_tool_names_its_package(nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(processes, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setattr(programs, "_SYSTEM_FOLDERS", ())
     result = nights.module(item(live), fail=False)
     (failure,) = result["failures"]
     assert "svnadmin" in failure["reason"] and "install the package subversion" in failure["reason"]

@@ -13,7 +13,8 @@ from helpers.trees import NOBODY, make_tool, needs_root
 
 from ansible_collections.altbackup.core.plugins.module_utils.restore import carry
 from ansible_collections.altbackup.core.plugins.module_utils.restore.carry import transfer
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer, rsync_command
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.rsync import rsync_command
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     AltbackupError,
     InvalidInput,

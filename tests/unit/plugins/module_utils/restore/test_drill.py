@@ -22,8 +22,9 @@ from ansible_collections.altbackup.core.plugins.module_utils.restore import dril
 from ansible_collections.altbackup.core.plugins.module_utils.restore.drill import drill
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, write_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment("2013/05/31/235959", "2013/05/31/235959")

@@ -20,10 +20,11 @@ from ansible_collections.altbackup.core.plugins.module_utils.restore.drill_away 
     make_away,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput, Locked
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run
 from ansible_collections.altbackup.core.plugins.module_utils.tree.proof_files import proved_at
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment(SECOND, SECOND)

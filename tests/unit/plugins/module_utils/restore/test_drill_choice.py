@@ -17,7 +17,8 @@ from ansible_collections.altbackup.core.plugins.module_utils.restore.drill_choic
     names_of,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput, ProofFailed
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment(SECOND, SECOND)

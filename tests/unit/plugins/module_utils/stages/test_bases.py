@@ -22,9 +22,10 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.states impo
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_item
 from ansible_collections.altbackup.core.plugins.module_utils.stages.space import newest_sizes, steady_need
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.readings import keep_readings
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import read
 
 KEY = "folders/thing"

@@ -10,7 +10,8 @@ from helpers.original_trees import DAY, STAMP, marked, put
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages import check, count
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Scan, Tarball
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import Scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 

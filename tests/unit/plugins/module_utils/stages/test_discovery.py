@@ -148,7 +148,7 @@ def test_repositories_are_items_though_the_tool_to_dump_them_is_missing(
     shelf.mkdir()
     MAKERS[kind](shelf / "one")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.system.processes._SYSTEM_FOLDERS", ())
+    monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.system.programs._SYSTEM_FOLDERS", ())
     result = discover(base, kind, shelf)
     assert (names(result), result["notes"]) == (["one"], [])
     (entry,) = dump(str(base), result["items"], STAMP, ArchiveFormat(".tar"), {"deadline": Deadline(60)})["failures"]

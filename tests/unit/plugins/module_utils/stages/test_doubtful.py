@@ -22,9 +22,10 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import 
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.doubt import Limits
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import keep_marks, marks_path
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 TEXTS = [path for folder in ("/usr/share/common-licenses", "/usr/share/perl") for path in Path(folder).rglob("*")]

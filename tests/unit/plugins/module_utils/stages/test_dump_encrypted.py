@@ -22,7 +22,7 @@ from helpers.trees import FIRST, FOURTH, SECOND, THIRD, Base, item, written
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import programs
 from ansible_collections.altbackup.core.plugins.module_utils.system.age import Identities
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.encryption import opened, refused_at, shared
@@ -334,9 +334,9 @@ def test_what_a_hook_is_to_mount_is_foretold_as_it_will_be(site: Site, tmp_path:
 
 
 def test_without_age_nothing_is_stored_readable(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real = processes.shutil.which
+    real = programs.shutil.which
     monkeypatch.setattr(
-        processes.shutil, "which", lambda name, path=None: None if name == "age" else real(name, path=path)
+        programs.shutil, "which", lambda name, path=None: None if name == "age" else real(name, path=path)
     )
     open_one = {**item("folder", site.live, "open"), "encrypt_to": []}
     result = site.base.dump(site.item, open_one, form=site.form)

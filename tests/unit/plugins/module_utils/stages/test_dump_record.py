@@ -22,10 +22,10 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.dump_record 
     record_for,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump_state import Dump, Past
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import Marks
 from ansible_collections.altbackup.core.plugins.module_utils.tree.noted import keep_noted, noted_path
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import record_path, write_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 
 KEY = "folders/x"

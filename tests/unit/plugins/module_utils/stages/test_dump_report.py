@@ -25,9 +25,9 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.errors impor
     NoRoom,
     ToolFailed,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import Marks
 from ansible_collections.altbackup.core.plugins.module_utils.tree.readings import readings
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 
 RELPATH = f"folders/x/{SECOND}/x.tar"
 

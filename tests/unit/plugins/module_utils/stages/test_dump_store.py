@@ -21,8 +21,9 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.dump_store i
     stored_under,
     tarballs_before,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, write_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 
 KEY = "folders/x"

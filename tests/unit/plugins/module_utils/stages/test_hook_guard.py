@@ -14,18 +14,18 @@ from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages.hook_guard import Guard, GuardGone
 from ansible_collections.altbackup.core.plugins.module_utils.stages.hook_ledger import Ledger
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import process_groups
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, ToolFailed
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
 
 CALL = """
 import os, signal, subprocess, sys
 from ansible_collections.altbackup.core.plugins.module_utils.stages.hook_guard import Guard
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import process_groups
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 base, text = sys.argv[1:]
 guard = Guard(open_tree(base)).__enter__()
-reader = subprocess.Popen(["sleep", "2"], pass_fds=processes.lifelines(), start_new_session=True)
+reader = subprocess.Popen(["sleep", "2"], pass_fds=process_groups.lifelines(), start_new_session=True)
 guard.ask("open", 10, wait=1)
 program = {"argv": [sys.executable, "-c", text, str(reader.pid)], "uid": os.geteuid(), "seconds": 60}
 guard.ask("owe", 10, item="folders/x", title="x", stamp="2013/05/10/104701", programs={"after": [program], "on_failure": []})
@@ -105,4 +105,4 @@ def test_a_guard_that_is_told_to_end_by_others_stays(tree: Tree) -> None:
         with pytest.raises(GuardGone) as gone:
             guard.ask("pay", 10, item="a/b")
         assert gone.value.killed
-    assert processes.lifelines() == []
+    assert process_groups.lifelines() == []

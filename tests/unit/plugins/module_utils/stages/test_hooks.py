@@ -23,7 +23,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.kinds.hooks import 
 from ansible_collections.altbackup.core.plugins.module_utils.stages import hooks as hooks_stage
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.stages.hook_ledger import Ledger
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import programs
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 
@@ -441,9 +441,9 @@ def test_what_is_owed_is_run_though_nothing_can_be_dumped_now(
         owe(site)
         secret = {"encrypt_to": [age_key(tmp_path, stamp[8:10]).recipient]} if path == site.live else {}
         thing = {**site.item(after=[site.program("after")]), "path": str(path), **secret}
-        real = processes.shutil.which
+        real = programs.shutil.which
         monkeypatch.setattr(
-            processes.shutil,
+            programs.shutil,
             "which",
             lambda name, path=None, real=real: None if name == "age" else real(name, path=path),
         )
@@ -491,7 +491,8 @@ import json, os, sys
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.hooks import parse_hooks
-from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline, end_with_children
+from ansible_collections.altbackup.core.plugins.module_utils.system.process_groups import end_with_children
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 end_with_children()
 base, items, hooks, seconds = json.loads(sys.argv[1])
 options = {"deadline": Deadline(seconds, "dump"), "verify_every": 7}

@@ -10,7 +10,7 @@ import pytest
 from helpers.original_trees import bound_by_modes
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages import preflight
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 
@@ -47,7 +47,7 @@ def test_one_base_without_marker_leaves_the_others_usable(base: Path, tmp_path: 
 
 def test_missing_tool_names_its_package(base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.system.processes._SYSTEM_FOLDERS", ())
+    monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.system.programs._SYSTEM_FOLDERS", ())
     found = reasons(preflight.inspect(preflight.Demands([str(base)], tools=["rsync", "ssh"], ext=".tar.zst")))
     assert [
         word for word in ("rsync", "openssh-client", "zstd") if not any(f"package {word}" in text for text in found)

@@ -16,8 +16,9 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_notes 
     nothing_there,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_plan import Copies, plan_purge
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Scan, Tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.retention import Rules
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import Scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 TREE = Tree("/copies/dayabay", "/copies/.altbackup", "dayabay")

@@ -21,8 +21,9 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_remova
     empty_trash,
     remove_going,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, Tree, open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, write_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 

@@ -22,10 +22,11 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_survey
     parse_awaited,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable, InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Scan, Tree, open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import Marks, marks_path
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import record_path, write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.rulings import Ruling
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import Scan, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 MOMENT = Moment(stamp_of("10"), stamp_of("12"))

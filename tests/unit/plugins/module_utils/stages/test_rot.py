@@ -21,8 +21,9 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.rot import (
     names_of,
     settle,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Scan, Tarball, Tree, open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.readings import keep_readings, readings
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import Scan, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 MOMENT = Moment(stamp_of("20"), stamp_of("20"))

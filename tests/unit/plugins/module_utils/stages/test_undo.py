@@ -14,7 +14,8 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_plan i
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_removal import remove_going
 from ansible_collections.altbackup.core.plugins.module_utils.stages.undo import undo
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable, InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 
 NAME = f"svn/x/{stamp_of('01')}"
 

@@ -16,10 +16,11 @@ from helpers.trees import needs_root, small_disk, written
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable
 from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, forget_arrivals
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.quarantine import note_healed, set_apart
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 

@@ -27,7 +27,8 @@ from ansible_collections.altbackup.core.plugins.module_utils.synchronize.forced_
     Session,
     parse,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer, rsync_command
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.rsync import rsync_command
 
 FOLDER = "/data/.altbackup/incoming/dayabay"
 NAME = f"sha256-{'0' * 64}"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from helpers.original_trees import DAY, marked, reasons, run_module, tree_hash
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.calls.options import guides
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls.backup_options import guides
 
 ROLE = Path(__file__).resolve().parents[5] / "roles" / "synchronize"
 GUIDES = {"RESTORE.txt": "Réad {{ this }} {# first #}\r\n", "restore.sh": "#!/bin/sh\n"}

@@ -19,10 +19,10 @@ from helpers.trees import small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept, prepare, send, transfer_plan
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import Offer, listing
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, forget_arrivals
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import marks_path
 from ansible_collections.altbackup.core.plugins.module_utils.tree.pairs import Pair as PairRecord
@@ -31,6 +31,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.quarantine imp
 from ansible_collections.altbackup.core.plugins.module_utils.tree.readings import readings
 from ansible_collections.altbackup.core.plugins.module_utils.tree.remembered import remembered_items
 from ansible_collections.altbackup.core.plugins.module_utils.tree.rulings import Ruling
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 
 

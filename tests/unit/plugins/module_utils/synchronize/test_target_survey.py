@@ -22,12 +22,13 @@ from ansible_collections.altbackup.core.plugins.module_utils.synchronize.target_
     offers_as_before,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.transfer_plan import Request
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import Marks, keep_marks, marks_path
 from ansible_collections.altbackup.core.plugins.module_utils.tree.pairs import Pair
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import record_path, write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.quarantine import note_healed, set_apart
 from ansible_collections.altbackup.core.plugins.module_utils.tree.rulings import Ruling
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import trial as room
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.trial import try_peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 

@@ -12,7 +12,8 @@ import pytest
 from helpers.trees import needs_root
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import trust
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer, rsync_command, ssh_command
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer, ssh_command
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.rsync import rsync_command
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput
 
 KEY = f"ssh-ed25519 {'A' * 68}"

@@ -11,12 +11,12 @@ import pytest
 from helpers.dead_mount import dead_mount
 from helpers.trees import make_tool, needs_root, small_disk
 
-from ansible_collections.altbackup.core.plugins.module_utils.system import mounts, processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import mounts, process_groups
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import ToolFailed
 
 
 def test_everything_but_a_dead_mount_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_GRACE", 0.2)
+    monkeypatch.setattr(process_groups, "GRACE", 0.2)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff new\nline")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,41 +12,13 @@ import pytest
 from helpers.dead_mount import dead_mount
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import process_groups, processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     DeadlineExceeded,
     ToolFailed,
-    ToolMissing,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.system.processes import (
-    Child,
-    Deadline,
-    Pace,
-    clean_environment,
-    find_tool,
-    inherited,
-    run,
-)
-
-_PARENT = r"""
-import sys
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
-from ansible_collections.altbackup.core.plugins.module_utils.system.digest import in_parallel
-from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Child, Deadline, end_with_children
-
-processes._GRACE = 0.2
-
-def work(number):
-    for attempt in range(2):
-        try:
-            with Child(["sh", "-c", "trap '' TERM; echo started; sleep 1000; sleep 1000"], stdout=sys.stdout) as child:
-                child.check(Deadline(60), "sleeping")
-        except Exception as error:
-            print(error, flush=True)
-
-end_with_children()
-in_parallel(work, list(range(int(sys.argv[1]))), 2)
-"""
+from ansible_collections.altbackup.core.plugins.module_utils.system.process_groups import inherited
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Child, Deadline, Pace, run
 
 
 def is_running(pid: int) -> bool:
@@ -102,7 +72,7 @@ def test_killed_child_is_told() -> None:
 
 @pytest.mark.parametrize("stubborn", ["", "trap '' TERM;"], ids=["kind", "stubborn"])
 def test_deadline_ends_the_whole_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stubborn: str) -> None:
-    monkeypatch.setattr(processes, "_GRACE", 0.2)
+    monkeypatch.setattr(process_groups, "GRACE", 0.2)
     script = f"({stubborn} echo $(exec sh -c 'echo $PPID') > {tmp_path}/below; sleep 1000; sleep 1000) & wait"
     with pytest.raises(DeadlineExceeded, match=r"the dump took longer than its limit of 0.5 s and was ended"):
         run(["sh", "-c", script], what="x", deadline=Deadline(0.5, "dump"))
@@ -119,140 +89,18 @@ def test_deadline_that_is_over_starts_nothing(tmp_path: Path) -> None:
     assert 50 < (Deadline(60).remaining() or 0) <= 60
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-@pytest.mark.parametrize("items", [1, 2, 5])
-def test_signal_ends_the_children_and_starts_no_more(items: int, number: int) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", _PARENT, str(items)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == "started\n"
-        parent.send_signal(number)
-        try:
-            printed, _ = parent.communicate(timeout=20)
-        except subprocess.TimeoutExpired:
-            parent.kill()
-            raise
-    assert parent.returncode == 128 + number
-    assert printed.splitlines().count("started") <= 1
-    if items > 1:
-        assert f"signal {number} told this process to end: sh was not started" in printed
-
-
-_KILLED = r"""
-import os, sys, threading
-from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Child, Deadline, end_with_children, find_tool
-
-end_with_children()
-folder = sys.argv[1]
-shell = f"sh -c 'echo $$ >>{folder}/pids; exec sleep 1000'"
-open(f"{folder}/shell", "w").write(f"#!/bin/sh\n{shell}\n")
-os.chmod(f"{folder}/shell", 0o755)
-commands = [
-    ["sh", "-c", f"trap '' TERM HUP INT; {shell}; sleep 1000"],
-    ["sh", "-c", f"{shell} & exec sleep 1000"],
-    ["tar", "--create", "--file=-", f"--use-compress-program={folder}/shell", "/etc/hostname"],
-    ["rsync", "-e", f"{folder}/shell", "/etc/hostname", "nowhere:/x"],
-]
-if os.geteuid() == 0:
-    commands.append(["setpriv", "--reuid=65534", "--clear-groups", "sleep", "1000"])
-
-def work(argv):
-    with Child([find_tool(argv[0]), *argv[1:]]) as child:
-        with open(f"{folder}/pids", "a") as stream:
-            stream.write(f"{child.process.pid}\n")
-        child.wait(Deadline())
-
-with Child(["true"]) as ended:
-    ended.wait(Deadline())
-for argv in commands:
-    threading.Thread(target=work, args=(argv,)).start()
-print(len(commands) + 4, flush=True)
-"""
-
-
-def test_children_and_their_own_die_with_a_process_that_is_killed(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    (tmp_path / "pids").touch()
-
-    def pids() -> list[int]:
-        return [int(line) for line in (tmp_path / "pids").read_text().split()]
-
-    command = [sys.executable, "-c", _KILLED, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
-        assert parent.stdout is not None
-        count = int(parent.stdout.readline())
-        try:
-            assert wait_until(lambda: len(pids()) == count)
-            assert all(map(is_running, pids()))
-        finally:
-            parent.kill()
-        assert parent.stdout.read() == ""  # nobody holds it any more
-    assert wait_until(lambda: not any(map(is_running, pids())))
-
-
-_KILLED_AT_A_START = r"""
-import os, signal, subprocess, sys
-from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Child, end_with_children
-
-class Started(subprocess.Popen):
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
-        print(self.pid, flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-end_with_children()
-subprocess.Popen = Started
-Child(["sleep", "1000"])
-"""
-
-
-def test_child_dies_with_a_process_that_is_killed_before_it_knows_the_child() -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", _KILLED_AT_A_START]
-    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False).stdout
-    assert wait_until(lambda: not is_running(int(told)))
-
-
-_WITHOUT_ITS_GUARD = r"""
-import os, signal, sys
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
-from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline, end_with_children, run
-
-end_with_children()
-kept = open("/proc/self/task/%d/children" % os.getpid()).read().split()
-for guard in kept:
-    os.kill(int(guard), signal.SIGKILL)
-    os.waitpid(int(guard), 0)
-try:
-    run(["/nonexistent"], what="x", deadline=Deadline(5))
-except FileNotFoundError:
-    print("missing")
-piped = ["sh", "-c", "yes | true; grep SigIgn /proc/self/status"]
-print(len(kept), run(piped, what="x", deadline=Deadline(5)).decode())
-"""
-
-
-def test_child_runs_though_the_guard_was_killed_and_has_no_signal_ignored() -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", _WITHOUT_ITS_GUARD]
-    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True).stdout
-    assert told.split()[:2] == ["missing", "1"]
-    assert int(told.split()[-1], 16) & 1 << (signal.SIGPIPE - 1) == 0
-
-
 def test_child_leaves_nothing_behind_when_an_error_interrupts() -> None:
     with pytest.raises(ZeroDivisionError), Child(["sleep", "1000"]) as child:
         raise ZeroDivisionError
     assert child.process.returncode == -signal.SIGTERM
-    assert child.process.pid not in processes._running
+    assert child.process.pid not in process_groups.running
 
 
 def test_child_that_cannot_be_ended_is_left_alone_and_keeps_no_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_GRACE", 0.2)
-    monkeypatch.setattr(processes, "_left", [])
+    monkeypatch.setattr(process_groups, "GRACE", 0.2)
+    monkeypatch.setattr(process_groups, "left_alone", [])
     with dead_mount(tmp_path / "dead") as dead:
         start = time.monotonic()
         with open(tmp_path / "lock", "w") as lock:
@@ -261,7 +109,7 @@ def test_child_that_cannot_be_ended_is_left_alone_and_keeps_no_lock(
                 with pytest.raises(DeadlineExceeded, match=r"stat .* cannot be ended: process \d+ waits for a disk"):
                     run(["stat", dead], what="x", deadline=Deadline(0.3, "dump"))
         assert time.monotonic() - start < 5
-        (process,) = processes._left
+        (process,) = process_groups.left_alone
         assert is_running(process.pid)
         with open(tmp_path / "lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -282,37 +130,6 @@ def test_end_of_a_finished_child_is_at_once() -> None:
         start = time.monotonic()
         child.end()
     assert time.monotonic() - start < 1
-
-
-def test_environment_of_children_is_not_the_login_shell_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET", "x")
-    monkeypatch.setenv("LD_PRELOAD", "")
-    monkeypatch.setenv("PATH", "relative:/opt/tools::.")
-    environment = clean_environment(MORE="1")
-    assert set(environment) == {"PATH", "LC_ALL", "TZ", "HOME", "MORE"}
-    assert environment["PATH"].split(":")[0] == "/opt/tools"
-    assert "/usr/sbin" in environment["PATH"].split(":")
-    assert "." not in environment["PATH"].split(":")
-    assert run(["env"], what="x", deadline=Deadline()).decode().count("SECRET") == 0
-
-
-def test_tools_are_found_under_the_short_path_of_cron(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    assert os.path.isabs(find_tool("tar"))
-    monkeypatch.delenv("PATH")
-    assert os.path.isabs(find_tool("tar"))
-
-
-@pytest.mark.parametrize(
-    ("tool", "package"), [("svnlook", "subversion"), ("setpriv", "util-linux"), ("other", "other")]
-)
-def test_missing_tool_names_its_package(
-    tool: str, package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(processes, "_SYSTEM_FOLDERS", ())
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ToolMissing, match=f"{tool} is not installed on this node: install the package {package}"):
-        find_tool(tool)
 
 
 def test_child_that_was_stopped_is_ended_after_its_silence() -> None:

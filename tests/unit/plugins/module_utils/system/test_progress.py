@@ -19,7 +19,8 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.examine imp
 from ansible_collections.altbackup.core.plugins.module_utils.archive.rules import Limits
 from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import extract
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, store_archive
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer, carry
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.rsync import carry
 from ansible_collections.altbackup.core.plugins.module_utils.system import progress
 from ansible_collections.altbackup.core.plugins.module_utils.system.digest import digest_file
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Child, Deadline

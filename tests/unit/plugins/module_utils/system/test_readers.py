@@ -17,19 +17,14 @@ from helpers.repositories import make_git, make_subversion
 from helpers.trees import NIGHTS, NOBODY, Base, forbid_views, needs_root, nobodys_home
 from helpers.waiting import count_running, wait_until
 
+from ansible_collections.altbackup.core.plugins.module_utils.system.conversation import Conversation
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     AltbackupError,
     DeadlineExceeded,
-    InvalidInput,
     ToolFailed,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline, run
-from ansible_collections.altbackup.core.plugins.module_utils.system.readers import (
-    Conversation,
-    Identity,
-    NeedsPlace,
-    Readers,
-)
+from ansible_collections.altbackup.core.plugins.module_utils.system.readers import Identity, Readers
 from ansible_collections.altbackup.core.plugins.module_utils.system.view import Place
 
 OWNER = 54321
@@ -172,36 +167,6 @@ def as_self(identity: Identity, conversation: Conversation, stream: IO[bytes], *
     return as_owner(*paths)
 
 
-def fail(identity: Identity, conversation: Conversation, stream: IO[bytes], name: str) -> None:
-    """Raise an error."""
-    raise {
-        "InvalidInput": InvalidInput("bad"),
-        "ToolFailed": ToolFailed("it failed", 3, "words"),
-        "NeedsPlace": NeedsPlace("it leads out", "/elsewhere"),
-        "OSError": FileNotFoundError(2, "No such file or directory", "/a/file"),
-        "KeyError": KeyError("surprise"),
-    }[name]
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "attributes"),
-    [
-        ("InvalidInput", InvalidInput, {}),
-        ("ToolFailed", ToolFailed, {"rc": 3, "stderr": "words"}),
-        ("NeedsPlace", NeedsPlace, {"path": "/elsewhere"}),
-        ("OSError", FileNotFoundError, {"filename": "/a/file", "errno": 2}),
-        ("KeyError", AltbackupError, {}),
-    ],
-)
-def test_error_of_a_reader_is_raised_here(
-    readers: Readers, thing: Path, name: str, kind: type[Exception], attributes: dict[str, Any]
-) -> None:
-    with pytest.raises(kind) as caught:
-        ask(readers, fail, name, places=[Place(str(thing))], owner=os.geteuid())
-    assert type(caught.value) is kind
-    assert {key: getattr(caught.value, key) for key in attributes} == attributes
-
-
 def hang(identity: Identity, conversation: Conversation, stream: IO[bytes], pipe: str, seconds: str) -> None:
     """Start a program and wait for ever."""
     with subprocess.Popen(["sleep", seconds], start_new_session=True):
@@ -238,26 +203,6 @@ def die(identity: Identity, conversation: Conversation, stream: IO[bytes]) -> No
 def test_reader_that_dies_is_an_error(readers: Readers, thing: Path) -> None:
     with pytest.raises(AltbackupError, match="was killed before it had said what it found"):
         ask(readers, die, places=[Place(str(thing))], owner=os.geteuid())
-
-
-def talk(identity: Identity, conversation: Conversation, stream: IO[bytes], text: bytes) -> None:
-    """Send bytes that are not a message."""
-    conversation.connection.sendall(text)
-    time.sleep(30)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (b"\xff\xff\xff\xff", r"a reader said 4\.0 GiB, more than 64 MiB: nothing of it is used"),
-        (b"\0\0\0\3[1]", "no message"),
-        (b"\0\0\0\3{1}", "no JSON"),
-        (b"\0\0\x40\0" + b"[" * 0x4000, "no JSON"),
-    ],
-)
-def test_what_is_no_message_is_an_error(readers: Readers, thing: Path, text: bytes, expected: str) -> None:
-    with pytest.raises(AltbackupError, match=expected):
-        ask(readers, talk, text, places=[Place(str(thing))], owner=os.geteuid())
 
 
 def count_files(identity: Identity, conversation: Conversation, stream: IO[bytes]) -> list[str]:

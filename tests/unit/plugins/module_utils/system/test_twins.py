@@ -27,20 +27,21 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.check import
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.stages.preflight import Demands, inspect
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize import send
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize import rsync, send
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.accept import accept
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.prepare import prepare
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.transfer_plan import Request
 from ansible_collections.altbackup.core.plugins.module_utils.system import twins
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import point_last
 from ansible_collections.altbackup.core.plugins.module_utils.tree.rulings import Ruling
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment, day_of
 
 NOW = Moment(THIRD, THIRD)
@@ -99,7 +100,7 @@ def night(source: Path, copies: Path, stamp: str, *, pull: bool) -> tuple[list[s
     deliveries, offers = ([], [("cms01", sent)]) if pull else ([(Peer("cms01", str(incoming)), sent)], [])
     carried = send.send(str(source), deliveries, Deadline(60), offers)
     peer = Peer("dayabay", send.offer_folder(str(source), "cms01"))
-    fetch = (lambda folder, wanted: send.fetch(folder, peer, wanted, Deadline(60))) if pull else None
+    fetch = (lambda folder, wanted: rsync.fetch(folder, peer, wanted, Deadline(60))) if pull else None
     with held(open_tree(str(tree)), None) as hold:
         accepted = accept(hold, sent, moment=NOW, fetch=fetch)
     entries = [*prepared["failures"], *carried["failures"], *accepted["failures"]]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.visible import one_line, printable, visible
 from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import failure
-from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import run_summary, tarball_table
 
 NAMES = {
     "title": ("x\x1b]0;title\x07", "x\\x1b]0;title\\x07"),
@@ -50,11 +50,11 @@ def test_nothing_but_tabs_and_line_feeds_is_left_to_steer_with(text: str) -> Non
 @pytest.mark.parametrize("name", [text for text, _ in NAMES.values() if text.isprintable() is False])
 def test_reports_and_tables_hold_no_name_as_it_is(name: str) -> None:
     entry = {**failure("dump", f"{name} is bad", key=f"git/{name}"), "node": "dayabay"}
-    said = outcomes.report([entry])
+    said = run_summary.report([entry])
     listed = {"node": "a", "source": "a", "role": "source", "state": "verified", "size": 1, "dig": "0", "relpath": name}
-    lines = outcomes.table([listed])
+    lines = tarball_table.table([listed])
     state = {"notes": [f"{name} is no git"], "tarballs": {name: {"dig": "0", "size": 1, "seconds": 1}}}
-    fine = outcomes.summary({}, {"dayabay": state})
+    fine = run_summary.summary({}, {"dayabay": state})
     assert len(said.splitlines()) == 2 and len(fine) == 2
     for text in (said, *lines, *fine):
         assert name not in text
@@ -63,4 +63,4 @@ def test_reports_and_tables_hold_no_name_as_it_is(name: str) -> None:
 
 def test_a_name_with_a_line_break_forges_no_line_of_a_report() -> None:
     entry = {**failure("dump", "is bad", key="git/x\n  2. cms01: all is lost"), "node": "dayabay"}
-    assert len(outcomes.report([entry]).split("\n")) == 2
+    assert len(run_summary.report([entry]).split("\n")) == 2

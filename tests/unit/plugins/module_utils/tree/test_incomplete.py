@@ -10,8 +10,9 @@ from helpers.original_trees import marked, put
 from helpers.tarballs import stamp_of
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.incomplete import incomplete_ones, missing_of
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import record_path, write_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 
 
 @pytest.mark.parametrize(

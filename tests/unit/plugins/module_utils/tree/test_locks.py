@@ -447,9 +447,9 @@ def test_module_that_waits_for_ever_ends_itself_and_gives_its_lock_back(tmp_path
     os.mkfifo(pipe)
     options = {"base": str(base), "step_timeout": 2, "nice": 0, "ionice": "", "run": None}
     script = (
-        "from ansible_collections.altbackup.core.plugins.module_utils.system import processes\n"
+        "from ansible_collections.altbackup.core.plugins.module_utils.system import process_groups\n"
         "from ansible_collections.altbackup.core.plugins.module_utils.tree import locks\n"
-        "processes._PATIENCE = 0.3\n"
+        "process_groups.PATIENCE = 0.3\n"
         f"locks.run_exclusive({options!r}, lambda hold: open({str(pipe)!r}))\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

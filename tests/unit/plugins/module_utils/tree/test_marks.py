@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable, InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import (
     Marks,
     keep_marks,
@@ -20,6 +20,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import (
     parse_given,
     split_hold,
 )
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 
 KEY, OTHER = "svn/dybsvn", "git/toolbox"
 FIRST, SECOND = "2013/05/10/104701", "2013/05/11/104701"

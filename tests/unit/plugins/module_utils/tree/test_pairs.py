@@ -12,7 +12,7 @@ from helpers.original_trees import STAMP, marked, put
 from helpers.trees import written
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import is_relpath, open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import is_relpath, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.owner import Owner, identify
 from ansible_collections.altbackup.core.plugins.module_utils.tree.pairs import (
     Pair,
@@ -27,6 +27,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.pairs import (
     purged_number,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.tree.quarantine import note_healed, set_apart
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 

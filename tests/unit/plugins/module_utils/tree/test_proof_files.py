@@ -11,13 +11,14 @@ import pytest
 from helpers.original_trees import link, marked, put
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree import proof_files
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.proof_files import (
     last_proved,
     moment_at,
     proved_at,
     write_proof,
 )
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 STAMP = "2013/05/10/104701"

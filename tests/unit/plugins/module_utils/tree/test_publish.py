@@ -18,7 +18,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.errors impor
 )
 from ansible_collections.altbackup.core.plugins.module_utils.tree import publish as module
 from ansible_collections.altbackup.core.plugins.module_utils.tree import sidecar
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import (
     link,
     make_folders,
@@ -32,6 +32,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import
     write_record,
     write_text,
 )
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 

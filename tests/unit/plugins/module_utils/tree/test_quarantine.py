@@ -9,7 +9,7 @@ import pytest
 from helpers.original_trees import STAMP, marked, put, tree_hash
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, Tree, open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.quarantine import (
     complete_moves,
@@ -21,6 +21,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.quarantine imp
     remove,
     set_apart,
 )
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 

@@ -10,9 +10,10 @@ import pytest
 from helpers.original_trees import marked, put
 from helpers.tarballs import stamp_of
 
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.recorded import recorded
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 
 RELPATH = f"svn/x/{stamp_of('01')}/x.tar"
 CONTENT = "c" * 64

@@ -13,11 +13,12 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.errors impor
 from ansible_collections.altbackup.core.plugins.module_utils.tree import renamed
 from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, note_arrival
 from ansible_collections.altbackup.core.plugins.module_utils.tree.known import known_items, remember_held
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held
 from ansible_collections.altbackup.core.plugins.module_utils.tree.origin import bind, origin_of, parse_origin
 from ansible_collections.altbackup.core.plugins.module_utils.tree.pairs import count_purged, purged_number
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, write_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 
 SVN = f"svn/dybsvn/{STAMP}/dybsvn-1.tar"
 ORIGIN = {"name": "newbay", "base": "/home/scm/backup", "id": "1" * 32}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from helpers.original_trees import marked, put
 
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Scan, open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import Scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.scan_failures import ahead, by_item, unreadable
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, Tree, open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import Marks
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, record_path, write_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.suspects import doubts_of, reasons_of, suspects_of
 
 KEY = "svn/dybsvn"

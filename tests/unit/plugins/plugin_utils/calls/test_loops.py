@@ -9,7 +9,8 @@ import pytest
 from helpers.told_runs import CHAIN, EVERY, STAMP, SVN, Told, offered
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.loops import LOOPS, calls
-from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY, all_failures
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.run_failures import all_failures
 
 
 def test_a_node_that_is_down_or_whose_base_cannot_be_used_is_left_alone() -> None:

@@ -12,8 +12,9 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.calls.loops import 
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.options import options_of
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.run import Run
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.contents import choose as choose_contents
-from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY, all_failures
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.results import of_module
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.run_failures import all_failures
 
 
 def test_a_source_is_listed_by_its_check_or_else_by_a_call_of_its_own() -> None:

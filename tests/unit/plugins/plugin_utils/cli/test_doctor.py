@@ -47,14 +47,14 @@ def test_all_is_shown_where_it_is_wanted() -> None:
 def test_the_recovery_sheet_is_printed_with_its_keys_as_a_picture(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    desk: Any = SimpleNamespace(out=io.StringIO())
-    assert _sheet("SHEET\n    dayabay ssh-ed25519 AAAAxyz\n", desk) == 0
-    said = desk.out.getvalue()
+    context: Any = SimpleNamespace(out=io.StringIO())
+    assert _sheet("SHEET\n    dayabay ssh-ed25519 AAAAxyz\n", context) == 0
+    said = context.out.getvalue()
     assert "ssh-ed25519 AAAAxyz" in said
     assert "\u2588" in said, "a QR code has blocks"
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    desk = SimpleNamespace(out=io.StringIO())
-    assert _sheet("SHEET\n", desk) == 0
+    context = SimpleNamespace(out=io.StringIO())
+    assert _sheet("SHEET\n", context) == 0
     assert "install the package qrencode" in capsys.readouterr().err
-    assert _sheet("", desk) != 0
+    assert _sheet("", context) != 0
     assert "nothing is encrypted" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils.cli import commands, doctor, init
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import command_context, doctor, init
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.inventory_text import Answers, Host
 
 FACTS: dict[str, Any] = {"uid": 0, "repositories": [], "folders": [], "unseen": [], "cut": False}
@@ -157,7 +157,7 @@ def test_what_options_do_not_say_is_this_machine(words: list[str], expected: tup
 def test_what_cannot_be_is_refused_before_anything_is_written(
     words: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert init.act(arguments(str(tmp_path / "x"), "--yes", *words)) == commands.NOTHING_DONE
+    assert init.act(arguments(str(tmp_path / "x"), "--yes", *words)) == command_context.NOTHING_DONE
     assert why in capsys.readouterr().err and list(tmp_path.iterdir()) == []
 
 
@@ -205,7 +205,9 @@ def test_an_end_of_all_answers_is_no_answer(answering: Any) -> None:
 def test_what_a_source_answers_is_taken_or_told(
     result: Any, said: str, is_found: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(commands.Desk, "ask", lambda self, order: (0, {"a": result, "b": {"facts": FACTS}}, {}))
+    monkeypatch.setattr(
+        command_context.CommandContext, "ask", lambda self, order: (0, {"a": result, "b": {"facts": FACTS}}, {})
+    )
     answers = Answers("x", [Host("a", "a"), Host("b", "b")], [Host("c", "c")], "/b", "/t", "none")
     found = init._looked_for(arguments("x"), Path("/x"), answers)
     assert set(found) == ({"a", "b"} if is_found else {"b"}), "the other one is taken all the same"
@@ -224,6 +226,6 @@ def test_the_doctor_is_asked_with_all_that_it_can_be_told(tmp_path: Path) -> Non
     """An option that it gets some day is not to end init."""
     options = argparse.ArgumentParser()
     doctor.add_options(options)
-    asked = vars(init._desk(arguments("x"), tmp_path, "doctor").arguments)
+    asked = vars(init._context_of(arguments("x"), tmp_path, "doctor").arguments)
     assert vars(options.parse_args([])).items() <= asked.items()
     assert (asked["inventory"], asked["show"]) == ([str(tmp_path)], False)

@@ -11,7 +11,7 @@ from helpers.findings import healthy, judged, wrong
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages.examine import Questions, examine
 from ansible_collections.altbackup.core.plugins.module_utils.stages.survey import survey
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.plugin_utils.doctor.facts import examined_facts, surveyed_facts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.doctor.words import gist, meaning
+from ansible_collections.altbackup.core.plugins.plugin_utils.doctor.words import meaning, telling_line
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_what_was_said_means_one_thing(said: str, word: str) -> None:
     ],
 )
 def test_the_line_that_tells_most_is_told(said: str, line: str) -> None:
-    assert gist(said) == line
+    assert telling_line(said) == line

@@ -20,8 +20,9 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.history.record impo
 from ansible_collections.altbackup.core.plugins.plugin_utils.history.store import Record
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.checks import Scope
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan
-from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY, all_failures
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.results import of_module
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.run_failures import all_failures
 
 NOW = 1368182821.0
 STAMP, BEFORE = "2013/05/10/104701", "2013/05/09/104701"

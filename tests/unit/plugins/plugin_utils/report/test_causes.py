@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import KEYS
-from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import run_summary
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.causes import (
     by_cause,
     following_lines,
@@ -119,7 +119,7 @@ def test_what_follows_is_a_line_for_each_thing_that_is_said() -> None:
 
 
 def test_report_counts_causes_and_indents_what_follows() -> None:
-    text = outcomes.report([DUMP, miss("a"), miss("a", "cms01")])
+    text = run_summary.report([DUMP, miss("a"), miss("a", "cms01")])
     assert text.splitlines() == [
         "1 failure:",
         "  1. dayabay: dump of folders/a: dump of folders/a on dayabay",
@@ -154,7 +154,7 @@ def test_good_copy_is_told_of_the_cause_and_of_each_node_on_which_something_foll
         f"so on dayabay, cms01: {said}; last good copy there: 2026/11/27 01:30:00",
         f"so on sdu: {said}; no good copy there",
     ]
-    text = outcomes.report([{**DUMP, "good": ""}, *follows[:1]])
+    text = run_summary.report([{**DUMP, "good": ""}, *follows[:1]])
     assert text.splitlines()[2] == "    no good copy there"
 
 
@@ -178,7 +178,7 @@ def test_what_is_wrong_with_a_targets_own_base_is_told_once_with_its_sources() -
         {**entry("preflight", target="cms01"), **why, "node": node, "tree": f"{node} -> cms01"}
         for node in ("dayabay", "lingao")
     ]
-    text = outcomes.report([*entries, entry("dump", "svn/a"), {**entry("dump", "svn/a"), "reason": "another"}])
+    text = run_summary.report([*entries, entry("dump", "svn/a"), {**entry("dump", "svn/a"), "reason": "another"}])
     assert text.splitlines()[:3] == [
         "3 failures:",
         "  1. dayabay, lingao -> cms01: preflight: base /copies has no marker",
@@ -189,7 +189,7 @@ def test_what_is_wrong_with_a_targets_own_base_is_told_once_with_its_sources() -
 def test_each_copy_of_an_item_is_a_failure_of_its_own_with_its_last_good_copy() -> None:
     one = entry("check", "svn/a", "cms01", good="2013/05/09/104701")
     other = {**one, "delegate": "sdu", "tree": "dayabay -> sdu", "good": ""}
-    lines = outcomes.report([one, other]).splitlines()
+    lines = run_summary.report([one, other]).splitlines()
     assert lines[0] == "2 failures:"
     assert lines[1].startswith("  1. dayabay -> cms01: check of svn/a: ")
     assert lines[2] == "    last good copy there: 2013/05/09 10:47:01"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import call_failures, run_summary
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.collector import Collector
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import RECORDED, UNREACHABLE, Place
 
@@ -152,7 +152,7 @@ def test_same_failure_in_trees_of_two_sources_on_one_node_is_told_for_each() -> 
     trees = [{"node": "cms01", "source": source, "role": "target"} for source in ("dayabay", "lingao")]
     results = [{"failures": [ENTRY], "item": tree} for tree in trees]
     collector.ok("cms01", TASK, {"results": results})
-    noted = outcomes.failures_of({"results": results}, "check", "cms01")
+    noted = call_failures.failures_of({"results": results}, "check", "cms01")
     collector.ok("cms01", TASK, {"ansible_facts": {"__report_outcome": {"failures": noted, "fine": []}}})
     failures = collector.finish({"cms01": {"ok": 2}})["failures"]
     assert [failure.title for failure in failures] == ["dayabay -> cms01", "lingao -> cms01"]
@@ -207,7 +207,7 @@ def test_report_at_the_end_adds_what_was_not_told_and_nothing_twice() -> None:
         "localhost", report, {"ansible_facts": {"__report_outcome": {"failures": entries, "fine": ["dayabay: x"]}}}
     )
     collector.play_started("Report", ["dayabay", "localhost"], ["dayabay", "localhost"], False)
-    collector.failed_on("localhost", report, {"msg": outcomes.report(entries), "assertion": "x"}, gone=[])
+    collector.failed_on("localhost", report, {"msg": run_summary.report(entries), "assertion": "x"}, gone=[])
     collector.play_ended(["dayabay", "localhost"])
     fields = collector.finish({"dayabay": {"ok": 1}, "localhost": {"failures": 1}})
     assert [(failure.title, failure.kind, failure.place.path) for failure in fields["failures"]] == [

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from helpers.plans import PLAN, TREE
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes, run_failures, run_summary
 
 
 def identity(role: str, name: str, **known: Any) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def test_one_base_of_two_owners_is_one_failure_that_names_both(
 ) -> None:
     first = identity(role, "dayabay", id="a" * 32 if more.get("id") else "")
     states = seen(("dayabay", first), ("lingao", identity(other, "lingao", **more)))
-    failures = outcomes.all_failures(states)
+    failures = run_failures.all_failures(states)
     assert len(failures) == int(shared)
     for entry in failures:
         assert f"{role} dayabay" in entry["reason"] and f"{other} lingao" in entry["reason"]
@@ -49,13 +49,13 @@ def test_one_base_of_two_owners_is_one_failure_that_names_both(
 def test_bases_of_which_nothing_is_known_are_no_failure() -> None:
     unknown = {"boot": "", "device": 0, "inode": 0}
     states = seen(("dayabay", identity("source", "dayabay", **unknown)), ("lingao", identity("source", "l", **unknown)))
-    assert outcomes.all_failures(states) == []
+    assert run_failures.all_failures(states) == []
 
 
 def test_a_target_that_several_sources_saw_is_one() -> None:
     results = {"ansible_loop_var": "tree", "tree": TREE, "identities": [identity("target", "cms01")]}
     states = [outcomes.record({}, {"results": [results]}, "preflight", node) for node in ("dayabay", "lingao")]
-    assert outcomes.all_failures(states) == []
+    assert run_failures.all_failures(states) == []
 
 
 def test_targets_on_one_file_system_are_a_note() -> None:
@@ -65,11 +65,11 @@ def test_targets_on_one_file_system_are_a_note() -> None:
         ("dayabay", identity("source", "dayabay", inode=9)),
     )
     named = dict(zip(("cms01", "sdu", "dayabay"), states, strict=True))
-    assert outcomes.all_failures(states) == []
-    (note,) = [line for line in outcomes.summary(PLAN, named) if line.startswith("note: ")]
+    assert run_failures.all_failures(states) == []
+    (note,) = [line for line in run_summary.summary(PLAN, named) if line.startswith("note: ")]
     assert "cms01" in note and "sdu" in note and "one file system" in note and "dayabay" not in note
 
 
 def test_a_node_cannot_tell_of_another_ones_base() -> None:
     states = seen(("dayabay", identity("source", "lingao")), ("lingao", identity("source", "lingao", inode=8)))
-    assert outcomes.all_failures(states) == []
+    assert run_failures.all_failures(states) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes, run_summary, tarball_table
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.night_table import (
     aligned,
     night_rows,
@@ -53,7 +53,7 @@ def test_the_table_covers_all_lines_but_notes() -> None:
     full = state(
         tarballs=made, sent={"cms01": 5}, checked={"dayabay": {"match": 1, "bytes": 5}}, notes=["x: hooks left out"]
     )
-    assert outcomes.summary({}, without_covered({"dayabay": full})) == ["note: x: hooks left out"]
+    assert run_summary.summary({}, without_covered({"dayabay": full})) == ["note: x: hooks left out"]
 
 
 def test_columns_are_aligned() -> None:
@@ -82,7 +82,7 @@ def test_what_is_not_whole_is_marked_wherever_it_lies() -> None:
 def test_list_marks_what_is_not_whole() -> None:
     entry = {"relpath": PATH, "size": 1, "dig": "0" * 64, "alg": "sha256", "incomplete": True}
     states = [
-        outcomes.listed({"tarballs": [{**entry, "state": state}]}, "dayabay")[0]["state"]
+        tarball_table.listed({"tarballs": [{**entry, "state": state}]}, "dayabay")[0]["state"]
         for state in ("verified", "mismatch")
     ]
     assert states == ["incomplete", "mismatch"]

@@ -11,7 +11,13 @@ import pytest
 import yaml
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls import action as module_call
-from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes, results
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import (
+    bounds,
+    call_failures,
+    outcomes,
+    results,
+    tarball_table,
+)
 
 ROOT = Path(__file__).resolve().parents[5]
 SET_UP = {"marked_base", "pair_access", "pair_key"}
@@ -87,14 +93,14 @@ def test_lie_is_a_failure_and_what_is_good_is_left(lie: dict[str, Any], said: st
     "failures", ["x", 5, [5], DEEP, [{"stage": "check"}], [{"reason": 5}], [{"reason": "x" * (1 << 20)}]]
 )
 def test_failures_that_are_none_are_one(failures: Any) -> None:
-    (told,) = outcomes.failures_of(of_target(failures=failures), "check", "dayabay")
+    (told,) = call_failures.failures_of(of_target(failures=failures), "check", "dayabay")
     assert (told["node"], told["delegate"], told["stage"]) == ("dayabay", "liar", "check")
     assert told["reason"].startswith("said what is no result: failures ")
     assert len(told["reason"]) < 1200
 
 
 def test_failures_without_end_are_cut_and_counted() -> None:
-    told = outcomes.failures_of(of_target(failures=[{"reason": "bad"}] * 20_000), "check", "dayabay")
+    told = call_failures.failures_of(of_target(failures=[{"reason": "bad"}] * 20_000), "check", "dayabay")
     assert len(told) == 1001
     assert "has 20000 entries, of which the first 1000 were read" in told[-1]["reason"]
 
@@ -134,7 +140,7 @@ def test_how_a_module_ended_is_told_within_bounds() -> None:
     }
     read = results.of_module(ended)
     assert {**read, "module_stdout": ""} == {**ended, "module_stdout": ""}
-    assert len(read["module_stdout"]) == results.LONGEST
+    assert len(read["module_stdout"]) == bounds.LONGEST
     assert "rc" not in results.of_module({"rc": "x"})
 
 
@@ -149,7 +155,7 @@ def test_a_targets_word_takes_no_other_node_out_of_the_run() -> None:
 
 def test_a_target_blames_itself_only() -> None:
     lie = of_target(failures=[{"reason": "is damaged", "delegate": "cms01", "node": "cms01"}])
-    (told,) = outcomes.failures_of(lie, "check", "dayabay")
+    (told,) = call_failures.failures_of(lie, "check", "dayabay")
     assert (told["node"], told["delegate"]) == ("dayabay", "liar")
 
 
@@ -165,9 +171,9 @@ def test_a_target_that_a_source_does_not_reach_is_down_with_a_failure_of_its_own
 
 def test_list_of_other_types_is_a_table_all_the_same() -> None:
     lie = {"tarballs": [{"relpath": SVN, "size": "\x1b"}, 5, {"relpath": SVN}, {"relpath": 3}]}
-    rows = outcomes.table(outcomes.listed(lie, "dayabay"))
+    rows = tarball_table.table(tarball_table.listed(lie, "dayabay"))
     assert [row.endswith(SVN) for row in rows] == [True]
-    assert outcomes.table([{**GOOD, "source": "a", "node": "a", "role": "source", "size": "many"}])
+    assert tarball_table.table([{**GOOD, "source": "a", "node": "a", "role": "source", "size": "many"}])
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -191,9 +197,9 @@ def test_every_module_is_called_by_what_reads_its_result(module: str) -> None:
 )
 def test_lie_about_a_good_copy_changes_nothing_else_of_the_failure(lie: Any) -> None:
     honest = {"stage": "check", "category": "svn", "name": "x", "reason": "is damaged", "good": "2026/11/27/013000"}
-    (good,) = outcomes.failures_of(of_target(failures=[honest]), "check", "dayabay")
-    lied, told = outcomes.failures_of(of_target(failures=[{**honest, "good": lie}]), "check", "dayabay")
+    (good,) = call_failures.failures_of(of_target(failures=[honest]), "check", "dayabay")
+    lied, told = call_failures.failures_of(of_target(failures=[{**honest, "good": lie}]), "check", "dayabay")
     assert lied == {key: value for key, value in good.items() if key != "good"}
     assert told["reason"].startswith("said what is no result: failures entry 1 good is ")
-    (silent,) = outcomes.failures_of(of_target(failures=[{**honest, "good": ""}]), "check", "dayabay")
+    (silent,) = call_failures.failures_of(of_target(failures=[{**honest, "good": ""}]), "check", "dayabay")
     assert silent == {**good, "good": ""}

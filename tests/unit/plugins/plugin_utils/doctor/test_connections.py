@@ -1,4 +1,4 @@
-"""What is wrong on the way of a pair, with what mends it."""
+"""What is wrong with the connection of a pair, with what mends it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from helpers.findings import (
     wrong,
 )
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.doctor import decide, ways
-from ansible_collections.altbackup.core.plugins.plugin_utils.doctor.ways import Way
+from ansible_collections.altbackup.core.plugins.plugin_utils.doctor import connections, decide
+from ansible_collections.altbackup.core.plugins.plugin_utils.doctor.connections import Connection
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_a_key_of_a_pair_that_set_up_binds_is_admitted_by_that_and_opens_no_shel
 )
 def test_a_forced_command_names_the_folder_and_not_one_that_begins_so(command: str | None, leads: bool) -> None:
     found = None if command is None else re.search(r'command="((?:[^"\\]|\\.)*)"', f'command="{command}"')
-    assert ways._leads_to(found, "/data/in") is leads
+    assert connections._leads_to(found, "/data/in") is leads
 
 
-def way(tried: dict[str, Any] | None = None, entry: dict[str, Any] | None = None, **more: Any) -> Way:
+def connection(tried: dict[str, Any] | None = None, entry: dict[str, Any] | None = None, **more: Any) -> Connection:
     told = {"name": "", "port": "", "said": "", "dialled": {}, "key": {}, **(tried or {})}
-    return Way(PAIR, "dayabay", "cms01", told, {}, {}, {"rrsync": False, **(entry or {})}, INCOMING, {}, **more)
+    return Connection(PAIR, "dayabay", "cms01", told, {}, {}, {"rrsync": False, **(entry or {})}, INCOMING, {}, **more)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def way(tried: dict[str, Any] | None = None, entry: dict[str, Any] | None = None
     ],
 )
 def test_a_key_is_admitted_for_what_it_is_for_alone(fetched: bool, rrsync: bool, line: str) -> None:
-    assert ways._line(way(entry={"rrsync": rrsync}, fetched=fetched), KEY) == line
+    assert connections._line(connection(entry={"rrsync": rrsync}, fetched=fetched), KEY) == line
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_key_is_admitted_for_what_it_is_for_alone(fetched: bool, rrsync: bool,
     ],
 )
 def test_a_way_is_told_as_far_as_it_goes(tried: dict[str, Any], steps: list[tuple[str, str]]) -> None:
-    found = ways.judged(way(tried), COMMANDS)
+    found = connections.judged(connection(tried), COMMANDS)
     assert [(finding.what, finding.state) for finding in found] == steps
     assert all(finding.pair == PAIR and finding.node == "dayabay" for finding in found)
     assert all(bool(finding.mend) is (finding.state == "wrong") for finding in found)

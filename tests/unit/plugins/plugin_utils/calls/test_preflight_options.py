@@ -1,0 +1,38 @@
+"""The options of calls that look at nodes, by the plan."""
+
+from __future__ import annotations
+
+import pytest
+from helpers.told_runs import EVERY, Told
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls import options
+
+
+def test_a_source_is_locked_with_its_targets_in_a_chain_alone() -> None:
+    chain, single = Told(), Told(EVERY)
+    assert chain.call("preflight", "preflight", {})["locks"] == ["/backup"]
+    for entry in chain.over("targets"):
+        options = chain.call("preflight", "preflight", {}, entry)
+        assert (options["locks"], options["bases"], options["fetch"]) == (["/copies/dayabay"], ["/copies"], True)
+    assert chain.nodes("unlock") == ["dayabay", "cms01", "sdu"]
+    options = single.call("preflight", "preflight", {})
+    assert (options["locks"], [tree["base"] for tree in options["trees"]]) == ([], ["/backup"])
+    assert single.nodes("unlock") == []
+
+
+def test_the_targets_of_a_source_that_is_down_are_looked_at_and_not_taken() -> None:
+    told = Told()
+    told.call("preflight", "preflight", {"unreachable": True, "msg": "no route"})
+    assert told.over("usable") == []
+    assert told.call("preflight", "preflight", {}, told.over("targets")[0])["locks"] == []
+
+
+@pytest.mark.parametrize("lacking", ["dayabay", "cms01"])
+def test_a_plan_with_errors_is_examined_as_far_as_it_goes(lacking: str) -> None:
+    told = Told(EVERY)
+    part, name = ("sources", "base") if lacking == "dayabay" else ("targets", "target_base")
+    told.run.plan[part][lacking][name] = None
+    asked = options.options_of("node_examine", told.run, {}, {})
+    assert asked is not None
+    assert [peer["node"] for peer in asked["peers"]] == ([] if lacking == "dayabay" else ["sdu"])
+    assert [owner["base"] for owner in asked["owners"]] == ([] if lacking == "dayabay" else ["/backup"])
