@@ -1,4 +1,4 @@
-"""Checking: recompute the digests of tarballs and compare them with those in their sidecars."""
+"""Check: recompute the digests of tarballs and compare them with those in their sidecars."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ ROT: dict[str, Any] = {
     "quarantine": {"type": "bool", "default": False},
     "reverify_days": {"type": "int", "default": 0},
 }
-"""What a call of a module may be told that finds rot: whether it sets apart what rotted, and in how many days all is to be read"""
+"""Options of modules that look for rot: `quarantine` moves damaged tarballs away, `reverify_days` is the period of a full reading"""
 CHECKING: dict[str, Any] = {
     "scope": {"type": "str", "choices": ["day", "all"], "default": "day"},
     **COUNTING,
 }
-"""What a call of a module that checks a base may be told: of which day, and what should be there"""
+"""Options of modules that check a base: which day, and what is expected there"""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a tarball, or a sidecar without one, stands."""
+    """The result of verifying one tarball, or a sidecar without its tarball."""
 
     state: str
-    """`match`, `mismatch`, `missing`, `malformed` or `orphan`; empty where there is nothing to verify"""
+    """`match`, `mismatch`, `missing`, `malformed` or `orphan`; empty if there is nothing to verify"""
     name: str
-    """Its path as it was given, or from its base"""
+    """Its path as given, or its relpath"""
     reason: str = ""
-    """What is wrong with it"""
+    """The error message; empty for a match"""
 
 
 def verify_paths(paths: Sequence[str]) -> dict[str, Any]:
-    """Given paths of tarballs (or of their sidecars), return how each stands: lists of paths as given, and failures."""
+    """Read the tarballs at absolute paths (of them or of their sidecars); return lists of these paths by state, and failures. Raise InvalidInput."""
     verdicts = []
     dnas: dict[str, Dna] = {}
     given: dict[str, str] = {}
@@ -79,9 +79,9 @@ def verify_base(
     timezone: str = "UTC",
     keys: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Given a base and a day (a user's day, or `all`), read all its tarballs; return lists of relpaths, and failures.
+    """Read all tarballs of a base of one day (as users write it, or `all`); return lists of relpaths by state, and failures.
 
-    No tarball at all is a failure, unless some are predicted in check mode. Raise BaseUnusable or InvalidInput.
+    No tarball at all is a failure, unless check mode `predicted` some. Raise BaseUnusable or InvalidInput.
     """
     return _verify_base(base, day, predicted, timezone=timezone, keys=keys)[0]
 
@@ -96,10 +96,10 @@ def _verify_base(
     whole: Scan | None = None,
     known: rot.Round | None = None,
 ) -> tuple[dict[str, Any], dict[str, rot.Outcome]]:
-    """Do what verify_base does, and return what reading each tarball found, too, as {relpath: outcome}.
+    """Do what verify_base does; return its result and {relpath: what reading it found}.
 
-    `whole` is all that the base holds, if that is known. By what is `known` more is read, `reread` (relpaths), and what stands there as another
-    name of a file that is read is judged with it.
+    `whole` is a scan of the whole base, if there is one already. With `known` more tarballs are read, which are in `reread` (relpaths), and the result of
+    reading a file holds for its other hard links.
     """
     tree = open_tree(base)
     of_day = "" if day == "all" else interpret_day(day, today_in(timezone))
@@ -113,7 +113,9 @@ def _verify_base(
     files = {(one.inode, one.dna.alg): tree.path(one.relpath) for one in listed if one.dna}
     others = rot.names_of(known, listed) if known else []
     read_as = [(one, files.get((one.inode, one.dna.alg))) for one in others if one.dna]
-    unlike = [one for one, path in read_as if path is None]  # their sidecars have another algorithm
+    unlike = [
+        one for one, path in read_as if path is None
+    ]  # their sidecars have another algorithm, so each needs a digest of its own
     dnas = {tree.path(one.relpath): one.dna for one in (*listed, *unlike) if one.dna}
     given = {tree.path(tarball.relpath): tarball.relpath for tarball in listed}
     verdicts = [
@@ -142,7 +144,7 @@ def _verify_base(
 
 
 def _fulls_of(tree: Tree, read: Sequence[Tarball], more: Sequence[Tarball], whole: Scan | None) -> list[Tarball]:
-    """Given what is read and what is read beside that, return the full tarballs without which differentials of the first are nothing."""
+    """Return the full tarballs that differentials in `read` need, and that are neither in `read` nor in `more`."""
     pairs = [one for one in read if one.verified and one.dna and one.dna.base]
     if not pairs:
         return []
@@ -155,12 +157,11 @@ def _fulls_of(tree: Tree, read: Sequence[Tarball], more: Sequence[Tarball], whol
 def check(
     options: Mapping[str, Any], *, listed: bool = False, moving: bool = False, whole: Scan | None = None
 ) -> dict[str, Any]:
-    """Given the options of a module that checks a base (CHECKING and those of the call), verify and count; return what both found.
+    """Verify and count the tarballs of a base, by the options CHECKING and those of the call; return the merged results.
 
-    What goes wrong in the one does not keep the other from being done. With `listed` all tarballs of the base are listed, too, as a source
-    offers them to its targets. A call that holds the lock of the tree may be `moving`: of the older tarballs the share of a night is read then,
-    what rotted goes to the quarantine, after all else was counted, and is told of in `quarantined`. `whole` is all that the base holds, if that
-    is known; what is moved is taken out of it.
+    An error in one part does not prevent the other. With `listed` the result has all tarballs of the base, as a source offers them to targets. `moving` needs
+    the lock of the tree: then tonight's share of the older tarballs is read, too, and damaged ones are moved to the quarantine once all else was counted;
+    they are in `quarantined`. `whole` is a scan of the whole base, if there is one already; what is moved is taken out of it.
     """
     day = "all" if options["scope"] == "all" else options["day"]
     base, timezone = options["base"], options["timezone"]
@@ -202,9 +203,9 @@ def check(
 def _with_rot(
     known: rot.Round, parts: Sequence[dict[str, Any]], outcomes: Mapping[str, rot.Outcome]
 ) -> list[dict[str, Any]]:
-    """Given what a check goes by, what it found, and {relpath: what reading it found}, set apart what rotted; return what was found, with that.
+    """Quarantine damaged tarballs, from {relpath: what reading found}; return the parts of the result, with that one added.
 
-    What was said of a tarball that is set apart is said with that, once; of one that could not be read it is said why it is not.
+    A tarball that is moved to the quarantine has one failure, that of the move; the failure of one that cannot be read says why it stays.
     """
 
     def is_said(entry: Mapping[str, Any], of: Mapping[str, str]) -> bool:
@@ -230,7 +231,7 @@ def _with_rot(
 
 
 def passed(checked: Mapping[str, Any], predicted: Collection[str] = ()) -> list[str]:
-    """Given what a check returned, return the items (category/name) that passed: one of their tarballs counted, and none was found bad."""
+    """Return the items (category/name) that passed a check: one of their tarballs counted, and none is damaged."""
     good = {*(checked.get("match") or ()), *predicted}
     bad = {item_of(path) for kind in ("mismatch", "missing", "malformed") for path in checked.get(kind) or ()}
     counted = [path for paths in (checked.get("relpaths") or {}).values() for path in paths]
@@ -238,23 +239,23 @@ def passed(checked: Mapping[str, Any], predicted: Collection[str] = ()) -> list[
 
 
 def item_of(relpath: str) -> str:
-    """Given the relpath of a tarball, return its item, `<category>/<name>`."""
+    """Return the item of a tarball's relpath, `<category>/<name>`."""
     return "/".join(relpath.split("/")[:2])
 
 
 def nothing_checked() -> dict[str, Any]:
-    """Return the result of a check that could not be done."""
+    """Return the empty result of a check that could not be made."""
     return {**nothing_verified(), **EMPTY, "reread": [], **rot.NOTHING}
 
 
 def nothing_verified(day: str = "") -> dict[str, Any]:
-    """Return the result of a verification of no tarball."""
+    """Return the result of verifying no tarball."""
     lists: dict[str, Any] = {"match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": []}
     return {"day": day, **lists, "bytes_read": 0, "failures": []}
 
 
 def judge(name: str, dna: Dna, outcome: tuple[str, int] | OSError) -> Verdict:
-    """Given a tarball's name, what its sidecar says, and its digest and size as they were read, or why it could not be, return how it stands."""
+    """Compare the sidecar of a tarball with what reading it found: (digest, bytes), or an error."""
     if isinstance(outcome, OSError):
         return Verdict("mismatch", name, f"{name} cannot be read{as_whom(outcome)}")
     dig, size = outcome
@@ -272,7 +273,7 @@ def _verified(
     given: Mapping[str, str],
     read: Mapping[str, rot.Outcome],
 ) -> dict[str, Any]:
-    """Given verdicts, and {path: dna}, {path: name} and {path: what was found} of what was read, return the result."""
+    """Return the result of a verification; `dnas`, `given` and `read` are {path: dna}, {path: name in the result}, {path: what reading found}."""
     result = nothing_verified(day)
     for verdict in [*verdicts, *(judge(given[path], dna, read[path]) for path, dna in dnas.items())]:
         if verdict.state:

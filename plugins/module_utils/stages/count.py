@@ -1,4 +1,4 @@
-"""Tarballs are counted against what should be there."""
+"""Count: the number of verified tarballs is compared with what is expected."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COUNTING: dict[str, Any] = {
     "node": {"type": "str", "default": ""},
     "memory": {"type": "dict"},
 }
-"""What a call of a module that counts may be told: what should be there, and whether it must be proved"""
+"""Options of modules that count: what is expected, and the maximum age of proofs"""
 EMPTY: dict[str, Any] = {
     "day": "",
     "counts": {},
@@ -47,7 +47,7 @@ EMPTY: dict[str, Any] = {
     "without_dna": [],
     "unexpected": [],
 }
-"""What is returned where nothing could be counted"""
+"""Result of a count that could not be made, without its failures"""
 _STAGE = "check"
 _HINTS = 10
 SETS = CATEGORIES[SET]
@@ -67,13 +67,14 @@ def count(
     given: Given | None = None,
     not_now: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Given a base, a day and {name or category/name: expected number}, count verified tarballs, reading none.
+    """Count the verified tarballs of a base on a day, without reading them.
 
-    A name's count is the number of its items that have one that day. `items` (category/name) are those that may be
-    there; without it, whatever the names expected. Of what is `not_now` (category/name) none need be there.
-    Those that nothing honest can have made do not count; `dnas` is what the
-    others' sidecars say, {relpath: algorithm:digest:size}, `incomplete` those that their dumps recorded not to be whole. What the tree held, and
-    is no item any more, is compared with what is `given`. Raise BaseUnusable or InvalidInput.
+    `expect` is {name or category/name: expected number}; the number of a name is that of its items that have a tarball that day. `items` (category/name) are
+    those that may be there; without it, all that have an expected name. Those in `not_now` (category/name) may be absent. `predicted` are relpaths that a run
+    in check mode would have made. With `given` items that the tree held earlier and that are not declared any more are failures.
+
+    Stamps of the future do not count. In the result `dnas` is {relpath: algorithm:digest:size}, `incomplete` are the tarballs whose dumps recorded missing
+    parts. Raise BaseUnusable or InvalidInput.
     """
     expected = {str(key): _number(key, value) for key, value in expect.items()}
     tree = open_tree(base)
@@ -119,7 +120,7 @@ def count(
 def _memory(
     tree: Tree, items: Sequence[str] | None, given: Given | None
 ) -> tuple[Memory, Given | None, list[dict[str, Any]]]:
-    """Return what a tree held, or holds, that is no item, what is said of that, and a failure where that is not known."""
+    """Return the tree's former items, the declarations with the tree's marks, and a failure if that cannot be read."""
     try:
         said = with_marks(tree, given)
         return memory_of(tree, items or (), said), said, []
@@ -129,15 +130,15 @@ def _memory(
 
 @dataclass(frozen=True)
 class Tally:
-    """What of a day counts, and what does not."""
+    """The tarballs of a day: those that count, and the others."""
 
     relpaths: Mapping[str, list[str]]
-    """{name or category/name: the newest verified tarball of each of its items}"""
+    """{name or category/name: relpath of the newest verified tarball of each of its items}"""
     items: Collection[str]
-    """The items that may be there"""
+    """The items (category/name) that may be there"""
     unverified: Sequence[Tarball]
     unexpected: Sequence[tuple[str, str]]
-    """(relpath, why)"""
+    """(relpath, reason)"""
 
 
 def take_tally(
@@ -147,9 +148,9 @@ def take_tally(
     newest: Sequence[Seen],
     remembered: Collection[str] = (),
 ) -> Tally:
-    """Given what a tree holds of a day, what is expected, the items that may be there, and the newest of each, return what counts.
+    """Return which tarballs of a day's scan count, by the expected numbers, the allowed items and the newest tarball of each item.
 
-    `remembered` are those of which memory tells, where they are none any more.
+    Items in `remembered` are reported elsewhere, so they are not unexpected here.
     """
     allowed = {seen.key for seen in newest} if items is None else set(items)
     counted = _by_key([seen for seen in newest if seen.key in allowed])
@@ -159,7 +160,7 @@ def take_tally(
 
 
 def _misses(tally: Tally, expected: Mapping[str, int], title: str, day: str) -> list[dict[str, Any]]:
-    """Return a failure for each number that is another one, with the tarballs that would count if they were verified, and for each other such."""
+    """Return a failure for each wrong number, with the unverified tarballs that would have counted, and for each other unverified tarball."""
     failures = []
     unverified_of = _by_key(tally.unverified)
     explained: set[str] = set()
@@ -182,7 +183,7 @@ def _misses(tally: Tally, expected: Mapping[str, int], title: str, day: str) -> 
 
 
 def count_demanded(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Given the parameters of a module that counts, count, and look for the proofs that are demanded. Raise BaseUnusable or InvalidInput."""
+    """Count by the options of a module (COUNTING), and report proofs that are too old or missing. Raise BaseUnusable or InvalidInput."""
     expect, items = options["expect"], options["items"]
     moment = moment_of(options)
     if options["remembered"]:
@@ -206,7 +207,7 @@ def count_demanded(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def failures_of_sets(tree: Tree, found: Scan) -> list[dict[str, Any]]:
-    """Given what a tree holds of a day, return a failure for each set of which a member is not there, or not verified."""
+    """Return a failure for each set whose list names a member that is not there, or not verified, in a day's scan."""
     there = {tarball.relpath for tarball in found.verified()}
     failures = []
     for tarball in found.verified() if SETS in {tarball.category for tarball in found.tarballs} else ():
@@ -219,7 +220,7 @@ def failures_of_sets(tree: Tree, found: Scan) -> list[dict[str, Any]]:
 
 
 def _without(expected: Mapping[str, int], skipped: Collection[str]) -> dict[str, int]:
-    """Given {name or category/name: expected number}, return it without items of which none need be there."""
+    """Return {name or category/name: expected number}, reduced by the items that may be absent."""
     less = Counter(name for key in skipped for name in (key, key.partition("/")[2]))
     return {name: max(0, number - less[name]) for name, number in expected.items()}
 
@@ -233,7 +234,7 @@ def _number(key: object, value: object) -> int:
 
 @dataclass(frozen=True)
 class Seen:
-    """A tarball that counts: one on disk, or one that a run in check mode would have made."""
+    """A tarball that counts: on disk, or predicted by a run in check mode."""
 
     key: str
     name: str
@@ -242,7 +243,7 @@ class Seen:
 
 
 def _by_key(tarballs: Iterable[Any]) -> dict[str, list[Any]]:
-    """Given Tarballs or Seens, return {name or category/name: those that it means}."""
+    """Group Tarballs or Seens by each key that means them, name or category/name."""
     result: dict[str, list[Any]] = {}
     for tarball in tarballs:
         for key in (tarball.name, tarball.key):
@@ -251,7 +252,7 @@ def _by_key(tarballs: Iterable[Any]) -> dict[str, list[Any]]:
 
 
 def newest_of_each_item(found: Scan, predicted: Sequence[str], day: str, moment: Moment) -> list[Seen]:
-    """Return the newest verified tarball of each item on a day, of those that are not of the future."""
+    """Return the newest verified tarball of each item on a day, without those whose stamp is in the future."""
     seen = [
         Seen(tarball.key, tarball.name, tarball.stamp, tarball.relpath)
         for tarball in found.verified()
@@ -274,9 +275,9 @@ def _miss(key: str, number: int, title: str, day: str, relpaths: Sequence[str]) 
 
 
 def _hint(tarball: Tarball, known: Collection[str], there: Collection[str]) -> str:
-    """Return what item may have been meant by a tarball that belongs to none.
+    """Return a hint which item's name may have been meant by a tarball that belongs to no item.
 
-    That is one of its own category, as one of another is no likely mistake, and none that has a tarball of its own `there`.
+    Only items of its category are suggested, and none that has a tarball of its own, in `there`.
     """
     category = tarball.key.split("/")[0]
     alike = [key.rpartition("/")[2] for key in sorted(known) if "/" not in key or key.startswith(f"{category}/")]
@@ -287,7 +288,7 @@ def _hint(tarball: Tarball, known: Collection[str], there: Collection[str]) -> s
 def _unexpected(
     found: Scan, expected: Collection[str], items: Collection[str] | None, remembered: Collection[str]
 ) -> list[tuple[str, str]]:
-    """Return (relpath, why) of all that should not be there."""
+    """Return (relpath, reason) of all that should not be there."""
     result = list(found.strange)
     stamps: dict[tuple[str, str], list[Tarball]] = {}
     known = sorted(expected)

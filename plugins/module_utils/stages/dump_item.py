@@ -1,4 +1,4 @@
-"""Dumping one item: read, archived, judged, recorded and stored, or what that would give."""
+"""Dump of one item: read, archive, compare with earlier dumps, record and store; or predict that."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ from .dump_state import Dump
 from .dump_store import complete_leftovers, describe_stored, move_last, store, stored_under, tarballs_before
 
 _PAUSES = (0.1, 0.3, 0.9, 2.7)
-"""Seconds between attempts at an item that changes while it is read."""
+"""Seconds between attempts at an item that changes while it is read"""
 _MORE_TRIES = 3
-"""Attempts at a folder without what changed in the last one of these"""
+"""Further attempts at a folder, each without the paths that changed in the one before"""
 _MOST_TRIED = 512
-"""Of about how many files it is told how their content looks, at most: of more that tells nothing more"""
+"""Approximate maximum number of files whose content is classified, see archive.digests; more would add no precision"""
 
 
 def predict_item(work: Dump, *, is_there: bool = True) -> None:
-    """Find out what a dump of this item would give now; of one that is not there yet nothing is read."""
+    """Predict the dump of an item, in its outcome; if the item `is_there`, its reader tests that it can be read."""
     item, context, form, outcome = work.item, work.context, work.form, work.outcome
     outcome.notes += require_adopted(item.path, item.key, source_of(context.tree)) if item.path else []
     revision = None
-    if is_there and item.key != CONTROLLER_KEY:  # its folder is made by the dump itself
+    if is_there and item.key != CONTROLLER_KEY:  # its folder is made by the dump
         with Reading(work, predicted=True) as reading:
             said = reading.said
             revision = whole_number(said["revision"])
@@ -78,7 +78,7 @@ def predict_item(work: Dump, *, is_there: bool = True) -> None:
 
 
 def dump_item(work: Dump) -> None:
-    """Make, or find unchanged, the item's tarball under this stamp."""
+    """Make the item's tarball under this stamp, or find that it exists already or is unchanged."""
     item, context, outcome = work.item, work.context, work.outcome
     start = time.monotonic()
     outcome.notes += require_adopted(item.path, item.key, source_of(context.tree)) if item.path else []
@@ -109,12 +109,12 @@ def dump_item(work: Dump) -> None:
 
 
 def _with_left_out(context: Context, paths: Sequence[str], *, last: bool) -> Context:
-    """Return how a folder is read of which some paths changed whenever it was read: without them."""
+    """Return the context in which a folder is read without paths that changed during every attempt."""
     return replace(context, lenient=True, last=last, left_out=sorted({*context.left_out, *paths}))
 
 
 def _archive_with_room(work: Dump, start: float) -> None:
-    """Archive and publish an item, once more where the disk was full, and what purges keep in the trash could be deleted."""
+    """Archive and publish an item; if the disk is full, empty the trash and try once more."""
     try:
         _archive_and_publish(work, start)
     except NoRoom:
@@ -126,7 +126,7 @@ def _archive_with_room(work: Dump, start: float) -> None:
 
 
 def _archive_and_publish(work: Dump, start: float) -> None:
-    """Archive and publish an item, as a differential where that goes, else in full."""
+    """Archive and publish an item, as a differential if possible, else as a full tarball."""
     work.base = find_base(work.item, work.context, work.form, tarballs_before(work.context, work.item), work.marks)
     if work.base is not None:
         try:
@@ -140,30 +140,30 @@ def _archive_and_publish(work: Dump, start: float) -> None:
 
 @dataclass(frozen=True)
 class _Packed:
-    """What was packed of an item, and what is known of that."""
+    """The archive of an item in a temporary file, with what is known about it."""
 
     dna: Dna
     revision: int | None
     base: Base | None
-    """Against what it is a differential, if it is one"""
+    """The full tarball against which it is a differential, None for a full one"""
     manifest: Manifest | None
     owners: Owners
     known: Mapping[str, Any]
-    """What its reader has for the record of the dump"""
+    """What its reader returned for the record of the dump"""
     churn: doubt.Churn | None
     notes: Sequence[str]
     plain: str
-    """Of what is encrypted, the keyed digest of what it was before"""
+    """Keyed digest of the archive before encryption, empty without that"""
 
     @property
     def full(self) -> Tarball | None:
-        """The full tarball itself, where the differential would bring back just that."""
+        """The full tarball if a differential would restore exactly its content, else None."""
         same = self.base and self.manifest and self.base.is_same(self.manifest.content, self.revision)
         return self.base.full if self.base and same and self.base.full.dna else None
 
 
 def _archive(work: Dump, start: float) -> None:
-    """Archive and publish an item. Raise Unproven for a differential that would not bring back what was read, AltbackupError or OSError."""
+    """Archive and publish an item. Raise Unproven if a differential would not restore what was read, AltbackupError or OSError."""
     item, context, outcome = work.item, work.context, work.outcome
     tree = context.tree
     temporary = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}")
@@ -181,7 +181,7 @@ def _archive(work: Dump, start: float) -> None:
         remove_if_there(temporary)
         remove_if_there(snapshot)
     outcome.tarball = describe(tree, tarball, time.monotonic() - start)
-    if tarball.stamp != context.stamp:  # the day has it already, with a record of its own
+    if tarball.stamp != context.stamp:  # the day has an equal one already, with its own record
         kept = read_record(tree, item.key, tarball.stamp) or record
         doubts = doubts_of(kept) or doubts_of(record)
         record = {**kept, "relpath": tarball.relpath, **({"suspect": doubts} if doubts else {})}
@@ -192,7 +192,7 @@ def _archive(work: Dump, start: float) -> None:
 
 
 def _store(work: Dump, done: _Packed, temporary: str) -> tuple[Tarball, dict[str, Any]]:
-    """Keep what was packed into a temporary file, or what has the same; return it with its record. Raise as _archive does."""
+    """Store the packed file, or keep an equal tarball; return the stored one with its record. Raise as _archive does."""
     before = tarballs_before(work.context, work.item)
     dna = done.full.dna if done.full else None
     if dna is not None:
@@ -203,7 +203,7 @@ def _store(work: Dump, done: _Packed, temporary: str) -> tuple[Tarball, dict[str
         dna = replace(equal[-1].dna, base=done.dna.base, base_dig=done.dna.base_dig)
         try:
             return _store_as(work, done, before, equal, dna, "", temporary)
-        except Unproven:  # what was made now is another ciphertext, with a record of its own
+        except Unproven:  # the new file is another ciphertext, with a record of its own
             equal = []
     return _store_as(work, done, before, equal, done.dna, temporary, temporary)
 
@@ -211,7 +211,7 @@ def _store(work: Dump, done: _Packed, temporary: str) -> tuple[Tarball, dict[str
 def _store_as(
     work: Dump, done: _Packed, before: Sequence[Tarball], equal: Sequence[Tarball], dna: Dna, new: str, made: str
 ) -> tuple[Tarball, dict[str, Any]]:
-    """Keep what has this dna, a `new` file or what is `equal`, by the record of what was `made`."""
+    """Store the file `new`, or if that is empty a link to a tarball in `equal`, with this dna and the record of what was `made`."""
     item, context = work.item, work.context
     name = tarball_filename(item.name, done.revision, work.form.ending, differs=done.base is not None)
     relpath = f"{item.key}/{context.stamp}/{done.full.filename if done.full else name}"
@@ -220,7 +220,7 @@ def _store_as(
 
 
 def _pack(work: Dump, temporary: str, snapshot: str) -> _Packed:
-    """Read an item, and write its archive to a temporary file; of a full one what later differentials need is the `snapshot`.
+    """Read an item and write its archive to `temporary`; for a full one write the snapshot for later differentials, too.
 
     Raise as _archive does.
     """
@@ -286,7 +286,7 @@ def _record(
     equal: Sequence[Tarball],
     temporary: str,
 ) -> dict[str, Any]:
-    """Return what is recorded of a dump, by what the node has of the item `before`, and of that what has `equal` bytes."""
+    """Return the record of a dump; `before` are the item's verified tarballs, `equal` those of the same bytes."""
     item, context = work.item, work.context
     record = record_for(item, done.known, done.manifest, done.owners, dna, relpath)
     content = str(record.get(CONTENT, ""))
@@ -302,7 +302,7 @@ def _record(
 
 
 def _note_full(work: Dump, path: str, about: Mapping[str, Any], members: Members, reading: Reading) -> None:
-    """Write down what is known of a full archive; that this cannot be is a note: then the next night is full, too."""
+    """Write the snapshot of a full archive; a failure to do so is a note, and the next tarball is a full one, too."""
     try:
         write_snapshot(path, about, members, reading.states())
     except Unproven as error:

@@ -1,4 +1,4 @@
-"""The items of one dump: which come one after another, which side by side, and the hooks around each and around all."""
+"""The order of the items of one dump, in sequence or in parallel, and the hooks around each and around all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .hook_ledger import is_anything_left
 from .hooks import Bearer, Runner, Said, bearer_of, foretold, skipped
 
 MAX_AGE = 129600.0
-"""Seconds after which an item's newest copy is too old, where nobody says it"""
+"""Default number of seconds after which an item's newest copy is too old"""
 
 
 _SHOWN = 5
@@ -42,7 +42,7 @@ _SHOWN = 5
 
 @dataclass
 class Order:
-    """The items of a dump, in the order in which they are declared, and how each is dumped."""
+    """The items of a dump in the order of their declaration, with everything needed to dump them."""
 
     items: Sequence[Item]
     context: Context
@@ -50,24 +50,24 @@ class Order:
     limits: doubt.Limits | None
     marks: Marks
     hooks: Hooks
-    """Those of the source"""
+    """Hooks of the source, around all items"""
     max_age: float
     fits: Callable[[Item], None]
-    """Raise InvalidInput for an item that cannot be dumped, by what lies at its path now"""
+    """Raises InvalidInput for an item that cannot be dumped from its path as it is now"""
     said: Said
     declared: Sequence[Item] = ()
-    """Those that cannot be dumped now, of which something may be owed"""
+    """Items that cannot be dumped now, whose `after` hooks may be owed"""
     secret: bytes = b""
-    """That of the source, where something is encrypted"""
+    """The secret of the source, if any item is encrypted"""
     check_mode: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
     _directory: Directory = field(default_factory=Directory)
 
     def work(self) -> None:
-        """Dump all, or predict that; what became of each is in `outcomes`, what went wrong is told."""
+        """Dump all items, or predict that; add the results to `outcomes`, and failures and notes to the report."""
         kinds = {
             item.kind: kind_of(item.kind) for item in self.items
-        }  # read now: readers, in their views, can import nothing
+        }  # imported now: in a view a reader cannot import modules
         groups: dict[str, list[Item]] = {}
         for item in sorted(self.items, key=lambda item: (item.name, not kinds[item.kind].is_first)):
             groups.setdefault(item.name, []).append(item)
@@ -111,11 +111,11 @@ class Order:
                 runner.end(self.said)
 
     def _members(self) -> set[str]:
-        """Return the items (category/name) that are members of a set, which come with that."""
+        """Return the items (category/name) that are members of a set, and are dumped with it."""
         return {key for item in self.items if item.kind == SET for key in item.option("members")}
 
     def _names_in_order(self) -> list[str]:
-        """Return the names of items that come one after another: of those with hooks, sets and their members."""
+        """Return the names of the items that are dumped in sequence: those with hooks, sets and members of sets."""
         members = self._members()
         alone = [item.name for item in self.items if item.hooks or item.kind == SET]
         return list(dict.fromkeys([*alone, *(item.name for item in self.items if item.key in members)]))
@@ -131,14 +131,14 @@ class Order:
             self.said.notes += outcome.notes
 
     def _skip_all(self, why: str) -> None:
-        """Take that a hook of the source said that this is no time for any item."""
+        """Record that a hook of the source skipped all items."""
         for item in self.items:
             outcome = Outcome(key=item.key)
             outcome.skipped = skipped(item, self.context, why, self.max_age, Said(outcome.failures, outcome.notes))
             self._take([outcome])
 
     def _dump(self, item: Item, readers: Readers, runner: Runner | None, dumped: Sequence[Any] = ()) -> Outcome:
-        """Dump an item, with its hooks if it has any and is not stored yet; the list of a set by what was `dumped` of its members."""
+        """Dump an item, with its hooks unless it is stored already; `dumped` are the tarballs of a set's members, for its list."""
         work = Dump(
             item,
             replace(self.context, known={DUMPED: dumped}) if dumped else self.context,
@@ -165,7 +165,7 @@ class Order:
         return outcome
 
     def _dump_set(self, item: Item, readers: Readers, runner: Runner | None) -> list[Outcome]:
-        """Dump the members of a set one after another between its hooks, and its list once all of them are there."""
+        """Dump the members of a set in sequence between its hooks, then its list if all members have tarballs."""
         members = [one for key in item.option("members") for one in self.items if one.key == key]
         outcome = Outcome(key=item.key)
         outcomes: list[Outcome] = []
@@ -209,14 +209,14 @@ class Order:
         return [*outcomes, outcome]
 
     def _is_stored(self, item: Item) -> bool:
-        """Return whether nothing is to be done for an item under this stamp, or that cannot be known, which its dump tells."""
+        """Return whether an item has its tarball under this stamp; also true if that cannot be read, which its dump reports."""
         try:
             return stored_under(self.context, item) is not None
         except (AltbackupError, OSError):
             return True
 
     def _dump_prepared(self, work: Dump) -> None:
-        """Dump an item, whose path a hook may have made lead elsewhere only now."""
+        """Dump an item; check its path again if a hook may have changed what is there."""
         if self._is_prepared(work.item):
             self.fits(work.item)
         dump_item(work)
@@ -231,36 +231,36 @@ class Order:
         predict_item(work, is_there=is_there)
 
     def _is_prepared(self, item: Item) -> bool:
-        """Return whether a `before` runs before an item is read: that of the source, its own, or that of its set."""
+        """Return whether a `before` hook runs before an item is read: the source's, its own, or that of its set."""
         owners = [one for one in self.items if one.kind == SET and item.key in one.option("members")]
         return any(each.before for each in (self.hooks, item.hooks, *(one.hooks for one in owners)))
 
     def _limits_of(self, item: Item) -> doubt.Limits:
-        """Return how far a dump of an item may be from earlier ones: what it says itself goes before what holds for all."""
+        """Return the limits of deviation from earlier dumps, the item's own before the common ones."""
         common = self.limits or doubt.Limits()
         return doubt.Limits(item.shrink or common.shrink, item.churn or common.churn)
 
 
 def skipped_of(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the items (category/name) that were skipped, which is no failure."""
+    """Return the items (category/name) that were skipped without a failure."""
     return [outcome.key for outcome in outcomes if outcome.skipped]
 
 
 def _guarded(function: Callable[[Dump], None], work: Dump) -> None:
-    """Work on one item so that nothing that goes wrong with it reaches the others."""
+    """Call a function for one item; turn every exception into a failure of that item, so that the others are dumped."""
     item, failures = work.item, work.outcome.failures
     try:
         with progress.at_work(item.key, lambda: _last_size(work)):
             function(work)
     except (AltbackupError, OSError) as error:
         failures.append(failure(STAGE, error, key=item.key))
-    except Exception as error:  # noqa: BLE001 (a bug that one item meets does not stop the others)
+    except Exception as error:  # noqa: BLE001 (an unexpected error in one item does not stop the others)
         reason = f"item {item.kind} {item.name!r}: unexpected {type(error).__name__}: {error}"
         failures.append(failure(STAGE, reason, key=item.key))
 
 
 def _last_size(work: Dump) -> int:
-    """Return the bytes of the item's newest tarball, 0 without one."""
+    """Return the size in bytes of the item's newest tarball, 0 if there is none."""
     with contextlib.suppress(AltbackupError, OSError):
         found = scan(work.context.tree, keys={work.item.key}).verified()
         return max(found, key=lambda tarball: tarball.stamp).dna.size if found else 0  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""What a reader does, as the owner of an item and in a view of it: read its copy, choose what of it is archived, and confirm that it was one state."""
+"""Code of a reader process, which runs as the owner of an item in a view of it: copy, select, archive, and confirm consistency."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from ..system.readers import Conversation, Identity
 from ..tree.publish import remove_if_there
 
 STATES, KNOWN = "states", "known"
-"""Files in the folder of a reader: what it has seen, and what it is to know of a full tarball"""
+"""Names of files in a reader's folder: the states of what it read, and the entries of the full tarball"""
 
 
 def can_read(identity: Identity, conversation: Conversation, stream: IO[bytes], path: str) -> bool:
-    """Return whether this reader can open a plain file."""
+    """Return whether this process can open a plain file."""
     try:
         open_plain(os.path.realpath(path)).close()
         return True
@@ -45,15 +45,15 @@ def read_item(
     context: Context,
     predicted: bool,
 ) -> dict[str, Any]:
-    """Read an item, as a reader: say what its copy is, write its archive to the stream, and confirm that it was one state.
+    """Read an item: send what its copy is, write its archive to the stream, and confirm that it was one consistent state.
 
-    With `predicted` return only which revision it would have, and see that what it would read can be read. Raise AltbackupError or OSError.
+    With `predicted` return only its revision, and test that what would be read can be read. Raise AltbackupError or OSError.
     """
     context = replace(context, identity=identity)
     try:
         return _read(conversation, stream, item, context, predicted)
     except ToolFailed:
-        look_through(item, context)  # programs have many words for what they may not read
+        look_through(item, context)  # a program's own message rarely names the file that it may not read
         raise
 
 
@@ -100,7 +100,7 @@ def _read(
                 tar.check(context.deadline, f"archiving {item.place}")
             except ToolFailed:
                 if prepared.judge is None or not all(map(_tells_of_a_change, tar.lines())):
-                    prepared.confirm()  # tar fails where a file changes or vanishes while it is read: that is worth another try
+                    prepared.confirm()  # tar fails if a file changes or vanishes while it is read; confirm raises SourceChanged then, so that it is tried again
                     raise
             conversation.send({"value": {}})
             conversation.receive()
@@ -109,18 +109,18 @@ def _read(
 
 @dataclass(frozen=True)
 class _Chosen:
-    """What of a copy is archived, and how."""
+    """The parts of a copy that are archived, and how."""
 
     parts: Sequence[Part]
     top: str
     listed: bool
     way: Sequence[Any] = ()
-    """How its archives are made: a differential is of the same way as its full tarball"""
+    """Archive options [owner, fixed_times, sparse]; a differential needs those of its full tarball"""
     differs: bool = False
 
 
 def _choose(prepared: Snapshot, item: Item, context: Context) -> _Chosen:
-    """Given a copy, return what of it is archived: what changed since a full tarball, if that is to be known and goes; what was seen is written down."""
+    """Select what of a copy is archived: changes since the full tarball if there is a base, else all; write the states of all files."""
     whole = _Chosen(prepared.parts, prepared.top(item.name), prepared.listed)
     if context.base is None:
         return whole
@@ -146,9 +146,9 @@ _CHANGE = re.compile(
     r"|(?:Warning: )?Cannot \w+: (?:No such file or directory|Not a directory|Too many levels of symbolic links))"
     r"|Exiting with failure status due to previous errors)"
 )
-"""How GNU tar tells of what changed or vanished while it was read, after which it goes on"""
+"""Messages of GNU tar about files that changed or vanished while they were read, after which it continues"""
 _NO_ATTRIBUTES = re.compile(r".*: Warning: Cannot \w*xattr\w*: Operation not supported")
-"""How it tells, of each file, that nothing on its file system can have attributes"""
+"""Message of GNU tar, for each file, if a file system has no extended attributes"""
 
 
 def _tells_of_a_change(line: str) -> bool:
@@ -156,7 +156,7 @@ def _tells_of_a_change(line: str) -> bool:
 
 
 def _verdict(prepared: Snapshot, tar: Child, conversation: Conversation) -> Verdict:
-    """Return what is said of an item once its archive is written. Raise SourceChanged."""
+    """Return the verdict on an item whose archive was written. Raise SourceChanged."""
 
     def asked(paths: Sequence[str]) -> Mapping[str, Sequence[Any]]:
         conversation.send({"value": {"asked": list(paths)}})
@@ -174,31 +174,31 @@ def _verdict(prepared: Snapshot, tar: Child, conversation: Conversation) -> Verd
 
 
 def look_through(item: Item, context: Context) -> None:
-    """See whether what a dump of an item would read can be read, without reading it; `Kind.foresee` does that for folders. Raise InvalidInput."""
+    """Test that what a dump would read can be opened, without reading it; `Kind.foresee` does that for folders. Raise InvalidInput."""
     paths, needless = kind_of(item.kind).reads(item)
     there = [path for path in paths if os.path.lexists(path) and not os.path.islink(path)]
-    with contextlib.suppress(SourceChanged):  # it is in use, and a dump would try again
+    with contextlib.suppress(SourceChanged):  # it is in use; a dump would try again
         if not there:
             return
-        if context.identity.viewed:  # then programs may read what others own in it
+        if context.identity.viewed:  # in a view programs may read files of other owners
             require_readable(there, needless)
         else:
             context.identity.call(require_readable, there, needless)
 
 
 def require_readable(paths: Sequence[str], needless: Sequence[str] = ()) -> None:
-    """Raise InvalidInput unless this user can read files, or folders with all below them but for what is needless; no link in them is followed."""
+    """Raise InvalidInput unless this user can read files, or folders and all below them except `needless`; links in them are not followed."""
     for path in paths:
-        walk(path, lambda below, folder: f"{path}/{below}" in needless)  # noqa: B023 (it is called in this turn)
+        walk(path, lambda below, folder: f"{path}/{below}" in needless)  # noqa: B023 (called in this iteration)
 
 
 def judge_of(item: Item, top: str, context: Context, links: Iterable[str] = ()) -> Judge:
-    """Return who sees to it that nothing is stored which no restore would unpack; `links` are those of the full tarball of a differential."""
+    """Return the checker that refuses an archive which no restore would unpack; `links` are those of the full tarball of a differential."""
     return Judge(f"item {item.kind} {item.name!r}", top, context.deadline, [f"{top}/{link}" for link in links])
 
 
 def _entries(parts: Sequence[Part], top: str) -> Iterator[tuple[bytes, int]]:
-    """Yield (path in the archive, mode) of what is to be archived; what vanished meanwhile tar tells."""
+    """Yield (path in the archive, mode) of what will be archived; tar reports what vanished in the meantime."""
     for part in parts:
         for name in part.names:
             with contextlib.suppress(FileNotFoundError):

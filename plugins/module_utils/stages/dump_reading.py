@@ -1,4 +1,4 @@
-"""A reader at work, seen by who dumps: the places it is given, what it says, and the names of the owners it found."""
+"""The dump's side of a reader process: the places it may see, its answers, and the names of owners."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from .dump_reader import KNOWN, STATES, can_read, read_item
 from .dump_state import Dump, Outcome
 
 _MOST_PLACES = 20
-"""Most folders out of an item that its reader is given"""
+"""Maximum number of folders outside of an item that its reader is given"""
 
 
 _HARMLESS = (DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing)
-"""What ends a reader before it has done anything to what is kept, or while it went on as before"""
+"""Errors after which what the kind keeps for an item is still intact"""
 
 
 class Reading:
-    """A reader at work on an item, as a context manager; it was given all places that it needs."""
+    """A reader process for one item; a context manager, which gives it all places that it asks for."""
 
     def __init__(self, work: Dump, predicted: bool) -> None:
         self._work = work
@@ -45,13 +45,13 @@ class Reading:
         self._made: list[str] = []
         self.said: dict[str, Any] = {}
         self.noted: Mapping[str, str] = {}
-        """{what: digest} of what its kind kept of it for later dumps, known once it has ended"""
+        """{name: digest} of what the item's kind kept for later dumps; set on exit"""
         self.owners = Owners()
-        """Those of what is read, as its archive has them"""
+        """Owners of what is read, as the archive has them"""
         self._own = ""
 
     def states(self) -> Iterator[State]:
-        """Yield what was seen of what is read. Raise Unproven for what is none."""
+        """Yield the states that the reader has written. Raise Unproven if they are malformed."""
         return read_states(os.path.join(self._own, STATES))
 
     def __enter__(self) -> Reading:
@@ -93,7 +93,7 @@ class Reading:
                     prune_empty(os.path.dirname(folder), context.tree.private)
 
     def _name_owners(self) -> None:
-        """Tell the reader the names that this node has for the owners of what it reads: in its view it could ask for none but those of files."""
+        """Send the reader this node's names of the owners that it found: in its view only names in files can be looked up."""
         pairs = _owners_told(self.said.pop("owners"))
         names = names_for(pairs, self._work.directory, self._work.item, self._work.outcome)
         users, groups = names.users, names.groups
@@ -103,22 +103,22 @@ class Reading:
 
     @property
     def stream(self) -> IO[bytes]:
-        """The archive that is read."""
+        """The stream of the uncompressed archive."""
         if self._reader is None:
             raise AssertionError("nothing is read")
         return self._reader.stream
 
     def end(self) -> None:
-        """End the reader, if it still works."""
+        """End the reader if it is running."""
         if self._reader is not None:
             self._reader.end()
 
     def check(self, deadline: Deadline, what: str) -> None:
-        """Wait until all is read. Raise what made it fail."""
+        """Wait until all is read. Raise the error that made it fail."""
         self._result()
 
     def confirm(self, digests: Digests) -> Verdict:
-        """Given those of the archive, return what is said of what was read, once it is known that it was one state. Raise SourceChanged if not."""
+        """Confirm that what was read was one consistent state, and return the verdict; `digests` are those of the archive. Raise SourceChanged."""
         if self._reader is None:
             raise AssertionError("nothing is read")
         self._reader.conversation.send({})
@@ -143,7 +143,7 @@ class Reading:
             raise InvalidInput(f"item {item.kind} {item.name!r}: path {item.path} {problem}") from error
 
     def _writable_places(self) -> Iterator[Place]:
-        """Make the folders that the reader can write to, and yield them."""
+        """Make the folders in which the reader may write, and yield them as places."""
         tree, item, owner = self._work.context.tree, self._work.item, self._arrangement.owner
         own = self._own = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}.reader")
         base = os.path.dirname(tree.private)
@@ -189,7 +189,7 @@ class Reading:
         return said
 
     def _admit(self, error: NeedsPlace) -> Place:
-        """Return what an item needs besides itself, if it is its owner's. Raise InvalidInput."""
+        """Return the place of a path that an item needs besides its own, if it has the same owner. Raise InvalidInput."""
         item, owner = self._work.item, self._arrangement.owner
         title = f"item {item.kind} {item.name!r}: {error}"
         try:
@@ -213,7 +213,7 @@ class Reading:
         )
 
     def _may_read(self, path: str) -> bool:
-        """Return whether the owner of the item can read a file himself."""
+        """Return whether the owner of the item can read a file."""
         work = self._work
         asked = work.readers.begin(can_read, path, places=[], owner=self._arrangement.owner, confined=False)
         with asked as reader:
@@ -221,11 +221,11 @@ class Reading:
 
 
 _NUMBERS = range(1 << 32)
-"""Of users and groups"""
+"""Valid numbers of users and groups"""
 
 
 def _owners_told(value: object) -> list[tuple[int, int]]:
-    """Return the (uid, gid) that a reader told. Raise AltbackupError for what is none."""
+    """Return the (uid, gid) in a reader's answer. Raise AltbackupError if it is malformed."""
     pairs = []
     for pair in value if isinstance(value, list) else [None]:
         if (
@@ -239,9 +239,9 @@ def _owners_told(value: object) -> list[tuple[int, int]]:
 
 
 def names_for(owners: Iterable[tuple[int, int]], directory: Directory, item: Item, outcome: Outcome) -> Names:
-    """Given (uid, gid) of what is archived, return the names that headers have beside the numbers; none where one of them is not kept.
+    """Return the names of owners for the headers of an archive, or none, with a note, if one of them cannot be stored.
 
-    tar itself would put such a one there. A note tells why there are none.
+    Without any tar would look them up itself.
     """
     pairs = list(owners)
     found = directory.names({uid for uid, _ in pairs}, {gid for _, gid in pairs})
@@ -258,7 +258,7 @@ def names_for(owners: Iterable[tuple[int, int]], directory: Directory, item: Ite
 
 
 def whole_number(number: object) -> int | None:
-    """Return a revision that a reader told. Raise AltbackupError for what is none."""
+    """Return the revision in a reader's answer. Raise AltbackupError if it is malformed."""
     if number is None or (isinstance(number, int) and number >= 0):
         return number
     raise AltbackupError(f"a reader said {number!r}, which is no revision")

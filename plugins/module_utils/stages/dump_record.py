@@ -1,4 +1,4 @@
-"""What a dump records of an item, and what it compares that with."""
+"""The record of a dump, and its comparison with those of earlier dumps."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ..tree.sidecar import Dna
 from .dump_state import STAGE, Dump, Past
 
 _FILES = "files"
-"""What is noted of a folder: what its files hold"""
+"""Name under which the digests of a folder's files are kept"""
 
 
 def past_of(work: Dump, tarballs: Iterable[Tarball]) -> Past:
-    """Given the item's verified tarballs, return what their dumps recorded; a record that is damaged is reported, and counts for nothing."""
+    """Return what the dumps of the item's verified tarballs recorded; a damaged record is a failure and is left out."""
     item, context = work.item, work.context
     records, whole = {}, True
     stamps = sorted({tarball.stamp for tarball in tarballs if parse_filename(tarball.filename, item.name)})
@@ -48,7 +48,7 @@ def past_of(work: Dump, tarballs: Iterable[Tarball]) -> Past:
 
 
 def judged(work: Dump, record: Mapping[str, Any], churn: doubt.Churn | None) -> dict[str, Any]:
-    """Return the record of a dump with why it is suspect, if it is, and with what it is to tell of those before it."""
+    """Return the record of a dump with the reasons why it is suspect, if any, and the measures of earlier nights."""
     past = work.past
     reasons = doubt.judge(record, past.good, work.limits, churn=churn, doubtful=past.doubtful)
     more = {
@@ -64,7 +64,7 @@ def judged(work: Dump, record: Mapping[str, Any], churn: doubt.Churn | None) -> 
 
 
 def note_files(work: Dump, digests: Digests) -> tuple[dict[str, str], doubt.Churn | None]:
-    """Keep what the files of an archive hold; return {what: digest}, and what became of those of the last good dump, None where that is not known."""
+    """Keep the digests of an archive's files; return {name: digest of that list}, and the churn since the last good dump, None if unknown."""
     tree, key, last = work.context.tree, work.item.key, work.past.last
     noted = {_FILES: keep_noted(tree, key, digests.compact)}
     if noted_by(last).get(_FILES) in (None, noted[_FILES]):
@@ -80,7 +80,7 @@ def note_files(work: Dump, digests: Digests) -> tuple[dict[str, str], doubt.Chur
 
 
 def forget_unrecorded(work: Dump, noted: Collection[str]) -> None:
-    """Remove what dumps noted of which no record is left, but for what this one did (digests); what cannot be removed is a failure."""
+    """Remove lists of digests that no record and not this dump (`noted`, digests) refers to; an error is a failure."""
     if work.past.whole:
         try:
             forget_noted(work.context.tree, work.item.key, work.past.noted.union(noted))
@@ -108,6 +108,6 @@ def record_for(
         amounts = {"entries": manifest.entries, "bytes": manifest.bytes}
         record.update(amounts, manifest=manifest.digest)
         record[CONTENT] = manifest.content
-        if kind_of(item.kind).is_tree:  # of others they are storage, which packing changes
+        if kind_of(item.kind).is_tree:  # in other kinds they are storage, which repacking changes
             record["measures"] = amounts
     return record

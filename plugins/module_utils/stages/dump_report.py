@@ -1,4 +1,4 @@
-"""What a dump reports of an item: what is incomplete, suspect, damaged, or had no room."""
+"""Messages of a dump: incomplete, suspect and damaged tarballs, and full disks."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def report_incomplete(item: Item, reasons: Iterable[str], outcome: Outcome) -> N
 
 
 def report_suspect(work: Dump, record: Mapping[str, Any]) -> None:
-    """Report a dump that is suspect, unless somebody accepted it."""
+    """Report a suspect dump, unless it was accepted."""
     item, reasons = work.item, doubts_of(record)
     if reasons and not work.marks.accepts(item.key, doubt.stamp_of(record)):
         source = source_of(work.context.tree) or "SOURCE"
-        if work.past == Past():  # its tarball was there
+        if work.past == Past():  # its tarball existed before this call
             work.past = past_of(work, scan(work.context.tree, keys={item.key}).verified())
         reason = _suspect_reason(item, source, record, reasons, doubt.stamp_of(work.past.last))
         work.outcome.failures.append(failure(STAGE, reason, relpath=str(record["relpath"])))
 
 
 def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons: Sequence[str], good: str) -> str:
-    """Return what is said of a suspect: why it is one, what became of it, and what to do; `good` is the stamp of the last good one, or empty."""
+    """Return the message on a suspect: reasons, consequences and what to do; `good` is the stamp of the last good dump, or empty."""
     wanted = {"source": source, "kind": item.kind, "name": item.name, "to": "/NEW/PATH"}
     play, title = "ansible-playbook -i INVENTORY altbackup.core", f"item {item.kind} {item.name!r}"
 
@@ -60,7 +60,7 @@ def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons:
 
 
 def with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError | OSError:
-    """Return the error; for a full disk, also one that a tool met, one that says how much is free."""
+    """Return the error; if the disk is full, also according to a tool's message, a NoRoom that says how much is free."""
     full = error.errno in FULL if isinstance(error, OSError) else os.strerror(errno.ENOSPC) in str(error)
     if not full:
         return error

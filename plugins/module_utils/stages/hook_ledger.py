@@ -1,6 +1,6 @@
-"""Which hooks are owed: a small private record on the node, written before a dump's first hook, and data alone.
+"""The ledger of owed hooks: a small private file on the node, written before the first hook of a dump, treated as data only.
 
-It names items and stamps. Programs are never taken from it, but from the plan of whoever reads it.
+It has items and stamps. Programs are never read from it, but from the plan of the call that reads it.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ _LONGEST_NAME = 512
 
 @dataclass(frozen=True)
 class Owed:
-    """A dump whose `before` was started, and whose `after` is not done."""
+    """A dump whose `before` was started and whose `after` is not done."""
 
     item: str
     """category/name, empty for the source itself"""
     stamp: str
     boot: str = ""
-    """When the node had been started"""
+    """Boot id of the node at that time"""
 
 
 @dataclass(frozen=True)
 class Told:
-    """What was done by nobody's order, for the next call to tell."""
+    """The result of a hook that ran without a call, for the next call to report."""
 
     item: str
     text: str
     bad: bool = False
-    """Whether it is a failure"""
+    """Whether that is a failure"""
 
 
 @dataclass
 class Ledger:
-    """The record, which one process has for itself."""
+    """The ledger file, locked by one process at a time."""
 
     tree: Tree
     owed: list[Owed] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
     damaged: str = ""
-    """Why what was written there is not known"""
+    """Message if the file cannot be read, else empty"""
     _descriptor: int = -1
 
     @property
@@ -67,11 +67,11 @@ class Ledger:
 
     @property
     def path(self) -> str:
-        """Where it is written."""
+        """The path of the file."""
         return os.path.join(self._folder, "owed.json")
 
     def open(self, wait: float, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Take it, once nobody else has it, and read it. Raise Locked where somebody has it for so many seconds, or OSError."""
+        """Lock and read the ledger. Raise Locked if another process has it for `wait` seconds or `is_over` returns true, or OSError."""
         make_folders(self._folder, self.tree.private)
         path = os.path.join(self._folder, "lock")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -115,29 +115,29 @@ class Ledger:
             self.damaged = f"{self.path}, the record of hooks, cannot be read ({one_line(str(error))})"
 
     def owe(self, item: str, stamp: str) -> None:
-        """Write down that the `after` of an item (category/name, empty for the source) is owed. Raise OSError or BaseUnusable."""
+        """Record that the `after` of an item (category/name, empty for the source) is owed. Raise OSError or BaseUnusable."""
         self.owed = [*self._without(item), Owed(item, stamp, boot_id())]
         self._write()
 
     def pay(self, item: str) -> None:
-        """Write down that it is owed no longer. Raise OSError or BaseUnusable."""
+        """Record that it is not owed any more. Raise OSError or BaseUnusable."""
         self.owed = self._without(item)
         self._write()
 
     def tell(self, item: str, text: str, *, bad: bool) -> None:
-        """Write down, for the next call, what became of a hook. Raise OSError or BaseUnusable."""
+        """Record the result of a hook for the next call. Raise OSError or BaseUnusable."""
         self.told = [*self.told, Told(item, text[:_LONGEST_TEXT], bad)][-_MOST:]
         self._write()
 
     def close(self, *, told: bool) -> None:
-        """Give it up; whether what it tells was told. Raise OSError or BaseUnusable."""
+        """Unlock the ledger, and remove its results if they were reported. Raise OSError or BaseUnusable."""
         if told and self._descriptor >= 0:
             self.told = []
             self._write()
         self.drop()
 
     def drop(self) -> None:
-        """Give it up as it is."""
+        """Unlock the ledger without writing."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
@@ -158,12 +158,12 @@ class Ledger:
 
 
 def folder_of(tree: Tree) -> str:
-    """Return where a tree keeps what is owed."""
+    """Return the private folder of a tree's ledger."""
     return tree.private_path("hooks")
 
 
 def is_anything_left(tree: Tree) -> bool:
-    """Return whether an earlier call left something to do, or to tell; also where that cannot be known."""
+    """Return whether the ledger has entries of an earlier call; also true if that cannot be read."""
     with contextlib.suppress(FileNotFoundError):
         os.lstat(Ledger(tree).path)
         return True
@@ -171,7 +171,7 @@ def is_anything_left(tree: Tree) -> bool:
 
 
 def _owed(entry: Mapping[str, Any]) -> Owed:
-    """Return what is owed by what was written. Raise ValueError, KeyError or TypeError."""
+    """Parse an entry of `owed`. Raise ValueError, KeyError or TypeError."""
     item, stamp, boot = _name(entry["item"]), _name(entry["stamp"]), _name(entry["boot"])
     if not is_stamp(stamp):
         raise ValueError("it has what is no stamp")

@@ -1,4 +1,4 @@
-"""Hooks around a dump: what runs when, what it means, and what an earlier call still owes."""
+"""Hooks around a dump: when each runs, what its exit code means, and hooks that an earlier call owes."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from .dump_store import tarballs_before
 from .hook_guard import CUT, Guard, GuardGone, Keeper
 
 NOT_NOW = 75
-"""The exit code of a `before` that says that this is no time for a dump: EX_TEMPFAIL, see sysexits.h(3head)"""
+"""Exit code of a `before` that skips the dump: EX_TEMPFAIL, see sysexits.h(3head)"""
 BEGUN, DONE, FAILED, SKIPPED = "begun", "done", "failed", "skipped"
-"""How a dump stands, as hooks are told it"""
+"""Values of ALTBACKUP_STATE"""
 _WAIT = 900.0
-"""Seconds to wait at most for the guard of an earlier call"""
+"""Maximum seconds to wait for the guard of an earlier call"""
 _ANSWER = 15.0
-"""Seconds in which a guard answers, beside those that a program takes"""
+"""Seconds in which a guard answers, in addition to those of a program"""
 _LAST = 10.0
-"""Seconds for which a call whose limit is over waits for a program that is owed"""
+"""Seconds for which a call whose limit has passed waits for an owed program"""
 
 
 @dataclass(frozen=True)
 class Bearer:
-    """What has hooks: an item, or the source itself."""
+    """An item, or the source itself, with its hooks."""
 
     hooks: Hooks
     key: str = ""
@@ -46,37 +46,37 @@ class Bearer:
 
 
 def bearer_of(item: Item) -> Bearer:
-    """Return an item as what has hooks."""
+    """Return the Bearer of an item."""
     return Bearer(item.hooks, item.key, f"item {item.kind} {item.name!r}")
 
 
 @dataclass
 class Said:
-    """What is to be told of what was done."""
+    """Failures and notes of a dump."""
 
     failures: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def fail(self, reason: str | BaseException, key: str = "") -> None:
-        """Tell of a failure."""
+        """Add a failure."""
         self.failures.append(failure(STAGE, reason, key=key))
 
 
 class Runner:
-    """Has hooks run by a guard, for one dump of a source."""
+    """Runs the hooks of one dump by way of a guard."""
 
     def __init__(self, guard: Guard, context: Context) -> None:
         self._guard = guard
         self._context = context
         self._problem = "the ledger of hooks was not opened"
-        """Why nothing may be begun"""
+        """Why no hook may be started, empty if it may"""
         self._left: Keeper | None = None
-        """What runs what is owed, where the guard was killed"""
+        """Runs owed hooks in this process if the guard was killed"""
         self._is_handed_over = False
-        """Whether the guard does the rest, for which this call cannot wait"""
+        """Whether the guard runs the remaining hooks because this call cannot wait"""
 
     def settle(self, bearers: Mapping[str, Bearer], said: Said) -> None:
-        """Wait until no guard of an earlier call is at work, tell what one did, and run what is still owed, with the programs of today."""
+        """Wait for the guard of an earlier call, report its results, and run what is still owed with the programs declared now."""
         try:
             wait = self._context.deadline.at_most(_WAIT)
             left = self._guard.ask("open", wait + _ANSWER, wait=wait)
@@ -99,7 +99,7 @@ class Runner:
             self._pay_late(entry, bearers, said)
 
     def _pay_late(self, entry: Mapping[str, str], bearers: Mapping[str, Bearer], said: Said) -> None:
-        """Run what is owed since a call that neither itself nor its guard could end."""
+        """Run the hooks owed by a call whose guard did not run them."""
         key, stamp = entry["item"], entry["stamp"]
         bearer = bearers.get(key, Bearer(Hooks(), key, one_line(key) or "the source"))
         why = "its guard was killed" if entry["boot"] == boot_id() else "the node was restarted"
@@ -120,12 +120,11 @@ class Runner:
         self._pay(key, said)
 
     def around(self, bearer: Bearer, said: Said, make: Callable[[], None], skip: Callable[[str], None]) -> None:
-        """Run the hooks of an item, or of the source, around what makes its dump and tells what failed in `said`.
+        """Run the hooks of an item, or of the source, around `make`, which makes its dump and adds failures to `said`.
 
-        Where a `before` says that this is no time for it, `skip` is told so, instead. What this call cannot do, since it is ended, its
-        guard does.
+        If a `before` exits with NOT_NOW, `skip` is called with the message instead. If this call is ended, its guard runs what remains.
         """
-        failed = len(said.failures) if bearer.key else 0  # the source has failed with any item
+        failed = len(said.failures) if bearer.key else 0  # a failure of any item is one of the source
         state, owed, programs = FAILED, False, {}
         try:
             programs = self._begin(bearer)
@@ -150,7 +149,7 @@ class Runner:
             self._pay(bearer.key, said)
 
     def end(self, said: Said) -> None:
-        """Say that all is done, and that what the ledger had to tell is told."""
+        """Tell the guard that all is done, and that the ledger's results were reported."""
         try:
             if self._left is not None:
                 self._left.end()
@@ -160,7 +159,7 @@ class Runner:
             said.fail(error)
 
     def _begin(self, bearer: Bearer) -> dict[str, list[dict[str, Any]]]:
-        """Have the guard owe what comes after; return the programs. Raise AltbackupError or OSError, and then nothing was begun."""
+        """Record the later hooks as owed; return all programs. Raise AltbackupError or OSError, and then nothing was started."""
         programs = programs_of(bearer)
         if self._problem:
             raise AltbackupError(f"{bearer.title}: {self._problem}")
@@ -182,7 +181,7 @@ class Runner:
                 said.fail(error, bearer.key)
 
     def _run(self, bearer: Bearer, stamp: str, when: str, which: int, program: Mapping[str, Any], state: str) -> None:
-        """Run a program. Raise what it fails with; of what comes after none is left out because the guard was killed."""
+        """Run a program. Raise its error; if the guard was killed, later hooks are run in this process."""
         if self._is_handed_over:
             return
         told: dict[str, Any] = {
@@ -203,12 +202,12 @@ class Runner:
                 if self._is_handed_over or when == BEFORE:
                     raise
             self._left = Keeper(self._context.tree)
-            with contextlib.suppress(AltbackupError, OSError):  # told when it is to be paid
+            with contextlib.suppress(AltbackupError, OSError):  # reported when the debt is settled
                 self._left.open(_ANSWER)
         self._left.run(**told)
 
     def _patience(self, seconds: float, when: str) -> float:
-        """Return for how long to wait for a program: one that is owed gets a little time though there is none left."""
+        """Return the seconds to wait for a program; an owed one gets at least _LAST."""
         if when == BEFORE:
             return seconds + _ANSWER
         try:
@@ -227,7 +226,7 @@ class Runner:
 
 
 def programs_of(bearer: Bearer) -> dict[str, list[dict[str, Any]]]:
-    """Given what has hooks, return {when: programs as a guard takes them}. Raise InvalidInput for one that cannot be run here."""
+    """Return {when: programs as a guard takes them}. Raise InvalidInput for one that cannot be run on this node."""
     return {when: [_program(bearer, when, hook) for hook in bearer.hooks.of(when)] for when in KEYS}
 
 
@@ -249,7 +248,7 @@ def _program(bearer: Bearer, when: str, hook: Hook) -> dict[str, Any]:
 
 
 def foretold(bearers: Iterable[Bearer], said: Said) -> None:
-    """Tell, for check mode, what would be run, and what of it cannot be."""
+    """Report, for check mode, which hooks would be run, and which of them cannot be."""
     for bearer in bearers:
         for when in KEYS:
             for hook in bearer.hooks.of(when):
@@ -263,7 +262,10 @@ def foretold(bearers: Iterable[Bearer], said: Said) -> None:
 
 
 def skipped(item: Item, context: Context, why: str, max_age: float, said: Said) -> bool:
-    """Given why an item is not dumped now, note it, or fail where its newest copy is older than so many seconds; return whether that is no failure."""
+    """Report that a hook skipped an item: a note, or a failure if its newest copy is older than `max_age` seconds.
+
+    Return whether it is no failure.
+    """
     title = f"item {item.kind} {item.name!r}"
     stamps = [tarball.stamp for tarball in tarballs_before(context, item)]
     newest = max(stamps, default="")

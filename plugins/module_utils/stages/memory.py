@@ -1,4 +1,4 @@
-"""What a tree is known to have held, compared with the items that its source has now: nothing is given up in silence."""
+"""Comparison of the items that a tree held with those of its source now, so that none is given up unnoticed."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from ..tree.stamps import Moment, day_of
 
 _STAGE = "check"
 _NAMED = 50
-"""Most items that a failure names"""
+"""Maximum number of items that a failure names"""
 
 
 @dataclass(frozen=True)
 class Given:
-    """What the inventory says of items that are none any more."""
+    """The inventory's declarations about former items."""
 
     retired: Mapping[str, str] = field(default_factory=dict)
-    """{category/name: the day from which on it is given up}"""
+    """{category/name: day from which on it is retired}"""
     former: Mapping[str, str] = field(default_factory=dict)
-    """{category/name: the item that has its place now}"""
+    """{category/name: item that replaced it}"""
     undiscovered: Collection[str] = ()
-    """Categories of which not all items could be discovered: of these nothing is known to be gone"""
+    """Categories whose discovery was incomplete, so that their missing items are no failure"""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What a tree held, or holds, and is no item."""
+    """Items that a tree held or holds, and that its source does not have now."""
 
     gone: Sequence[str] = ()
-    """Those of which nobody says that they were given up"""
+    """Items that are neither retired nor renamed"""
     kept: Sequence[str] = ()
-    """Those that were given up, or have another name now"""
+    """Items that are retired or renamed"""
     again: Sequence[str] = ()
-    """Those that were given up, and are items all the same"""
+    """Items that are retired and yet declared"""
     told: Collection[str] = ()
-    """Those of which it is told here, whatever tarballs of the day there are: what was held before"""
+    """Items that are reported here, so that a count does not report their tarballs again"""
 
     def without(self, keys: Collection[str]) -> Memory:
-        """Return the same without what is gone of these items, of which it is told elsewhere."""
+        """Return a copy without these items in `gone`, as they are reported elsewhere."""
         return replace(self, gone=[key for key in self.gone if key not in keys])
 
 
 def parse_given(value: Mapping[str, Any] | None) -> Given | None:
-    """Given the option `memory` of a call, return it, None where nothing is to be compared. Raise InvalidInput."""
+    """Parse the option `memory`, None if nothing is to be compared. Raise InvalidInput."""
     if value is None:
         return None
     retired, former = value.get("retired") or {}, value.get("former") or {}
@@ -64,7 +64,7 @@ def parse_given(value: Mapping[str, Any] | None) -> Given | None:
 
 
 def recollect(known: Collection[str], held: Collection[str], items: Collection[str], given: Given) -> Memory:
-    """Given what a tree held and holds, the items of its source (category/name), and what is said of others, return what is none."""
+    """Compare the items that a tree held (`known`) and holds with those of its source (category/name)."""
     put_aside = {**given.retired, **given.former}
     others = sorted({*known, *held} - set(items))
     gone = [key for key in others if key not in put_aside and key.partition("/")[0] not in given.undiscovered]
@@ -73,9 +73,9 @@ def recollect(known: Collection[str], held: Collection[str], items: Collection[s
 
 
 def remember(tree: Tree, kept: Sequence[str], moment: Moment) -> dict[str, Any]:
-    """Given a tree, whose lock is held, and what a purge has kept of its items (relpaths), keep in mind what it holds; return `pair` and `failures`.
+    """Store which items a tree holds, after a purge that kept these relpaths; the lock of the tree is held.
 
-    `pair` is what the source is to know of its tree on a target; there is none of a source's own tree.
+    Return `pair`, the state of a target's tree as its source is to know it, empty for a source's own tree, and `failures`.
     """
     pair: dict[str, Any] = {}
     failures = []
@@ -91,17 +91,17 @@ def remember(tree: Tree, kept: Sequence[str], moment: Moment) -> dict[str, Any]:
 
 
 def memory_of(tree: Tree, items: Collection[str], given: Given | None) -> Memory:
-    """Given a tree, the items of its source and what is said of others, return what it holds or held of these. Raise AltbackupError."""
+    """Return the former items of a tree, none if `given` is None. Raise AltbackupError."""
     return recollect(known_items(tree), held_items(tree), items, given) if given is not None else Memory()
 
 
 def with_marks(tree: Tree, given: Given | None) -> Given | None:
-    """Given a tree and what the inventory says of items that are none any more, return that with what its marks say. Raise BaseUnusable."""
+    """Return the inventory's declarations with those of the tree's marks. Raise BaseUnusable."""
     return given and replace(given, retired={**marks_of(tree).retired, **given.retired})
 
 
 def failures_of_memory(tree: Tree, memory: Memory, given: Given, moment: Moment) -> list[dict[str, Any]]:
-    """Given what a tree holds, or held, of what is no item, return what is wrong with it. Raise AltbackupError."""
+    """Return the failures of a tree's former items. Raise AltbackupError."""
     failures = []
     if memory.gone:
         newest = {key: newest_verified(tree, key, moment.latest) for key in memory.gone[:_NAMED]}
@@ -128,7 +128,7 @@ def failures_of_memory(tree: Tree, memory: Memory, given: Given, moment: Moment)
 
 
 def _gone(keys: Sequence[str], newest: Mapping[str, str], today: str) -> str:
-    """Return that items are gone, with what there is of them and what to do; the same for all trees that hold the same."""
+    """Return the message on missing items with their newest copies and what to do; it is the same for trees with the same copies."""
     shown = [f"{key} ({f'newest copy {newest[key]}' if newest.get(key) else 'no copy left'})" for key in keys[:_NAMED]]
     was, them = ("an item was", "it") if len(keys) == 1 else (f"{len(keys)} items were", "them")
     retire = json.dumps(dict.fromkeys(keys[:_NAMED], today))

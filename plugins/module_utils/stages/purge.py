@@ -1,4 +1,4 @@
-"""Purging: removing the verified tarballs that retention does not keep, and nothing else."""
+"""Purge: removing the verified tarballs that no retention rule keeps, and nothing else."""
 
 from __future__ import annotations
 
@@ -43,16 +43,17 @@ def purge(
     found: Scan | None = None,
     check_mode: bool = False,
 ) -> dict[str, Any]:
-    """Given a base and how many to keep, remove what retention does not; return what was kept, removed and left alone.
+    """Remove the tarballs of a base that no rule keeps; return what was kept, removed and left alone.
 
-    `keep` and `rules` are as parse_ruling takes them. `names` (category/name) limits it to these items. Tarballs later than the moment
-    are left alone, reported and do not count. With `verify` each tarball that would count is read first, and only a match counts; with
-    `reverify_days` what stays of an item of which something goes, if it was not read within so many days. `found` is what the base holds,
-    if that is known. `awaited`, {item: dna}, are contents that do not go, as other nodes lost them. `predicted` are relpaths that a run
-    in check mode would have made. Of an item at most one more goes than what the run of the stamps `made_now` added to this node, oldest
-    first; what is to go and has to wait is `waiting`, too. What `care` withholds is neither. With `only` nothing but these goes, and each
-    of them that does not is a failure. `marks`, as a controller hands them over, are kept, too, and `held` are those tarballs that are
-    held and there. Raise AltbackupError where nothing can be done.
+    `keep` and `rules` are as parse_ruling takes them. `names` (category/name) limits the purge to these items. Tarballs later than `moment` are left alone,
+    are reported and do not count. With `verify` each tarball that would count is read first, and one that does not match its dna does not count. With
+    `reverify_days` the remaining tarballs of an item of which something is removed are read, if that was not done within as many days. `found` is a scan of
+    the base, if there is one already. `awaited`, {item: dna}, are contents that other nodes lost and need from here, so they stay. `predicted` are relpaths
+    that a run in check mode would have made.
+
+    Of each item at most one more is removed than the run of the stamps `made_now` added to this node, the oldest first; the others are `waiting`. What `care`
+    withholds is neither removed nor waiting. With `only` nothing but these tarballs is removed, and each of them that is not is a failure. `marks`, as a
+    controller passes them, are stored, and `held` are the tarballs that are held here. Raise AltbackupError if nothing can be done.
     """
     ruling = parse_ruling(keep, rules or {}, "purge")
     imagined: dict[str, list[tuple[str, str]]] = {}
@@ -60,7 +61,7 @@ def purge(
         imagined.setdefault(f"{category}/{name}", []).append((stamp, filename))
     tree = require_writable(base)
     if not check_mode and not tree.source:
-        remove_outgoing(tree)  # its links would keep on disk what is removed here
+        remove_outgoing(tree)  # its hard links would keep the blocks of removed tarballs
     known, untold = marks_known(tree, marks or {}, check_mode)
     notes, failures = complete_removals(tree, check_mode=check_mode)
     failures += untold
@@ -102,7 +103,7 @@ def purge(
         uncounted = count_removed(tree, len(plan.going()))
         came = {relpath: run for item in copies.values() for relpath, run in item.came.items()}
         removed, failed, problems = remove_going(tree, plan, today if care.trash_days else "", came)
-        if uncounted:  # there may be room now
+        if uncounted:  # there may be free space now
             problems += count_late(tree, len(removed))
     failures += problems
     gone = failed.union(tarball.relpath for tarball in removed)
@@ -142,9 +143,9 @@ def purge(
 def _trusted(
     tree: Tree, copies: Mapping[str, Copies], plan: PurgePlan, moment: Moment, days: int, *, noting: bool
 ) -> tuple[PurgePlan, list[dict[str, Any]]]:
-    """Given what is known of items and what is to go, read what stays of those of which something goes, if it was not within so many days.
+    """Read the remaining tarballs of items of which something is removed, if they were not read within `days` days (0: read nothing).
 
-    Return the plan, by which nothing goes of an item of which a copy that stays is not good, and failures; with 0 days nothing is read.
+    Return the plan without items of which a remaining tarball is damaged, and failures.
     """
     going = {tarball.key: tarball for tarball in plan.going()} if days else {}
     due = {tarball.relpath for tarball in plan.due}

@@ -1,7 +1,7 @@
-"""Rot: which older tarballs a night reads again, and what becomes of those whose bytes are no longer what they were.
+"""Rot: which older tarballs a run reads again, and what is done with those that no longer match their dna.
 
-What does not match its dna goes to the quarantine, so that nothing counts, sends or restores it, and a good copy can take its place. What
-cannot be read stays where it is: then the disk may be at fault, or a cable, and not what is on it.
+They are moved to the quarantine, so that they do not count, are not sent and not restored, and a good copy can replace them. One that cannot be read stays
+where it is, as the disk or its connection may be at fault instead of the content.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ from ..tree.sidecar import Dna
 from ..tree.stamps import Moment
 
 Outcome = Union[Tuple[str, int], OSError]
-"""What reading a tarball found: digest and bytes, or why it could not be read"""
+"""Result of reading a tarball: (digest, bytes), or the error"""
 NOTHING: dict[str, Any] = {"quarantined": [], "healed": [], "notes": []}
-"""What is returned where nothing could be set apart"""
+"""Result if nothing could be quarantined"""
 LEFT = "it stays where it is: its disk, or what leads there, may be at fault, and not what is on it"
 _STAGE = "check"
 _MOST = 1000
-"""Most tarballs of the quarantine of which one call tells; further ones come into their places in later runs"""
+"""Maximum number of quarantined tarballs that one call returns; later runs return the others"""
 _NAMED = 10
-"""Most names of one file that a failure tells"""
+"""Maximum number of names of one file in a failure"""
 
 
 @dataclass
 class Round:
-    """What a check that may move things knows of a tree: all that it holds, and when that was read."""
+    """The state of a check that may move tarballs: a scan of the tree, and when its tarballs were read."""
 
     tree: Tree
     whole: Scan
-    """What is moved is taken out of it"""
+    """Scan of the whole base; quarantined tarballs are removed from it"""
     moment: Moment
     days: int
-    """In how many days all is to be read; 0 for no more than a check asks for"""
+    """Days in which all tarballs are to be read once; 0 to read only those of the check"""
     known: dict[str, str]
-    """{relpath: when it was last read}"""
+    """{relpath: stamp of its last reading}"""
     failures: list[dict[str, Any]] = field(default_factory=list)
 
 
 def begin(tree: Tree, whole: Scan, moment: Moment, days: int) -> Round:
-    """Given a tree whose lock is held, all that it holds, the moment, and in how many days all is to be read, return what a check goes by."""
+    """Return the state of a check; the lock of the tree is held. Damaged readings are a failure, and count as none."""
     try:
         return Round(tree, whole, moment, days, readings(tree))
     except (AltbackupError, OSError) as error:
@@ -69,10 +69,7 @@ def begin(tree: Tree, whole: Scan, moment: Moment, days: int) -> Round:
 
 
 def due_ones(known: Round, tonight: Sequence[Tarball]) -> list[Tarball]:
-    """Given what a check goes by and what it reads anyway, return what it is to read beside that: the share of the night.
-
-    One whose size is not what its dna says is read at once.
-    """
+    """Return the tarballs to read in addition to `tonight`: the share of one night, and those with a wrong size."""
     if not known.days:
         return []
     read = {tarball.inode for tarball in tonight}
@@ -83,7 +80,7 @@ def due_ones(known: Round, tonight: Sequence[Tarball]) -> list[Tarball]:
 
 
 def names_of(known: Round, read: Sequence[Tarball]) -> list[Tarball]:
-    """Given what a check goes by and what it reads, return what stands there as another name of a file that it reads."""
+    """Return the other hard links of the files that a check reads."""
     inodes = {tarball.inode for tarball in read}
     given = {tarball.relpath for tarball in read}
     return [
@@ -94,11 +91,10 @@ def names_of(known: Round, read: Sequence[Tarball]) -> list[Tarball]:
 
 
 def settle(known: Round, read: Mapping[str, Outcome], reasons: Mapping[str, str]) -> dict[str, Any]:
-    """Given what a check goes by, {relpath: what reading it found} and {relpath: what is wrong with it}, set apart what rotted.
+    """Quarantine damaged tarballs, from {relpath: what reading found} and {relpath: message}, and record what was read.
 
-    Return `quarantined`, what was set apart and waits for a good copy, `healed`, what had rotted and stands again (relpaths), `notes`, and
-    `failures`, one for each file that rotted. `told` and `reason` of what was set apart now are of the failure that tells of it, of earlier
-    ones they are empty.
+    Return `quarantined`, those that wait for a good copy, `healed`, those that were replaced (relpaths), `notes`, and `failures`, one for each damaged file.
+    In an entry of `quarantined`, `told` and `reason` are relpath and text of its failure of now, empty for one of an earlier run.
     """
     tree, moment, notes, failures = known.tree, known.moment, [], list(known.failures)
     told: dict[str, dict[str, Any]] = {}
@@ -161,17 +157,17 @@ def settle(known: Round, read: Mapping[str, Outcome], reasons: Mapping[str, str]
 def bad_survivors(
     tree: Tree, staying: Sequence[Tarball], moment: Moment, days: int, *, noting: bool
 ) -> tuple[list[Tarball], list[dict[str, Any]]]:
-    """Given what a purge would leave of items of which something is to go, read what was not read within so many days.
+    """Read the tarballs that a purge would leave, if they were not read within `days` days.
 
-    Return those that do not match their dna or cannot be read, and a failure for each: of such an item nothing goes. With `noting` it is kept
-    what was read; what rotted is doubted, so that the next check reads it first and sets it apart.
+    Return those that are damaged or unreadable, and a failure for each: nothing is removed of such an item. With `noting` the readings are recorded, and
+    damaged ones are marked, so that the next check reads and quarantines them first.
     """
     if not staying:
         return [], []
     try:
         known = readings(tree)
     except (AltbackupError, OSError):
-        known = {}  # a check says so
+        known = {}  # the check reports it
     files = files_of(staying, known, moment)
     stale = [tarball for tarball in staying if tarball.dna and not is_fresh(files[tarball.inode], days, moment)]
     read = digests({tree.path(tarball.relpath): tarball.dna for tarball in stale if tarball.dna}) if stale else {}
@@ -202,7 +198,7 @@ def bad_survivors(
 
 
 def _rotten(tarballs: Sequence[Tarball], read: Mapping[str, Outcome]) -> list[list[Tarball]]:
-    """Return those that were read and do not match, the names of one file together, the newest first."""
+    """Return the tarballs that do not match their dna, grouped by file, the newest first."""
     files: dict[tuple[int, int], list[Tarball]] = {}
     for tarball in sorted(tarballs, key=lambda tarball: tarball.stamp, reverse=True):
         outcome = read.get(tarball.relpath)
@@ -212,9 +208,9 @@ def _rotten(tarballs: Sequence[Tarball], read: Mapping[str, Outcome]) -> list[li
 
 
 def _unsteady(tree: Tree, tarball: Tarball, outcome: Outcome) -> str:
-    """Read a tarball that does not match once more, from its medium; return why it is not moved if that finds something else, else nothing.
+    """Read a damaged tarball again from disk; return why it is not moved if the result differs, else an empty text.
 
-    What is wrong then is the memory of the machine, or the way to its disk: the next one that it reads may be said to be rotten as well.
+    A different result points to the machine's memory or the connection of its disk, so that other results are not reliable either.
     """
     path, alg = tree.path(tarball.relpath), tarball.dna.alg if tarball.dna else ""
     try:
@@ -233,7 +229,7 @@ def _as_dna(tarball: Tarball, outcome: Outcome) -> Dna | None:
 
 
 def _told(moved: Sequence[Quarantined]) -> str:
-    """Given the names of one file that rotted, return what is said of it."""
+    """Return the message on the names of one damaged file."""
     others = [entry.relpath for entry in moved[1:]]
     also = ""
     if others:
@@ -242,14 +238,14 @@ def _told(moved: Sequence[Quarantined]) -> str:
 
 
 def _came(tree: Tree, tarball: Tarball) -> str:
-    """Return the stamp of the run in which a tarball came, empty where that is not known."""
-    with contextlib.suppress(AltbackupError, OSError):  # what is damaged there, those say who purge
+    """Return the stamp of the run in which a tarball arrived, empty if unknown."""
+    with contextlib.suppress(AltbackupError, OSError):  # the purge reports a damaged file
         return arrivals(tree, tarball.key).get(tarball.relpath, "")
     return ""
 
 
 def _point_last(known: Round, keys: Collection[str]) -> None:
-    """Let `last` of items of which something was set apart point to the newest that stands, if it led to what is gone."""
+    """Update the link `last` of items with a quarantined tarball to the newest one that remains."""
     for key in keys:
         stamps = [tarball.stamp for tarball in known.whole.verified() if tarball.key == key]
         if stamps:
@@ -257,7 +253,7 @@ def _point_last(known: Round, keys: Collection[str]) -> None:
 
 
 def _completed(known: Round) -> list[str]:
-    """End the moves that a killed call had not ended; return a note on each."""
+    """Complete the moves of a killed call; return a note on each."""
     done = complete_moves(known.tree, known.whole.orphans)
     known.whole.orphans[:] = [relpath for relpath in known.whole.orphans if relpath not in done]
     return [f"moved {path} after its tarball to the quarantine, as a killed call had not come to it" for path in done]
@@ -276,9 +272,9 @@ def _reviewed(
     notes: list[str],
     failures: list[dict[str, Any]],
 ) -> tuple[list[Quarantined], list[str]]:
-    """Given what lies in the quarantine, note what is healed, and remove what is no longer needed.
+    """Mark quarantined tarballs that were replaced, and remove those that are no longer needed.
 
-    Return what waits for a good copy, and the relpaths of what stands again.
+    Return those that wait for a good copy, and the relpaths of replaced ones.
     """
     tree, moment = known.tree, known.moment
     standing = {tarball.relpath: tarball.dna for tarball in known.whole.verified()}
@@ -327,7 +323,7 @@ def _kept(entry: Quarantined) -> str:
 
 
 def _keep(known: Round, read: Mapping[str, Outcome]) -> None:
-    """Note what was read, and forget what is gone. Raise OSError."""
+    """Record what was read, and remove the readings of tarballs that are gone. Raise OSError."""
     now = known.moment.stamp
     noted: dict[str, str] = {}
     for tarball in known.whole.tarballs:
