@@ -1,4 +1,4 @@
-"""What became of the files of an earlier dump, by the compact lists that dumps keep of them (see digests.Digests)."""
+"""Churn: how many files of an earlier dump changed, by the compact lists that dumps keep of them (see digests.Digests)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..tree.doubt import Churn
 from .digests import COMPACT, ORDER, UNTRIED
 
 _AT_A_TIME = 1 << 18
-"""Files that are compared at a time: for each of them there is room in memory"""
+"""Files of the earlier list that are compared in one pass, which bounds the memory"""
 _BLOCK = COMPACT.size << 14
 _CONTENT = (1 << 56) - 1
 
 
 @dataclass
 class _Tried:
-    """Of files that were tried, how many have an order."""
+    """Counts of the files whose content was classified, and of those with order."""
 
     files: int = 0
     orderly: int = 0
@@ -33,7 +33,7 @@ class _Tried:
 
 
 def compare_lists(old: IO[bytes], new: Callable[[], Iterable[bytes]]) -> Churn:
-    """Given the compact list of an earlier dump, and what yields that of this one in blocks, return what became of the files of the earlier one."""
+    """Compare the compact list of an earlier dump with this one's, which `new` yields in blocks at each call; return the churn."""
     count = old.seek(0, 2) // COMPACT.size
     turns = max(1, -(-count // _AT_A_TIME))
     gone, came, before, after = 0, 0, _Tried(), _Tried()

@@ -1,4 +1,4 @@
-"""Reading a tarball whole before anything of it is used: that GNU tar may have it, and what it holds."""
+"""Examination of a whole tarball before anything of it is used: that GNU tar may unpack it, and what it holds."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from .rules import UNLIMITED, Contents, Limits, Rules, require_same, stored_byte
 
 _BLOCK = 1 << 16
 _MARGIN = 64 << 20
-"""Bytes of headers before one member, and of zeros behind the last one, above which an archive is a bomb."""
+"""Maximum bytes of headers before one member, and of zeros after the last one; an archive with more is a bomb"""
 DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
 
 
 class Unlistable(ToolFailed):
-    """An archive that GNU tar could not read to its end, or was not started to read."""
+    """An archive that GNU tar could not list to its end, or for which it could not be started."""
 
 
 def measure(tarball: str, deadline: Deadline) -> tuple[int, int]:
-    """Given a tarball, return the number of its entries and the apparent bytes of its files. Raise Hostile, ToolFailed or OSError."""
+    """Return the number of a tarball's entries and the apparent bytes of its files. Raise Hostile, ToolFailed or OSError."""
     contents = examine(tarball, top="", limits=Limits(UNLIMITED, UNLIMITED, UNLIMITED), deadline=deadline)
     return contents.entries, contents.bytes
 
 
 def read_content(tarball: str, name: str, top: str, deadline: Deadline) -> str:
-    """Given a tarball of this node's own dumps, its name and top folder, return the digest of its content, as a manifest would have it.
+    """Return the content digest of a tarball that this node made, as in a manifest; `name` has its extension, `top` is its top folder.
 
     Raise ToolFailed for a damaged one, DeadlineExceeded or OSError.
     """
@@ -79,15 +79,15 @@ def examine(
     files: Any = None,
     identities: Identities = NOBODY,
 ) -> Contents:
-    """Given a tarball, read all of it and return what it holds; with `digested` with the digest of its manifest.
+    """Read all of a tarball and return its contents; with `digested` these have the digest of its manifest.
 
-    Each member that passes is `seen`; `files`, as in a manifest, is told the digests of those that are `digested`.
+    `seen` is called for each accepted member; `files`, as in a manifest, receives the digests of files if they are `digested`. For a differential `below` are
+    the symbolic links of its full tarball, over which it is to be unpacked. `attributes` receive those that only root may set. With `wanted`, a path in it,
+    `found` says what that is, and if it is to be unpacked `alone`, `stored` are the bytes that it takes with all below it. Without `special` devices and
+    named pipes are refused.
 
-    If it is a differential, `below` are the symbolic links of its full tarball, over which it is to be unpacked. `attributes` receive
-    what only root may set. With `wanted`, a path in it, it is told whether that was `found`, and if it is to be unpacked `alone`,
-    `stored` is what that one takes, with all below it. Unless `special` ones may be in it, devices and named pipes are refused.
-    Raise Hostile, naming the member, for what no archive with this top folder (any one if it is empty) holds, ToolFailed
-    for a damaged one, NoKey for an encrypted one that the `identities` do not open, DeadlineExceeded or OSError.
+    Raise Hostile, naming the member, for what no archive with this top folder (any if empty) holds, ToolFailed for a damaged archive, NoKey for an encrypted
+    one that the `identities` do not open, DeadlineExceeded or OSError.
     """
     manifest = Contents(files=files)
     with contextlib.ExitStack() as stack:
@@ -128,7 +128,7 @@ def examine(
             if any(header.problem for header in headers.found):
                 require_same(tarball, headers, None)
             if not stream.read(1):
-                check()  # the decompressor has the reason
+                check()  # its message has the reason
             raise ToolFailed(f"{tarball} is damaged: {error}") from error
         check()
     if not manifest.entries:
@@ -137,10 +137,10 @@ def examine(
 
 
 class _Metered:
-    """A stream that ends an archive early which has more headers than any real one, or anything but zeros behind its end."""
+    """A stream that refuses an archive with more headers than a valid one has, or with anything but zeros after its end."""
 
     def __init__(self, stream: IO[bytes], title: str, deadline: Deadline, feed: Callable[[bytes], None]) -> None:
-        """What is read is handed to `feed`, too."""
+        """Each block that is read is passed to `feed`."""
         self._stream = stream
         self._feed = feed
         self._title = title
@@ -150,11 +150,11 @@ class _Metered:
         self._last = b""
 
     def allow(self, size: int) -> None:
-        """Allow for the content of a member, and for the headers of the next."""
+        """Allow as many bytes as the content of a member has, and the headers of the next."""
         self._left = size + _MARGIN
 
     def read(self, size: int) -> bytes:
-        """Read up to `size` bytes. Raise Hostile or DeadlineExceeded."""
+        """Return up to `size` bytes. Raise Hostile or DeadlineExceeded."""
         self._deadline.remaining()
         block = self._stream.read(size)
         self._left -= len(block)
@@ -164,13 +164,13 @@ class _Metered:
             )
         self._feed(block)
         self._total += len(block)
-        self._last = self._last[-size:] + block  # a reader of blocks has not yet looked at all that it read
+        self._last = self._last[-size:] + block  # tarfile reads whole blocks and has not yet parsed all of them
         return block
 
     def require_end(self, offset: int) -> None:
-        """Given where the last member ends, raise ToolFailed if no end is marked there, Hostile if there is more behind it.
+        """Check the rest of the stream from `offset` in bytes, where the last member ends.
 
-        What stands behind an end, or behind a header that is none, one reader of archives sees and another does not.
+        Raise ToolFailed if there is no end mark, Hostile if data follow it: some tar programs would read these, and others not.
         """
         behind = self._last[len(self._last) - (self._total - offset) :]
         seen = len(behind)
@@ -187,9 +187,9 @@ class _Metered:
 def decompressed(
     tarball: str, source: IO[bytes], deadline: Deadline, sandbox: Sandbox | None, identities: Identities = NOBODY
 ) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
-    """Yield the uncompressed stream of a tarball, and what raises ToolFailed where its compression is damaged.
+    """Yield the uncompressed stream of a tarball, and a function that raises ToolFailed if its compression was damaged.
 
-    Of an encrypted one it is decrypted first; raise NoKey where there is no key, as does what is yielded where it is another one.
+    An encrypted one is decrypted first; NoKey is raised at once without a key, and by the function with a wrong one.
     """
     if is_encrypted(tarball):
         with contextlib.ExitStack() as stack:
@@ -197,7 +197,7 @@ def decompressed(
             stack.enter_context(ended_at(deadline, [age]))
             inner = stack.enter_context(decompressed(tarball[: -len(SUFFIX)], age.stdout, deadline, sandbox))
             if inner[0] is not age.stdout:
-                age.stdout.close()  # the decompressor alone reads it
+                age.stdout.close()  # only the decompressor reads it
 
             def check() -> None:
                 try:

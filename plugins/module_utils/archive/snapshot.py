@@ -1,4 +1,4 @@
-"""What is known of the members of an archive: while it is made, and of a full one afterwards, as its snapshot."""
+"""Entries of the members of an archive: collected while it is written, and stored as the snapshot of a full one."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from .states import FILE, FOLDER, OTHER, State, Unproven
 _ENTRY = struct.Struct("<HB16s16sQ32sBBII")
 _LARGEST_HEADER = 1 << 16
 _FORM = 1
-"""Of the file of a snapshot"""
+"""Version of the file format"""
 _NONE = b"\0" * 32
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A member of an archive."""
+    """A member of an archive with its state and its part of the manifest."""
 
     state: State
     size: int
     digest: bytes
-    """SHA-256 of the content of a file that has one of its own, else empty"""
+    """SHA-256 of a file with content of its own, else empty"""
     look: int
-    """How that looks, see Digests"""
+    """Content class of the file, see digests.look_of"""
     is_plain: bool
     """Whether it has no attributes besides mode, owner and time"""
     attributes: bytes
     line: bytes
-    """What the digests of a manifest are taken over, see read_manifest"""
+    """With `attributes` the input of the manifest's digests, see read_manifest"""
 
 
 def new_private(path: str) -> IO[bytes]:
-    """Make a new file of this user's alone, and return it open for writing. Raise OSError."""
+    """Create a file that only this user can access, and return it open for writing. Raise OSError."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
 
 
 class Members:
-    """What is told of the members of an archive, in their order; in a temporary file, since there may be millions."""
+    """Entries of an archive's members in their order, without states; in a temporary file, since there may be millions."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()
@@ -70,7 +70,7 @@ class Members:
         attributes: bytes,
         line: bytes,
     ) -> None:
-        """Take a member, its path below the top folder, and what its manifest has of it."""
+        """Add a member with its path below the top folder and its part of the manifest."""
         form = FOLDER if member.isdir() else FILE if member.isreg() else OTHER
         name = path.encode("utf-8", "surrogateescape")
         state = State(name, form, b"", b"")
@@ -102,7 +102,7 @@ def _write_entry(output: Any, entry: Entry) -> None:
 
 
 def _read_entries(stream: Any) -> Iterator[Entry]:
-    """Yield entries. Raise ValueError for what are none."""
+    """Yield entries. Raise ValueError if the stream is malformed."""
     while head := stream.read(_ENTRY.size):
         if len(head) < _ENTRY.size:
             raise ValueError("it is cut")
@@ -123,9 +123,9 @@ def _read_entries(stream: Any) -> Iterator[Entry]:
 
 
 def write_snapshot(path: str, about: Mapping[str, Any], members: Iterable[Entry], states: Iterable[State]) -> None:
-    """Given a new file, what a snapshot is of, the members of the archive and the states before it, write the snapshot.
+    """Write a snapshot to a new file: its metadata, and the members of the archive with the states of the files before it was written.
 
-    Raise Unproven if they are not of one archive, or OSError; the caller removes the file.
+    Raise Unproven if members and states do not fit, or OSError; the caller removes the file.
     """
     with name_os_errors(path), new_private(path) as raw:
         with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0) as output:
@@ -149,13 +149,13 @@ def _rest(entry: Entry) -> tuple[int, bytes, int, bool, bytes, bytes]:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is known of a full archive."""
+    """The snapshot of a full archive: its path, and the metadata."""
 
     path: str
     about: Mapping[str, Any]
 
     def entries(self) -> Iterator[Entry]:
-        """Yield its members. Raise Unproven where the file is damaged, or OSError."""
+        """Yield the members of the archive. Raise Unproven if the file is damaged, or OSError."""
         try:
             with _opened(self.path) as stream:
                 stream.readline(_LARGEST_HEADER)
@@ -171,7 +171,7 @@ def _opened(path: str) -> Iterator[Any]:
 
 
 def read_snapshot(path: str) -> Snapshot | None:
-    """Given where a snapshot is kept, return it, None where there is none or it is damaged."""
+    """Return the snapshot in a file, None if there is none or it is damaged."""
     try:
         with _opened(path) as stream:
             about = json.loads(stream.readline(_LARGEST_HEADER))
@@ -181,7 +181,7 @@ def read_snapshot(path: str) -> Snapshot | None:
 
 
 def write_known(snapshot: Snapshot, output: IO[bytes]) -> set[str]:
-    """Given a snapshot, write what a reader needs of it; return the paths of the symbolic links of its archive, below the top folder."""
+    """Write the entries of a snapshot without their manifest part; return the paths of symbolic links, below the top folder."""
     links = set()
     for entry in snapshot.entries():
         if entry.line.startswith(tarfile.SYMTYPE):
@@ -191,6 +191,6 @@ def write_known(snapshot: Snapshot, output: IO[bytes]) -> set[str]:
 
 
 def read_known(path: str) -> dict[bytes, Entry]:
-    """Given what `write_known` wrote, return {path: entry}. Raise OSError."""
+    """Read the file that `write_known` wrote as {path: entry}. Raise OSError."""
     with open(path, "rb") as stream:
         return {entry.state.path: entry for entry in _read_entries(stream)}
