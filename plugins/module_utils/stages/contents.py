@@ -44,7 +44,7 @@ _MOST = 8
 """Maximum number of older tarballs that are read for one new one"""
 
 
-def same_as(tree: Tree, equal: Tarball, record: Mapping[str, Any], dna: Dna) -> dict[str, Any]:
+def content_of_equal(tree: Tree, equal: Tarball, record: Mapping[str, Any], dna: Dna) -> dict[str, Any]:
     """Return the content fields for the record of a new tarball that has the same bytes as an older one.
 
     They are those of the older one's record. If that has none, the dna of the bytes identifies the content on other nodes.
@@ -55,7 +55,7 @@ def same_as(tree: Tree, equal: Tarball, record: Mapping[str, Any], dna: Dna) -> 
     return {CONTENT: record[CONTENT], FORMERLY: _dna(dna)}
 
 
-def alike(
+def content_among(
     tree: Tree, others: Sequence[Tarball], made: str, record: Mapping[str, Any], dna: Dna, deadline: Deadline
 ) -> dict[str, Any]:
     """Return the content fields for the record of a new tarball at path `made`, compared with older tarballs of other bytes.

@@ -25,10 +25,10 @@ from ..tree.publish import require_writable
 from ..tree.stamps import parse_stamp
 from .bases import nights_of
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
-from .dump_encrypted import form_of, prepare
-from .dump_order import MAX_AGE, Order, skipped_of
+from .dump_encrypted import format_of, prepare_encryption
+from .dump_order import MAX_AGE, Dumper, skipped_of
 from .dump_state import STAGE
-from .hooks import Said
+from .hooks import Report
 
 
 def dump(
@@ -64,11 +64,11 @@ def dump(
     context = Context(tree, stamp, **context_options)
     failures: list[dict[str, Any]] = []
     marks = _marks(tree, failures)
-    own = _controller_items(tree, controller, check_mode, failures)
+    controller_items = _controller_items(tree, controller, check_mode, failures)
     limit = mounts.answer_timeout(context.deadline)
     silent = mounts.find_hung(received, limit)
     good, bad = find_problems(
-        [*items, *own],
+        [*items, *controller_items],
         base,
         [folder for folder in received if folder not in silent],
         lambda asked: _silent_items(asked, limit),
@@ -78,8 +78,8 @@ def dump(
     if not items:
         failures.append(failure(STAGE, f"there are no items to dump to {base}: nothing was backed up"))
     notes: list[str] = []
-    good, secret = _ready_to_encrypt(tree, good, form, signing_key, context, failures, notes, check_mode)
-    order = Order(
+    good, secret = _encryptable(tree, good, form, signing_key, context, failures, notes, check_mode)
+    dumper = Dumper(
         good,
         context,
         form,
@@ -88,14 +88,14 @@ def dump(
         hooks,
         max_age,
         lambda item: _require_fit(item, base, received, limit),
-        Said(failures, notes),
+        Report(failures, notes),
         declared,
         secret,
         check_mode,
     )
-    with _modes_kept(tree):
-        order.work()
-    outcomes = order.outcomes
+    with _restoring_modes(tree):
+        dumper.dump_all()
+    outcomes = dumper.outcomes
     notes += sorted({outcome.refused for outcome in outcomes if outcome.refused})
     full = [item.key for item in good if (item.full_every or 1) > 1 and nights_of(item, context, form) == 1]
     if full:
@@ -118,7 +118,7 @@ def dump(
     }
 
 
-def _ready_to_encrypt(
+def _encryptable(
     tree: Tree,
     items: list[Item],
     form: ArchiveFormat,
@@ -129,11 +129,11 @@ def _ready_to_encrypt(
     check_mode: bool,
 ) -> tuple[list[Item], bytes]:
     """Return the items that can be dumped, and the secret of the source if any is encrypted; what prevents encryption is one failure."""
-    encrypted = [item for item in items if form_of(item, form).recipients]
+    encrypted = [item for item in items if format_of(item, form).recipients]
     if not encrypted:
         return items, b""
     try:
-        secret, public = prepare(tree, signing_key, context.deadline, check_mode=check_mode)
+        secret, public = prepare_encryption(tree, signing_key, context.deadline, check_mode=check_mode)
         if public and not signing_key:
             notes.append(
                 f"this source signs what it encrypts with {public}: enter that as altbackup_signing_key, and on the recovery sheet"
@@ -156,7 +156,7 @@ def _marks(tree: Tree, failures: list[dict[str, Any]]) -> Marks:
 
 
 @contextlib.contextmanager
-def _modes_kept(tree: Tree) -> Iterator[None]:
+def _restoring_modes(tree: Tree) -> Iterator[None]:
     """Restore the modes of a base and its private folders after the block: readers without a view need access to their scratch folders."""
     modes = {folder: os.stat(folder).st_mode & 0o7777 for folder in (tree.private, tree.base)}
     try:

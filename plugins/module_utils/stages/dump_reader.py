@@ -68,32 +68,32 @@ def _read(
         look_through(item, context)
         return {"revision": kind.revision(item, context), **vars(kind.foresee(item, context))}
     with kind.copy(item, context) as prepared:
-        chosen = _choose(prepared, item, context)
-        if not chosen.listed:
-            judge_of(item, chosen.top, context).look_at_names(_entries(prepared.parts, chosen.top))
+        selection = _select(prepared, item, context)
+        if not selection.listed:
+            checker_of(item, selection.top, context).look_at_names(_entries(prepared.parts, selection.top))
         surveyed = survey(prepared.parts)
         owners = surveyed.owners if prepared.owner is None else [prepared.owner]
-        if chosen.differs:
-            surveyed = replace(surveyed, holes=survey(chosen.parts).holes)
-        told = {"revision": prepared.revision, "record": prepared.record, "noted": prepared.noted}
+        if selection.differs:
+            surveyed = replace(surveyed, holes=survey(selection.parts).holes)
+        found = {"revision": prepared.revision, "record": prepared.record, "noted": prepared.noted}
         amounts = {"count": sum(len(part.names) for part in prepared.parts), "owners": list(owners)}
-        how = {"listed": chosen.listed, "way": chosen.way, "differs": chosen.differs}
-        conversation.send({"value": {**told, **amounts, **how}})
-        named = conversation.receive()
+        how = {"listed": selection.listed, "way": selection.way, "differs": selection.differs}
+        conversation.send({"value": {**found, **amounts, **how}})
+        names = conversation.receive()
 
         def as_root(argv: Sequence[str | bytes]) -> list[str | bytes]:
             return replace(identity, uid=os.geteuid()).argv(argv, "dac_read_search", "sys_admin")
 
         with packed(
-            chosen.parts,
-            top=chosen.top,
+            selection.parts,
+            top=selection.top,
             owner=prepared.owner,
             fixed_times=prepared.fixed_times,
             sparse=prepared.sparse,
             stdout=stream,
             as_user=as_root,
             surveyed=surveyed,
-            names=Names(dict(named["users"]), dict(named["groups"])),
+            names=Names(dict(names["users"]), dict(names["groups"])),
         ) as tar:
             stream.close()
             try:
@@ -108,7 +108,7 @@ def _read(
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class _Selection:
     """The parts of a copy that are archived, and how."""
 
     parts: Sequence[Part]
@@ -119,9 +119,9 @@ class _Chosen:
     differs: bool = False
 
 
-def _choose(prepared: Snapshot, item: Item, context: Context) -> _Chosen:
+def _select(prepared: Snapshot, item: Item, context: Context) -> _Selection:
     """Select what of a copy is archived: changes since the full tarball if there is a base, else all; write the states of all files."""
-    whole = _Chosen(prepared.parts, prepared.top(item.name), prepared.listed)
+    whole = _Selection(prepared.parts, prepared.top(item.name), prepared.listed)
     if context.base is None:
         return whole
     owner = None if prepared.owner is None else list(prepared.owner)
@@ -138,7 +138,7 @@ def _choose(prepared: Snapshot, item: Item, context: Context) -> _Chosen:
             owner=owner is not None,
             fixed_times=prepared.fixed_times,
         )
-    return _Chosen(parts, str(context.base["top"]) if differs else whole.top, True, way, differs)
+    return _Selection(parts, str(context.base["top"]) if differs else whole.top, True, way, differs)
 
 
 _CHANGE = re.compile(
@@ -158,18 +158,18 @@ def _tells_of_a_change(line: str) -> bool:
 def _verdict(prepared: Snapshot, tar: Child, conversation: Conversation) -> Verdict:
     """Return the verdict on an item whose archive was written. Raise SourceChanged."""
 
-    def asked(paths: Sequence[str]) -> Mapping[str, Sequence[Any]]:
+    def look_up(paths: Sequence[str]) -> Mapping[str, Sequence[Any]]:
         conversation.send({"value": {"asked": list(paths)}})
-        told: Mapping[str, Sequence[Any]] = conversation.receive()["told"]
-        return told
+        digests: Mapping[str, Sequence[Any]] = conversation.receive()["told"]
+        return digests
 
     if prepared.judge is None:
         prepared.confirm()
-        verdict = Verdict() if prepared.examine is None else prepared.examine(asked)
+        verdict = Verdict() if prepared.examine is None else prepared.examine(look_up)
     else:
-        verdict = prepared.judge(asked)
-    told = [line for line in tar.stderr().splitlines() if not _NO_ATTRIBUTES.fullmatch(line)]
-    more = [line for line in told if not (prepared.judge and _tells_of_a_change(line))]
+        verdict = prepared.judge(look_up)
+    lines = [line for line in tar.stderr().splitlines() if not _NO_ATTRIBUTES.fullmatch(line)]
+    more = [line for line in lines if not (prepared.judge and _tells_of_a_change(line))]
     return Verdict([*prepared.notes, *verdict.notes, *more], verdict.failures, verdict.noted, verdict.doubts)
 
 
@@ -192,7 +192,7 @@ def require_readable(paths: Sequence[str], needless: Sequence[str] = ()) -> None
         walk(path, lambda below, folder: f"{path}/{below}" in needless)  # noqa: B023 (called in this iteration)
 
 
-def judge_of(item: Item, top: str, context: Context, links: Iterable[str] = ()) -> Judge:
+def checker_of(item: Item, top: str, context: Context, links: Iterable[str] = ()) -> Judge:
     """Return the checker that refuses an archive which no restore would unpack; `links` are those of the full tarball of a differential."""
     return Judge(f"item {item.kind} {item.name!r}", top, context.deadline, [f"{top}/{link}" for link in links])
 

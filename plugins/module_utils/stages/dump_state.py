@@ -53,7 +53,7 @@ class Past:
 
 
 @dataclass
-class Dump:
+class ItemDump:
     """One item with the options of its dump, and its outcome."""
 
     item: Item

@@ -26,7 +26,7 @@ from ..tree.publish import (
 )
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, day_of
-from .dump_report import report_old, with_space
+from .dump_report import report_unusable, with_space
 from .dump_state import STAGE, Outcome
 
 
@@ -70,7 +70,7 @@ def store(
     _discard_unverified(tree, item, relpath, outcome)
     try:
         write_record(tree, item.key, context.stamp, record)
-        if not _link(tree, earlier, relpath, dna, outcome):
+        if not _link_to_earlier(tree, earlier, relpath, dna, outcome):
             if not temporary:
                 raise Unproven("its full tarball, which holds the same, can have no second name, or is damaged")
             publish(tree, temporary, relpath, dna)
@@ -80,7 +80,7 @@ def store(
         prune_empty(os.path.dirname(path), tree.private)
         raise
     outcome.changed = True
-    return _found(tree, relpath)
+    return _rescan(tree, relpath)
 
 
 def _is_sound(tree: Tree, old: Tarball, dna: Dna, outcome: Outcome) -> bool:
@@ -89,11 +89,11 @@ def _is_sound(tree: Tree, old: Tarball, dna: Dna, outcome: Outcome) -> bool:
         verify(tree.path(old.relpath), dna, from_disk=True)
         return True
     except (DigestMismatch, OSError) as error:
-        report_old(tree, old, error, outcome)
+        report_unusable(tree, old, error, outcome)
         return False
 
 
-def _link(tree: Tree, earlier: Sequence[Tarball], relpath: str, dna: Dna, outcome: Outcome) -> bool:
+def _link_to_earlier(tree: Tree, earlier: Sequence[Tarball], relpath: str, dna: Dna, outcome: Outcome) -> bool:
     """Store an unchanged item as a hard link to, or a reflink of, an older tarball; return whether that was possible.
 
     Damaged ones are reported. On a file system without either, the new file is stored.
@@ -107,7 +107,7 @@ def _link(tree: Tree, earlier: Sequence[Tarball], relpath: str, dna: Dna, outcom
         except (DigestMismatch, OSError) as error:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise
-            report_old(tree, old, error, outcome)
+            report_unusable(tree, old, error, outcome)
     return False
 
 
@@ -188,7 +188,7 @@ def move_last(context: Context, item: Item, stamp: str, outcome: Outcome) -> Non
         outcome.failures.append(failure(STAGE, with_space(error, context.tree), key=item.key))
 
 
-def _found(tree: Tree, relpath: str) -> Tarball:
+def _rescan(tree: Tree, relpath: str) -> Tarball:
     """Return the tarball just stored, from a new scan. Raise AltbackupError if it is not verified."""
     category, name, year, month, day, clock, _ = relpath.split("/")
     for tarball in scan(tree, f"{year}/{month}/{day}", {f"{category}/{name}"}).verified():

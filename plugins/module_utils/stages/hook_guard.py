@@ -62,7 +62,7 @@ class Program:
 
 
 @dataclass
-class _Order:
+class _OwedHooks:
     """A dump whose `after` hooks are owed."""
 
     title: str
@@ -73,77 +73,77 @@ class _Order:
     """(when, index) of the programs that were started"""
 
 
-class Keeper:
+class HookExecutor:
     """Runs hooks, and records in the ledger which are owed."""
 
     def __init__(self, tree: Tree, is_over: Callable[[], bool] = lambda: False) -> None:
         """`is_over` returns whether the call for which hooks are run is gone."""
         self.ledger = Ledger(tree)
         self._is_over = is_over
-        self._orders: dict[str, _Order] = {}
+        self._owed: dict[str, _OwedHooks] = {}
 
     def open(self, wait: float) -> dict[str, Any]:
         """Lock the ledger, waiting up to `wait` seconds; return what an earlier call left in it. Raise Locked or OSError."""
         self.ledger.open(wait, self._is_over)
-        told, owed = list(map(asdict, self.ledger.told)), list(map(asdict, self.ledger.owed))
-        return {"told": told, "owed": owed, "damaged": self.ledger.damaged}
+        results, owed = list(map(asdict, self.ledger.results)), list(map(asdict, self.ledger.owed))
+        return {"results": results, "owed": owed, "damaged": self.ledger.damaged}
 
     def owe(self, item: str, title: str, stamp: str, programs: Mapping[str, list[dict[str, Any]]]) -> None:
         """Record in the ledger that the hooks after this dump are owed. Raise OSError, and then they are not."""
         self.ledger.owe(item, stamp)
         known = {when: [Program(**program) for program in several] for when, several in programs.items()}
-        self._orders[item] = _Order(title, stamp, known)
+        self._owed[item] = _OwedHooks(title, stamp, known)
 
     def run(
         self, item: str, stamp: str, title: str, when: str, which: int, program: Mapping[str, Any], state: str
     ) -> None:
         """Run a program and wait for it. Raise ToolFailed, DeadlineExceeded, AltbackupError or OSError."""
-        order = self._orders.get(item)
-        if order:
-            order.done.add((when, which))
-        told = Program(**program)
+        owed_hooks = self._owed.get(item)
+        if owed_hooks:
+            owed_hooks.done.add((when, which))
+        to_run = Program(**program)
         environment = {"ALTBACKUP_ITEM": item, "ALTBACKUP_STAMP": stamp, "ALTBACKUP_STATE": state}
         try:
-            run_program(told, environment, f"{title}: {when}", self._is_over if when == BEFORE else lambda: False)
+            run_program(to_run, environment, f"{title}: {when}", self._is_over if when == BEFORE else lambda: False)
         except (AltbackupError, OSError) as error:
             if when != BEFORE and self._is_over():
-                self.ledger.tell(item, explain(error), bad=True)
+                self.ledger.add_result(item, explain(error), bad=True)
             raise
         if when != BEFORE and self._is_over():
-            self.ledger.tell(
+            self.ledger.add_result(
                 item,
-                f"{title}: {when}: {told.argv[0]}, for which the call of {stamp} did not wait, ended well",
+                f"{title}: {when}: {to_run.argv[0]}, for which the call of {stamp} did not wait, ended well",
                 bad=False,
             )
 
     def pay(self, item: str) -> None:
         """Record that nothing is owed for an item any more. Raise OSError."""
-        self._orders.pop(item, None)
+        self._owed.pop(item, None)
         self.ledger.pay(item)
 
     def end(self) -> None:
         """Release the ledger; what an earlier call left in it was reported. Raise OSError."""
-        self.ledger.close(told=True)
+        self.ledger.close(reported=True)
 
     def take_over(self) -> None:
         """Run all owed hooks, of the last dump first, and record the results."""
-        for item, order in reversed(list(self._orders.items())):
-            said: list[tuple[str, bool]] = []
+        for item, owed_hooks in reversed(list(self._owed.items())):
+            results: list[tuple[str, bool]] = []
             for when in (AFTER, ON_FAILURE):
-                for which, program in enumerate(order.programs[when]):
-                    if (when, which) not in order.done:
-                        said.append(self._run_alone(item, order, when, program))
+                for which, program in enumerate(owed_hooks.programs[when]):
+                    if (when, which) not in owed_hooks.done:
+                        results.append(self._run_alone(item, owed_hooks, when, program))
             with contextlib.suppress(OSError):  # if the disk is full, the next call runs them again
-                for text, bad in said:
-                    self.ledger.tell(item, text, bad=bad)
+                for text, bad in results:
+                    self.ledger.add_result(item, text, bad=bad)
                 self.pay(item)
         self.ledger.drop()
 
-    def _run_alone(self, item: str, order: _Order, when: str, program: Program) -> tuple[str, bool]:
+    def _run_alone(self, item: str, owed_hooks: _OwedHooks, when: str, program: Program) -> tuple[str, bool]:
         """Run a program without a call; return a message on it, and whether that is a failure."""
-        environment = {"ALTBACKUP_ITEM": item, "ALTBACKUP_STAMP": order.stamp, "ALTBACKUP_STATE": CUT}
+        environment = {"ALTBACKUP_ITEM": item, "ALTBACKUP_STAMP": owed_hooks.stamp, "ALTBACKUP_STATE": CUT}
         began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        about = f"{order.title}: {when}, after the dump of {order.stamp} had been cut, at {began}"
+        about = f"{owed_hooks.title}: {when}, after the dump of {owed_hooks.stamp} had been cut, at {began}"
         try:
             run_program(program, environment, about, lambda: False)
         except (AltbackupError, OSError) as error:
@@ -151,7 +151,7 @@ class Keeper:
         return f"{about}: {program.argv[0]} was run, and ended well", False
 
 
-def run_program(program: Program, told: Mapping[str, str], what: str, is_over: Callable[[], bool]) -> None:
+def run_program(program: Program, variables: Mapping[str, str], what: str, is_over: Callable[[], bool]) -> None:
     """Run a program with environment variables, until it ends, exceeds its limit, or `is_over` returns true.
 
     Processes that it leaves running are not ended: one may be the service that it had to start. Raise ToolFailed with its stderr, DeadlineExceeded,
@@ -161,7 +161,9 @@ def run_program(program: Program, told: Mapping[str, str], what: str, is_over: C
     end = time.monotonic() + program.seconds
     with tempfile.TemporaryFile() as out:
         name = program.argv[0]
-        with Child(argv, stdout=out, environment=_environment(program.uid, told), name=name, locking=False) as child:
+        with Child(
+            argv, stdout=out, environment=_environment(program.uid, variables), name=name, locking=False
+        ) as child:
             while (code := _waited(child)) is None:
                 late, large = time.monotonic() > end, max(child.said(), os.fstat(out.fileno()).st_size) > _MOST_SAID
                 if not (late or large or is_over()):
@@ -193,13 +195,13 @@ def _tail_of(stream: IO[bytes]) -> str:
     return stream.read().decode("utf-8", "backslashreplace").strip()
 
 
-def _environment(uid: int, told: Mapping[str, str]) -> dict[str, str]:
+def _environment(uid: int, variables: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a hook, without any variable of this process."""
     names = {"PATH": system_path()}
     with contextlib.suppress(KeyError):
         entry = pwd.getpwuid(uid)
         names.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
-    return clean_environment(**names, **told)
+    return clean_environment(**names, **variables)
 
 
 class Guard:
@@ -238,7 +240,7 @@ class Guard:
             os.waitpid(self.pid, 0 if self._ended else os.WNOHANG)
 
     def ask(self, what: str, seconds: float, **values: Any) -> dict[str, Any]:
-        """Call a method of the guard's Keeper; return its value, or an empty mapping.
+        """Call a method of the guard's HookExecutor; return its value, or an empty mapping.
 
         Raise what it raises, and GuardGone if there is no answer within `seconds`, or the guard was killed. What is owed is then the guard's to do, or the
         caller's if it was killed.
@@ -300,13 +302,13 @@ def _serve(tree: Tree, connection: int, watched: int) -> None:
     conversation = Conversation(peer)
     poll = select.poll()
     poll.register(peer, select.POLLRDHUP)
-    keeper = Keeper(tree, lambda: bool(poll.poll(0)))
+    executor = HookExecutor(tree, lambda: bool(poll.poll(0)))
     asked: dict[str, Callable[..., Any]] = {
-        "open": keeper.open,
-        "owe": keeper.owe,
-        "run": keeper.run,
-        "pay": keeper.pay,
-        "end": keeper.end,
+        "open": executor.open,
+        "owe": executor.owe,
+        "run": executor.run,
+        "pay": executor.pay,
+        "end": executor.end,
     }
     while True:
         try:
@@ -322,7 +324,7 @@ def _serve(tree: Tree, connection: int, watched: int) -> None:
     gone.register(watched, 0)
     gone.poll(_PATIENCE * 1000)
     time.sleep(_SETTLING)
-    keeper.take_over()
+    executor.take_over()
 
 
 def _answered(function: Callable[[], Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Owed:
 
 
 @dataclass(frozen=True)
-class Told:
+class HookResult:
     """The result of a hook that ran without a call, for the next call to report."""
 
     item: str
@@ -56,7 +56,7 @@ class Ledger:
 
     tree: Tree
     owed: list[Owed] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
+    results: list[HookResult] = field(default_factory=list)
     damaged: str = ""
     """Message if the file cannot be read, else empty"""
     _descriptor: int = -1
@@ -106,12 +106,12 @@ class Ledger:
                     os.unlink(name, dir_fd=folder)
         try:
             found = json.loads(read_private(self.tree, self.path, _LONGEST).decode("utf-8"))
-            self.owed = [_owed(entry) for entry in found["owed"][:_MOST]]
-            self.told = [_told(entry) for entry in found["told"][:_MOST]]
+            self.owed = [_parse_owed(entry) for entry in found["owed"][:_MOST]]
+            self.results = [_parse_result(entry) for entry in found["told"][:_MOST]]
         except FileNotFoundError:
             return
         except (BaseUnusable, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            self.owed, self.told = [], []
+            self.owed, self.results = [], []
             self.damaged = f"{self.path}, the record of hooks, cannot be read ({one_line(str(error))})"
 
     def owe(self, item: str, stamp: str) -> None:
@@ -124,15 +124,15 @@ class Ledger:
         self.owed = self._without(item)
         self._write()
 
-    def tell(self, item: str, text: str, *, bad: bool) -> None:
+    def add_result(self, item: str, text: str, *, bad: bool) -> None:
         """Record the result of a hook for the next call. Raise OSError or BaseUnusable."""
-        self.told = [*self.told, Told(item, text[:_LONGEST_TEXT], bad)][-_MOST:]
+        self.results = [*self.results, HookResult(item, text[:_LONGEST_TEXT], bad)][-_MOST:]
         self._write()
 
-    def close(self, *, told: bool) -> None:
+    def close(self, *, reported: bool) -> None:
         """Unlock the ledger, and remove its results if they were reported. Raise OSError or BaseUnusable."""
-        if told and self._descriptor >= 0:
-            self.told = []
+        if reported and self._descriptor >= 0:
+            self.results = []
             self._write()
         self.drop()
 
@@ -150,10 +150,10 @@ class Ledger:
             raise BaseUnusable(
                 f"{self.path} could not be had: what is owed stays there, and is run once more by the next call"
             )
-        if not (self.owed or self.told):
+        if not (self.owed or self.results):
             remove_if_there(self.path)
             return
-        entries = {"owed": list(map(asdict, self.owed)), "told": list(map(asdict, self.told))}
+        entries = {"owed": list(map(asdict, self.owed)), "told": list(map(asdict, self.results))}
         write_text(self.path, json.dumps(entries, sort_keys=True) + "\n")
 
 
@@ -170,7 +170,7 @@ def is_anything_left(tree: Tree) -> bool:
     return False
 
 
-def _owed(entry: Mapping[str, Any]) -> Owed:
+def _parse_owed(entry: Mapping[str, Any]) -> Owed:
     """Parse an entry of `owed`. Raise ValueError, KeyError or TypeError."""
     item, stamp, boot = _name(entry["item"]), _name(entry["stamp"]), _name(entry["boot"])
     if not is_stamp(stamp):
@@ -178,11 +178,11 @@ def _owed(entry: Mapping[str, Any]) -> Owed:
     return Owed(item, stamp, boot)
 
 
-def _told(entry: Mapping[str, Any]) -> Told:
+def _parse_result(entry: Mapping[str, Any]) -> HookResult:
     text = entry["text"]
     if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
         raise ValueError("it has what is no text")
-    return Told(_name(entry["item"]), text, entry["bad"] is True)
+    return HookResult(_name(entry["item"]), text, entry["bad"] is True)
 
 
 def _name(value: object) -> str:
