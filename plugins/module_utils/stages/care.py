@@ -21,7 +21,7 @@ _CONFIRM = "-e altbackup_purge_confirm=true"
 
 
 @dataclass(frozen=True)
-class Care:
+class Safeguards:
     """The safeguards that apply to one purge."""
 
     trash_days: int | None = None
@@ -64,14 +64,16 @@ class Withheld:
         return []
 
 
-def withhold(tree: Tree, due: Mapping[str, int], rules: Mapping[str, Numbers], care: Care, moment: Moment) -> Withheld:
+def withhold(
+    tree: Tree, due: Mapping[str, int], rules: Mapping[str, Numbers], safeguards: Safeguards, moment: Moment
+) -> Withheld:
     """Return the items of which nothing is removed, and why.
 
     `due` is {item: number of tarballs that no rule keeps}, `rules` is {item: rules}.
     """
-    if not care.allows(moment):
+    if not safeguards.allows(moment):
         reason = (
-            f"the run is of {moment.latest}, more than a day later than the clock of this node allows, {care.latest}, a day from now: nothing "
+            f"the run is of {moment.latest}, more than a day later than the clock of this node allows, {safeguards.latest}, a day from now: nothing "
             "was removed. Set the clock that is wrong, the controller's or this one's, for instance by NTP"
         )
         return Withheld(dict.fromkeys(due, "a clock is wrong"), failures=[failure(_STAGE, reason)])
@@ -81,15 +83,15 @@ def withhold(tree: Tree, due: Mapping[str, int], rules: Mapping[str, Numbers], c
         return Withheld(
             dict.fromkeys(due, "the rules of the last purge are not known"), failures=[failure(_STAGE, error)]
         )
-    fell = {} if care.confirmed else fallen(known, rules)
-    scarce = {key: (care.copies or {}).get(key, 0) for key in due} if care.copies is not None else {}
-    scarce = {key: number for key, number in scarce.items() if number < care.min_copies}
+    fell = {} if safeguards.confirmed else fallen(known, rules)
+    scarce = {key: (safeguards.copies or {}).get(key, 0) for key in due} if safeguards.copies is not None else {}
+    scarce = {key: number for key, number in scarce.items() if number < safeguards.min_copies}
     return Withheld(
         {
             **dict.fromkeys(scarce, "its newest copy is on too few targets"),
             **dict.fromkeys(fell, "its rules fell, and nobody confirmed it"),
         },
-        _of_scarce({key: number for key, number in scarce.items() if due[key]}, care.min_copies),
+        _of_scarce({key: number for key, number in scarce.items() if due[key]}, safeguards.min_copies),
         _of_fallen(tree, fell, due),
         known,
         {key: dict(now) for key, now in rules.items() if key not in fell},
@@ -105,10 +107,12 @@ def _of_fallen(
         groups.setdefault(tuple(changes), []).append(key)
     failures = []
     for what, keys in groups.items():
-        told = " and ".join(f"{word} from {_shown(word, then)} to {_shown(word, now)}" for word, then, now in what)
+        changes_text = " and ".join(
+            f"{word} from {_shown(word, then)} to {_shown(word, now)}" for word, then, now in what
+        )
         number = sum(due.get(key, 0) for key in keys)
         reason = (
-            f"since the last purge of {tree.base} what is kept of {first_of(keys, _NAMED)} fell, {told}: {counted(number, 'tarball')} would go, "
+            f"since the last purge of {tree.base} what is kept of {first_of(keys, _NAMED)} fell, {changes_text}: {counted(number, 'tarball')} would go, "
             f"and none was removed. If that is meant, confirm it once, with {_CONFIRM}; else set it back"
         )
         failures.append(failure(_STAGE, reason, key=keys[0] if len(keys) == 1 else ""))

@@ -22,7 +22,14 @@ from ..tree.publish import read_record
 from ..tree.remembered import with_remembered
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment, day_of, interpret_day, moment_of, today_in
-from .memory import Given, Memory, failures_of_memory, memory_of, parse_given, with_marks
+from .memory import (
+    Declarations,
+    FormerItems,
+    add_retired_marks,
+    failures_of_former_items,
+    former_items_of,
+    parse_declarations,
+)
 
 COUNTING: dict[str, Any] = {
     "base": {"type": "path", "required": True},
@@ -64,14 +71,14 @@ def count(
     *,
     moment: Moment,
     timezone: str = "UTC",
-    given: Given | None = None,
+    declarations: Declarations | None = None,
     not_now: Collection[str] = (),
 ) -> dict[str, Any]:
     """Count the verified tarballs of a base on a day, without reading them.
 
     `expect` is {name or category/name: expected number}; the number of a name is that of its items that have a tarball that day. `items` (category/name) are
     those that may be there; without it, all that have an expected name. Those in `not_now` (category/name) may be absent. `predicted` are relpaths that a run
-    in check mode would have made. With `given` items that the tree held earlier and that are not declared any more are failures.
+    in check mode would have made. With `declarations` items that the tree held earlier and that are not declared any more are failures.
 
     Stamps of the future do not count. In the result `dnas` is {relpath: algorithm:digest:size}, `incomplete` are the tarballs whose dumps recorded missing
     parts. Raise BaseUnusable or InvalidInput.
@@ -81,13 +88,13 @@ def count(
     of_day = interpret_day(day, today_in(timezone))
     found = scan(tree, of_day, tolerate_unreadable=True)
     title = source or os.path.basename(tree.base)
-    memory, given, damaged = _memory(tree, items, given)
+    former_items, declarations, damaged = _former_items(tree, items, declarations)
     newest = newest_of_each_item(found, predicted, of_day, moment)
     expected = _without(expected, {*not_now} - {seen.key for seen in newest})
-    tally = take_tally(found, expected, items, newest, memory.told)
-    memory = memory.without({"/".join(relpath.split("/")[:2]) for relpath, _ in tally.unexpected})
+    tally = take_tally(found, expected, items, newest, former_items.reported)
+    former_items = former_items.without({"/".join(relpath.split("/")[:2]) for relpath, _ in tally.unexpected})
     failures = [
-        *_misses(tally, expected, title, of_day),
+        *_failures_of_numbers(tally, expected, title, of_day),
         *(
             failure(_STAGE, f"unexpected in {title} on {of_day}: {relpath}: {reason}", relpath=relpath)
             for relpath, reason in tally.unexpected
@@ -96,7 +103,7 @@ def count(
         *ahead(tree, moment),
         *damaged,
         *failures_of_sets(tree, found),
-        *(failures_of_memory(tree, memory, given, moment) if given else ()),
+        *(failures_of_former_items(tree, former_items, declarations, moment) if declarations else ()),
     ]
     if not expected:
         failures.append(failure(_STAGE, f"nothing is expected of {title}: no items, so nothing could be checked"))
@@ -117,15 +124,15 @@ def count(
     }
 
 
-def _memory(
-    tree: Tree, items: Sequence[str] | None, given: Given | None
-) -> tuple[Memory, Given | None, list[dict[str, Any]]]:
+def _former_items(
+    tree: Tree, items: Sequence[str] | None, declarations: Declarations | None
+) -> tuple[FormerItems, Declarations | None, list[dict[str, Any]]]:
     """Return the tree's former items, the declarations with the tree's marks, and a failure if that cannot be read."""
     try:
-        said = with_marks(tree, given)
-        return memory_of(tree, items or (), said), said, []
+        merged = add_retired_marks(tree, declarations)
+        return former_items_of(tree, items or (), merged), merged, []
     except (AltbackupError, OSError) as error:
-        return Memory(), None, [failure(_STAGE, error)]
+        return FormerItems(), None, [failure(_STAGE, error)]
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ def take_tally(
     found: Scan,
     expected: Mapping[str, int],
     items: Sequence[str] | None,
-    newest: Sequence[Seen],
+    newest: Sequence[CountedTarball],
     remembered: Collection[str] = (),
 ) -> Tally:
     """Return which tarballs of a day's scan count, by the expected numbers, the allowed items and the newest tarball of each item.
@@ -159,7 +166,7 @@ def take_tally(
     return Tally(relpaths, allowed, unverified, _unexpected(found, expected, items, remembered))
 
 
-def _misses(tally: Tally, expected: Mapping[str, int], title: str, day: str) -> list[dict[str, Any]]:
+def _failures_of_numbers(tally: Tally, expected: Mapping[str, int], title: str, day: str) -> list[dict[str, Any]]:
     """Return a failure for each wrong number, with the unverified tarballs that would have counted, and for each other unverified tarball."""
     failures = []
     unverified_of = _by_key(tally.unverified)
@@ -170,7 +177,7 @@ def _misses(tally: Tally, expected: Mapping[str, int], title: str, day: str) -> 
             without = unverified_of.get(key, ())
             explained.update(tarball.relpath for tarball in without)
             lines = [
-                _miss(key, number, title, day, relpaths),
+                _number_message(key, number, title, day, relpaths),
                 *(f"({tarball.relpath} {tarball.problem})" for tarball in without),
             ]
             about = key if "/" in key else f"/{key}"
@@ -197,7 +204,7 @@ def count_demanded(options: Mapping[str, Any]) -> dict[str, Any]:
         items,
         moment=moment,
         timezone=options["timezone"],
-        given=parse_given(options["memory"]) if items is not None else None,
+        declarations=parse_declarations(options["memory"]) if items is not None else None,
         not_now=options["not_now"],
     )
     result["failures"] += unproved(
@@ -233,7 +240,7 @@ def _number(key: object, value: object) -> int:
 
 
 @dataclass(frozen=True)
-class Seen:
+class CountedTarball:
     """A tarball that counts: on disk, or predicted by a run in check mode."""
 
     key: str
@@ -243,7 +250,7 @@ class Seen:
 
 
 def _by_key(tarballs: Iterable[Any]) -> dict[str, list[Any]]:
-    """Group Tarballs or Seens by each key that means them, name or category/name."""
+    """Group Tarballs or CountedTarballs by each key that means them, name or category/name."""
     result: dict[str, list[Any]] = {}
     for tarball in tarballs:
         for key in (tarball.name, tarball.key):
@@ -251,24 +258,24 @@ def _by_key(tarballs: Iterable[Any]) -> dict[str, list[Any]]:
     return result
 
 
-def newest_of_each_item(found: Scan, predicted: Sequence[str], day: str, moment: Moment) -> list[Seen]:
+def newest_of_each_item(found: Scan, predicted: Sequence[str], day: str, moment: Moment) -> list[CountedTarball]:
     """Return the newest verified tarball of each item on a day, without those whose stamp is in the future."""
     seen = [
-        Seen(tarball.key, tarball.name, tarball.stamp, tarball.relpath)
+        CountedTarball(tarball.key, tarball.name, tarball.stamp, tarball.relpath)
         for tarball in found.verified()
         if parse_filename(tarball.filename, tarball.name) and not moment.is_ahead(tarball.stamp)
     ]
     for relpath in predicted:
         category, name, stamp, _ = split_relpath(relpath)
-        seen.append(Seen(f"{category}/{name}", name, stamp, relpath))
-    newest: dict[str, Seen] = {}
+        seen.append(CountedTarball(f"{category}/{name}", name, stamp, relpath))
+    newest: dict[str, CountedTarball] = {}
     for one in seen:
         if day_of(one.stamp) == day and (one.key not in newest or one.stamp >= newest[one.key].stamp):
             newest[one.key] = one
     return list(newest.values())
 
 
-def _miss(key: str, number: int, title: str, day: str, relpaths: Sequence[str]) -> str:
+def _number_message(key: str, number: int, title: str, day: str, relpaths: Sequence[str]) -> str:
     got = f": {', '.join(relpaths)}" if relpaths else ""
     plural = "" if number == 1 else "s"
     return f"expecting {number} tarball{plural} for {key} of {title} on {day} but got {len(relpaths)}{got}"

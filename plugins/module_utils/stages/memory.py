@@ -22,7 +22,7 @@ _NAMED = 50
 
 
 @dataclass(frozen=True)
-class Given:
+class Declarations:
     """The inventory's declarations about former items."""
 
     retired: Mapping[str, str] = field(default_factory=dict)
@@ -34,25 +34,25 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Memory:
+class FormerItems:
     """Items that a tree held or holds, and that its source does not have now."""
 
     gone: Sequence[str] = ()
     """Items that are neither retired nor renamed"""
     kept: Sequence[str] = ()
     """Items that are retired or renamed"""
-    again: Sequence[str] = ()
+    redeclared: Sequence[str] = ()
     """Items that are retired and yet declared"""
-    told: Collection[str] = ()
+    reported: Collection[str] = ()
     """Items that are reported here, so that a count does not report their tarballs again"""
 
-    def without(self, keys: Collection[str]) -> Memory:
+    def without(self, keys: Collection[str]) -> FormerItems:
         """Return a copy without these items in `gone`, as they are reported elsewhere."""
         return replace(self, gone=[key for key in self.gone if key not in keys])
 
 
-def parse_given(value: Mapping[str, Any] | None) -> Given | None:
-    """Parse the option `memory`, None if nothing is to be compared. Raise InvalidInput."""
+def parse_declarations(value: Mapping[str, Any] | None) -> Declarations | None:
+    """Parse the option `former_items`, None if nothing is to be compared. Raise InvalidInput."""
     if value is None:
         return None
     retired, former = value.get("retired") or {}, value.get("former") or {}
@@ -60,16 +60,18 @@ def parse_given(value: Mapping[str, Any] | None) -> Given | None:
     if not isinstance(retired, Mapping) or not isinstance(former, Mapping) or not isinstance(undiscovered, list):
         raise InvalidInput("memory is not retired and former, mappings, and undiscovered, a list")
     texts = [{str(key): str(text) for key, text in mapping.items()} for mapping in (retired, former)]
-    return Given(texts[0], texts[1], frozenset(map(str, undiscovered)))
+    return Declarations(texts[0], texts[1], frozenset(map(str, undiscovered)))
 
 
-def recollect(known: Collection[str], held: Collection[str], items: Collection[str], given: Given) -> Memory:
+def compare_items(
+    known: Collection[str], held: Collection[str], items: Collection[str], declarations: Declarations
+) -> FormerItems:
     """Compare the items that a tree held (`known`) and holds with those of its source (category/name)."""
-    put_aside = {**given.retired, **given.former}
+    put_aside = {**declarations.retired, **declarations.former}
     others = sorted({*known, *held} - set(items))
-    gone = [key for key in others if key not in put_aside and key.partition("/")[0] not in given.undiscovered]
+    gone = [key for key in others if key not in put_aside and key.partition("/")[0] not in declarations.undiscovered]
     kept = [key for key in others if key in put_aside]
-    return Memory(gone, kept, sorted(set(given.retired) & set(items)), frozenset(kept).union(known))
+    return FormerItems(gone, kept, sorted(set(declarations.retired) & set(items)), frozenset(kept).union(known))
 
 
 def remember(tree: Tree, kept: Sequence[str], moment: Moment) -> dict[str, Any]:
@@ -90,44 +92,50 @@ def remember(tree: Tree, kept: Sequence[str], moment: Moment) -> dict[str, Any]:
     return {"pair": pair, "failures": failures}
 
 
-def memory_of(tree: Tree, items: Collection[str], given: Given | None) -> Memory:
-    """Return the former items of a tree, none if `given` is None. Raise AltbackupError."""
-    return recollect(known_items(tree), held_items(tree), items, given) if given is not None else Memory()
+def former_items_of(tree: Tree, items: Collection[str], declarations: Declarations | None) -> FormerItems:
+    """Return the former items of a tree, none if `declarations` is None. Raise AltbackupError."""
+    return (
+        compare_items(known_items(tree), held_items(tree), items, declarations)
+        if declarations is not None
+        else FormerItems()
+    )
 
 
-def with_marks(tree: Tree, given: Given | None) -> Given | None:
+def add_retired_marks(tree: Tree, declarations: Declarations | None) -> Declarations | None:
     """Return the inventory's declarations with those of the tree's marks. Raise BaseUnusable."""
-    return given and replace(given, retired={**marks_of(tree).retired, **given.retired})
+    return declarations and replace(declarations, retired={**marks_of(tree).retired, **declarations.retired})
 
 
-def failures_of_memory(tree: Tree, memory: Memory, given: Given, moment: Moment) -> list[dict[str, Any]]:
+def failures_of_former_items(
+    tree: Tree, former_items: FormerItems, declarations: Declarations, moment: Moment
+) -> list[dict[str, Any]]:
     """Return the failures of a tree's former items. Raise AltbackupError."""
     failures = []
-    if memory.gone:
-        newest = {key: newest_verified(tree, key, moment.latest) for key in memory.gone[:_NAMED]}
-        failures.append(failure(_STAGE, _gone(memory.gone, newest, day_of(moment.stamp))))
-    for key in memory.kept:
+    if former_items.gone:
+        newest = {key: newest_verified(tree, key, moment.latest) for key in former_items.gone[:_NAMED]}
+        failures.append(failure(_STAGE, _missing_message(former_items.gone, newest, day_of(moment.stamp))))
+    for key in former_items.kept:
         if not newest_verified(tree, key, moment.latest):
             why = (
-                f"is retired since {given.retired[key]}"
-                if key in given.retired
-                else f"is called {given.former[key]} now"
+                f"is retired since {declarations.retired[key]}"
+                if key in declarations.retired
+                else f"is called {declarations.former[key]} now"
             )
             reason = (
                 f"{key} {why}, but no verified copy of what was kept of it is left here: fetch one from another node. If they were removed on "
                 f"purpose, take {key} out of {known_path(tree)}, and say no more that it was given up"
             )
             failures.append(failure(_STAGE, reason, key=key))
-    for key in memory.again:
+    for key in former_items.redeclared:
         reason = (
-            f"{key} is retired since {given.retired[key]} (altbackup_retired), but is declared or found again: take it out of altbackup_retired if "
+            f"{key} is retired since {declarations.retired[key]} (altbackup_retired), but is declared or found again: take it out of altbackup_retired if "
             "it is to be backed up, else out of altbackup_items or of the folder in which it was discovered"
         )
         failures.append(failure(_STAGE, reason, key=key))
     return failures
 
 
-def _gone(keys: Sequence[str], newest: Mapping[str, str], today: str) -> str:
+def _missing_message(keys: Sequence[str], newest: Mapping[str, str], today: str) -> str:
     """Return the message on missing items with their newest copies and what to do; it is the same for trees with the same copies."""
     shown = [f"{key} ({f'newest copy {newest[key]}' if newest.get(key) else 'no copy left'})" for key in keys[:_NAMED]]
     was, them = ("an item was", "it") if len(keys) == 1 else (f"{len(keys)} items were", "them")

@@ -96,7 +96,7 @@ class PurgePlan:
 
 def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now: str = "") -> PurgePlan:
     """Return the plan for {category/name: copies}, the stamps made in this run and the run's own stamp, empty for the newest."""
-    told: dict[str, Sequence[str]] = {}
+    all_reasons: dict[str, Sequence[str]] = {}
     due: list[Tarball] = []
     allowed: dict[str, int] = {}
     rests: dict[str, Collection[str]] = {}
@@ -120,22 +120,26 @@ def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now:
         )
         added = [tarball for tarball in everything if item.came.get(tarball.relpath, tarball.stamp) in made_now]
         own = {tarball.relpath: tarball for tarball in item.tarballs}
-        told.update(
-            {relpath: why or _why_else(item, relpath in awaited) for relpath, why in reasons.items() if relpath in own}
+        all_reasons.update(
+            {
+                relpath: why or _other_reason(item, relpath in awaited)
+                for relpath, why in reasons.items()
+                if relpath in own
+            }
         )
-        due += [tarball for relpath, tarball in own.items() if not told[relpath]]
+        due += [tarball for relpath, tarball in own.items() if not all_reasons[relpath]]
         allowed[key] = removable(added, late)
-        rests.update(rests_on(item.tarballs, [relpath for relpath in own if told[relpath]]))
-    return PurgePlan(sorted(due, key=lambda tarball: _turn(tarball, rests)), allowed, told, rests)
+        rests.update(rests_on(item.tarballs, [relpath for relpath in own if all_reasons[relpath]]))
+    return PurgePlan(sorted(due, key=lambda tarball: _order_key(tarball, rests)), allowed, all_reasons, rests)
 
 
-def _turn(tarball: Tarball, rests: Mapping[str, Collection[str]]) -> tuple[str, bool, str]:
+def _order_key(tarball: Tarball, rests: Mapping[str, Collection[str]]) -> tuple[str, bool, str]:
     """Return the sort key of a tarball to remove: the oldest first, a full one after the differentials that need it."""
     users = [split_relpath(relpath)[2] for relpath in rests.get(tarball.relpath, ())]
     return max([tarball.stamp, *users]), bool(users), tarball.filename
 
 
-def _why_else(item: Copies, is_awaited: bool) -> list[str]:
+def _other_reason(item: Copies, is_awaited: bool) -> list[str]:
     """Return why a tarball stays that no rule keeps, empty for one that is removed."""
     if not item.readable:
         return [_UNREADABLE]

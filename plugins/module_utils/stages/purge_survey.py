@@ -61,17 +61,17 @@ def copies_of(
             failures.append(failure(STAGE, error, key=key))
             continue
         new = [replace(tarballs[-1], stamp=stamp, filename=filename) for stamp, filename in imagined.get(key, ())]
-        said = recorded(tree, tarballs)
+        records = recorded(tree, tarballs)
         known[key] = Copies(
             tarballs,
             rules,
             new,
             came,
-            said.partial,
+            records.partial,
             key not in unseen,
             suspects=suspects,
             holds=marks.holds,
-            content=said.content,
+            content=records.content,
             needed=needed.get(key, {}),
             awaited=awaited.get(key, ()),
         )
@@ -100,7 +100,7 @@ def counting_items(found: Scan, moment: Moment) -> tuple[dict[str, list[Tarball]
     return items, unverified
 
 
-def marks_known(tree: Tree, given: Mapping[str, Any], check_mode: bool) -> tuple[Marks, list[dict[str, Any]]]:
+def merge_marks(tree: Tree, given: Mapping[str, Any], check_mode: bool) -> tuple[Marks, list[dict[str, Any]]]:
     """Merge and store marks, as a controller passes them; return the tree's marks, and a failure if the disk is full.
 
     Raise AltbackupError if the stored ones are damaged: then it is not known what is held.
