@@ -40,7 +40,7 @@ class Attributes:
                 content = base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
                 self._file.write(json.dumps([member.name, name, content]) + "\n")
 
-    def give(self, folder: str, *, special_modes: bool) -> None:
+    def apply(self, folder: str, *, special_modes: bool) -> None:
         """Set the attributes below a folder; capabilities only with `special_modes`. Raise OSError.
 
         Like tar, continue after an attribute that is refused, such as a label of another policy: see `refused`.

@@ -50,7 +50,7 @@ def select_changed(
         deadline.remaining()
         write_state(output, state)
         path = os.path.join(os.fsencode(parts[number].root), name)
-        inode = status.st_ino if state.form != FOLDER and status.st_nlink > 1 else 0
+        inode = status.st_ino if state.file_type != FOLDER and status.st_nlink > 1 else 0
         if known is None or _is_changed(path, state, status, known.get(state.path), deadline):
             chosen.append((number, name, inode))
             groups.add(inode)
@@ -65,12 +65,12 @@ def select_changed(
 
 def _is_changed(path: bytes, state: State, status: os.stat_result, known: Entry | None, deadline: Deadline) -> bool:
     """Return whether a file belongs in a differential: folders always do, others unless they are known to be unchanged."""
-    if state.form == FOLDER or known is None or known.state.form != state.form:
+    if state.file_type == FOLDER or known is None or known.state.file_type != state.file_type:
         return True
-    if known.state.seen == state.seen:
+    if known.state.fingerprint == state.fingerprint:
         return False
-    alike = known.state.lasting == state.lasting and known.is_plain and known.digest
-    if state.form != FILE or not alike or status.st_nlink > 1 or status.st_blocks * BLOCK < status.st_size:
+    alike = known.state.copy_fingerprint == state.copy_fingerprint and known.is_plain and known.digest
+    if state.file_type != FILE or not alike or status.st_nlink > 1 or status.st_blocks * BLOCK < status.st_size:
         return True
     with contextlib.suppress(OSError):
         if os.listxattr(path, follow_symlinks=False):
@@ -88,7 +88,7 @@ def _digest(path: bytes, deadline: Deadline) -> bytes:
     return bytes(value.digest())
 
 
-def replay(
+def restored_members(
     full: Iterable[Entry], changed: Iterable[Entry], states: Iterable[State], lists: Mapping[bytes, bytes]
 ) -> Iterator[Entry]:
     """Yield the members of the state that a full archive and its differential restore, in the order of a full archive of that state.
@@ -98,7 +98,7 @@ def replay(
     """
     paths = {_short_path(entry.state.path) for entry in changed}
     new, old = iter(changed), iter(full)
-    is_listed = _looked_up(lists)
+    is_listed = _kept_by_tar(lists)
 
     def is_gone(entry: Entry) -> bool:
         return _short_path(entry.state.path) in paths or not is_listed(entry.state)
@@ -109,7 +109,7 @@ def replay(
             found, coming = coming, next(new, None)
         else:
             found = _next_kept(old, state, is_gone)
-        if (found.state.form == FOLDER) != (state.form == FOLDER):
+        if (found.state.file_type == FOLDER) != (state.file_type == FOLDER):
             raise Unproven(f"{_shown(state.path)} would come back as something else")
         yield found
     if coming is not None:
@@ -129,7 +129,7 @@ def _next_kept(old: Iterator[Entry], state: State, is_gone: Callable[[Entry], bo
     raise Unproven(f"{_shown(state.path)} would not come back")
 
 
-def _looked_up(lists: Mapping[bytes, bytes]) -> Callable[[State], bool]:
+def _kept_by_tar(lists: Mapping[bytes, bytes]) -> Callable[[State], bool]:
     """Return a function that tells whether GNU tar keeps a member of a full archive, by the lists of folders."""
 
     @functools.lru_cache(maxsize=512)
@@ -140,7 +140,7 @@ def _looked_up(lists: Mapping[bytes, bytes]) -> Callable[[State], bool]:
         if not state.path:
             return b"" in lists
         above, _, name = state.path.rpartition(b"/")
-        return (b"D" if state.form == FOLDER else b"Y") + name in names(above)
+        return (b"D" if state.file_type == FOLDER else b"Y") + name in names(above)
 
     return is_listed
 
@@ -155,14 +155,14 @@ def _shown(path: bytes) -> str:
     return repr(os.fsdecode(path))[:200]
 
 
-def fill(manifest: Manifest, entries: Iterable[Entry], digests: Digests) -> None:
+def fill_manifest(manifest: Manifest, entries: Iterable[Entry], digests: Digests) -> None:
     """Fill a manifest, except for owners, and the digests of files from the members of a state, as if they were archived. Raise Unproven."""
     total, content = new_hash("sha256"), new_hash("sha256")
     for entry in entries:
         total.update(entry.line)
         content.update(entry.attributes + entry.line)
         manifest.entries += 1
-        if entry.state.form == FILE and entry.digest:
+        if entry.state.file_type == FILE and entry.digest:
             manifest.bytes += entry.size
-            digests.put(os.fsdecode(entry.state.path), entry.size, entry.digest, entry.look)
+            digests.put(os.fsdecode(entry.state.path), entry.size, entry.digest, entry.content_class)
     manifest.digest, manifest.content = total.hexdigest(), content.hexdigest()

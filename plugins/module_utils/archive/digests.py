@@ -15,7 +15,7 @@ from ..system.errors import name_os_errors
 class Digests:
     """Sizes and digests of the files in an archive, looked up by path; in a temporary file, since there may be millions.
 
-    The content of about one file in `every` is classified, see `look_of`.
+    The content of about one file in `every` is classified, see `content_class_of`.
     """
 
     _ENTRY = struct.Struct("16sQ32sB")
@@ -33,17 +33,17 @@ class Digests:
     def add(self, path: str, size: int, digest: bytes, head: bytes = b"") -> int:
         """Add a file by its path below the top folder; classify its content by its first bytes, and return the class."""
         key = _key(path)
-        look = look_of(head) if int.from_bytes(key[-4:], "big") % self.every == 0 else UNTRIED
-        self._put(key, size, digest, look)
-        return look
+        content_class = content_class_of(head) if int.from_bytes(key[-4:], "big") % self.every == 0 else UNCLASSIFIED
+        self._put(key, size, digest, content_class)
+        return content_class
 
-    def put(self, path: str, size: int, digest: bytes, look: int) -> None:
+    def put(self, path: str, size: int, digest: bytes, content_class: int) -> None:
         """Add a file whose content class is known."""
-        self._put(_key(path), size, digest, look)
+        self._put(_key(path), size, digest, content_class)
 
-    def _put(self, key: bytes, size: int, digest: bytes, look: int) -> None:
+    def _put(self, key: bytes, size: int, digest: bytes, content_class: int) -> None:
         with name_os_errors(tempfile.gettempdir()):
-            self._file.write(self._ENTRY.pack(key, size, digest, look))
+            self._file.write(self._ENTRY.pack(key, size, digest, content_class))
 
     def look_up(self, paths: Sequence[str]) -> dict[str, tuple[int, str]]:
         """Return {path: (bytes, hexadecimal sha256)} of those paths that are files with content of their own."""
@@ -57,9 +57,9 @@ class Digests:
     def compact(self) -> Iterator[bytes]:
         """Yield blocks of COMPACT entries, one for each file that is not empty, in the order of the archive."""
         block = bytearray()
-        for key, size, digest, look in self._entries():
+        for key, size, digest, content_class in self._entries():
             if size:
-                block += key[:8] + digest[:7] + bytes([look])
+                block += key[:8] + digest[:7] + bytes([content_class])
             if len(block) >= CHUNK:
                 yield bytes(block)
                 block.clear()
@@ -77,7 +77,7 @@ COMPACT = struct.Struct("<QQ")
 """Entry of a compact list: 8 bytes of the path's digest, 7 of the content's, and the content class in the highest byte"""
 HEAD = 4096
 """Number of first bytes of a file by which its content is classified"""
-CHANCE, ORDER, UNTRIED = range(3)
+RANDOM, ORDERED, UNCLASSIFIED = range(3)
 """Content classes: like random bytes, so incompressible; anything else; and not classified, or too short for that"""
 _SHORTEST, _SHORT = 16, 256
 """Sizes in bytes below which nothing is classified, and below which only texts are recognized"""
@@ -107,19 +107,19 @@ _SIGNATURES = (
 """Signatures of compressed formats: office documents, archives, pictures, sound, films"""
 
 
-def look_of(head: bytes) -> int:
+def content_class_of(head: bytes) -> int:
     """Return the content class of a file by its first bytes: CHANCE, ORDER or UNTRIED."""
     if len(head) < _SHORTEST:
-        return UNTRIED
+        return UNCLASSIFIED
     if _is_text(head) or head.startswith(_SIGNATURES) or head[4:8] == b"ftyp":
-        return ORDER
+        return ORDERED
     if len(head) < _SHORT:
-        return CHANCE
+        return RANDOM
     packer = zlib.compressobj(
         1, zlib.DEFLATED, -15, 8, zlib.Z_HUFFMAN_ONLY
     )  # twice as fast as the default with random content
     left = len(packer.compress(head)) + len(packer.flush())
-    return ORDER if left <= len(head) * (1 - _LEAST) else CHANCE
+    return ORDERED if left <= len(head) * (1 - _LEAST) else RANDOM
 
 
 def _is_text(head: bytes) -> bool:

@@ -21,11 +21,11 @@ def list_folders(states: Iterable[State]) -> dict[bytes, bytes]:
     """Return {folder: its list in GNU tar's format} for the states of all that a differential restores. Raise Unproven for too long a list."""
     found: dict[bytes, list[bytes]] = {}
     for state in states:
-        if state.form == FOLDER:
+        if state.file_type == FOLDER:
             found.setdefault(state.path, [])
         if state.path:
             above, _, name = state.path.rpartition(b"/")
-            found.setdefault(above, []).append(name + (b"D" if state.form == FOLDER else b"Y"))
+            found.setdefault(above, []).append(name + (b"D" if state.file_type == FOLDER else b"Y"))
     lists = {}
     for folder, names in found.items():
         # GNU tar searches names by bisection
@@ -38,7 +38,7 @@ def list_folders(states: Iterable[State]) -> dict[bytes, bytes]:
     return lists
 
 
-class Incremental:
+class DumpdirInserter:
     """The stream of a tar archive, with the lists of its folders inserted in their headers. The source is not validated here."""
 
     def __init__(self, source: IO[bytes], lists: Mapping[bytes, bytes], top: str) -> None:
@@ -84,8 +84,8 @@ class Incremental:
             body = self._exactly(_padded(_number(block[124:136])), len(held))
             records = _records(body[: _number(block[124:136])])
             held += block + body
-        told = records.get(b"size", b"")
-        size = int(told) if told.isdigit() and len(told) <= _MOST_DIGITS else _number(block[124:136])
+        size_text = records.get(b"size", b"")
+        size = int(size_text) if size_text.isdigit() and len(size_text) <= _MOST_DIGITS else _number(block[124:136])
         if kind == b"5":
             name = records.get(b"path") or _name(block)
             found = self._lists.get(self._below(name))

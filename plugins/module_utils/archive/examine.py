@@ -19,7 +19,7 @@ from ..system.sandbox import Sandbox, explained
 from ..system.units import readable
 from .attributes import Attributes
 from .headers import Headers
-from .listing import list_command, listed
+from .listing import list_command, open_listing
 from .manifest import Manifest, read_manifest
 from .rules import UNLIMITED, Contents, Limits, Rules, require_same, stored_bytes
 
@@ -49,11 +49,11 @@ def read_content(tarball: str, name: str, top: str, deadline: Deadline) -> str:
         with decompressed(name, source, deadline, None) as (stream, check):
             metered = _Metered(stream, tarball, deadline, lambda block: None)
 
-            def look(member: tarfile.TarInfo) -> None:
+            def visit(member: tarfile.TarInfo) -> None:
                 metered.allow(stored_bytes(member))
 
             try:
-                read_manifest(metered, manifest, top, look=look)  # type: ignore[arg-type]
+                read_manifest(metered, manifest, top, visit=visit)  # type: ignore[arg-type]
                 while metered.read(_BLOCK):
                     pass
             except (tarfile.TarError, EOFError, ValueError, OverflowError, Hostile) as error:
@@ -93,7 +93,7 @@ def examine(
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open_plain(tarball))
         stream, check = stack.enter_context(decompressed(tarball, source, deadline, sandbox, identities))
-        listing = stack.enter_context(listed(tarball, _confined(list_command(), sandbox, deadline), deadline))
+        listing = stack.enter_context(open_listing(tarball, _confined(list_command(), sandbox, deadline), deadline))
         headers = Headers()
 
         def feed(block: bytes) -> None:
@@ -103,7 +103,7 @@ def examine(
         metered = _Metered(stream, tarball, deadline, feed)
         rules = Rules(tarball, top, limits, deadline, special, manifest, below, wanted=wanted, alone=alone)
 
-        def look(member: Any) -> None:
+        def visit(member: Any) -> None:
             metered.allow(stored_bytes(member))
             header = require_same(tarball, headers, member)
             rules.check(member)
@@ -114,7 +114,7 @@ def examine(
 
         stack.enter_context(progress.reading("looked through", source))
         try:
-            end = read_manifest(metered, manifest, top, look=look, digested=digested)  # type: ignore[arg-type]
+            end = read_manifest(metered, manifest, top, visit=visit, digested=digested)  # type: ignore[arg-type]
             metered.require_end(end)
             require_same(tarball, headers, None)
             if manifest.entries:

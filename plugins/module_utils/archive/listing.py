@@ -116,8 +116,8 @@ class Listing:
             raise self._refusal(f"another member than {printable(_text(header.name))!r}", line)
 
     def _refusal(self, what: str, line: bytes) -> Hostile:
-        said = printable(_text(line.strip()[:300]))
-        return Hostile(f"{self._tarball}: this node's tar sees {what}: {said}; nothing was unpacked")
+        line_text = printable(_text(line.strip()[:300]))
+        return Hostile(f"{self._tarball}: this node's tar sees {what}: {line_text}; nothing was unpacked")
 
 
 def _text(name: bytes) -> str:
@@ -125,7 +125,7 @@ def _text(name: bytes) -> str:
 
 
 @contextlib.contextmanager
-def listed(tarball: str, argv: Sequence[str], deadline: Deadline) -> Iterator[Listing]:
+def open_listing(tarball: str, argv: Sequence[str], deadline: Deadline) -> Iterator[Listing]:
     """Yield the Listing of a tarball, to be fed and finished; `argv` is `list_command`, perhaps confined."""
     tar = Child(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, environment=clean_environment(LC_ALL="C"), name="tar"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from ..system.digest import CHUNK, add_zeros, new_hash
-from .digests import HEAD, UNTRIED, Digests
+from .digests import HEAD, UNCLASSIFIED, Digests
 from .owners import Owners
 
 if TYPE_CHECKING:
@@ -40,31 +40,33 @@ def read_manifest(
     manifest: Manifest,
     top: str,
     *,
-    look: Callable[[tarfile.TarInfo], None] | None = None,
+    visit: Callable[[tarfile.TarInfo], None] | None = None,
     digested: bool = True,
 ) -> int:
     """Fill a manifest from an uncompressed tar stream: paths below the top folder, sizes, owners and SHA-256 digests.
 
-    `look` is called for each member before its content is read; without `digested` contents are skipped, and there are no digests. Return the offset in bytes
+    `visit` is called for each member before its content is read; without `digested` contents are skipped, and there are no digests. Return the offset in bytes
     at which the last member ends. Raise tarfile.TarError if the stream is no archive.
     """
     total, content = new_hash("sha256"), new_hash("sha256")
     with tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK, encoding="utf-8", errors="surrogateescape") as archive:
         for member in archive:
-            if look is not None:
-                look(member)
+            if visit is not None:
+                visit(member)
             if member.isreg():
                 manifest.bytes += member.size
-            manifest.owners.look(member)
+            manifest.owners.add_member(member)
             if digested:
                 path = member.name[len(top) + 1 :]
-                line, digest, looks = _line(archive, member, path, manifest.files)
+                line, digest, content_class = _line(archive, member, path, manifest.files)
                 attributes = _attributes(member)
                 total.update(line)
                 content.update(attributes + line)
                 if manifest.members is not None:
                     plain = not _more_attributes(member)
-                    manifest.members.add(member, path, digest, looks, is_plain=plain, attributes=attributes, line=line)
+                    manifest.members.add(
+                        member, path, digest, content_class, is_plain=plain, attributes=attributes, line=line
+                    )
             manifest.entries += 1
             archive.members = []  # type: ignore[attr-defined]  # drop parsed members from memory
         end = int(archive.offset)
@@ -116,7 +118,7 @@ def _line(
     archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, files: Digests | None
 ) -> tuple[bytes, bytes, int]:
     """Return a member's line in the manifest, and for a file with content of its own the digest and content class."""
-    digest, head, own, look = "", b"", b"", UNTRIED
+    digest, head, own, content_class = "", b"", b"", UNCLASSIFIED
     if member.isreg():
         content = archive.extractfile(member)
         if content is None:
@@ -135,14 +137,14 @@ def _line(
                 head = head or block[:HEAD]
         digest, own = value.hexdigest(), value.digest()
         if files is not None:
-            look = files.add(path, member.size, own, head)
+            content_class = files.add(path, member.size, own, head)
     line = manifest_line(
         member.type,
         path.encode("utf-8", "surrogateescape"),
         digest,
         member.linkname.encode("utf-8", "surrogateescape"),
     )
-    return line, own, look
+    return line, own, content_class
 
 
 def pieces_of(member: tarfile.TarInfo) -> Iterator[tuple[int, int, bool]]:

@@ -15,7 +15,7 @@ from .examine import examine
 from .rules import Limits
 
 _UNLIMITED = 1 << 62
-MOST_HELD = 3_000_000
+MOST_IN_MEMORY = 3_000_000
 """Maximum number of members of one tarball that are kept in memory for composing or comparing"""
 FILE, FOLDER, LINK, HARD_LINK = "file", "folder", "link", "hard link"
 _TYPES = {
@@ -42,7 +42,7 @@ class Member:
     target: str
     digest: bytes = b""
     """SHA-256 of a file, if requested"""
-    held: str | None = None
+    dumpdir: str | None = None
     """`GNU.dumpdir` of a folder in a differential, see `_names_in`"""
 
 
@@ -67,23 +67,25 @@ def read_members(
     before: dict[str, Member] = {}
     after: dict[str, Member] = {}
     how = (deadline, sandbox, digested, identities)
-    links = _read(tarballs[0], top, lambda member: hold(before, member, tarballs[0]), (), *how)
-    _read(tarballs[1], top, lambda member: hold(after, member, tarballs[1]), links, *how)
-    names = {path: _names_in(member.held, tarballs[1]) for path, member in after.items() if member.held is not None}
+    links = _read(tarballs[0], top, lambda member: add_within_limit(before, member, tarballs[0]), (), *how)
+    _read(tarballs[1], top, lambda member: add_within_limit(after, member, tarballs[1]), links, *how)
+    names = {
+        path: _names_in(member.dumpdir, tarballs[1]) for path, member in after.items() if member.dumpdir is not None
+    }
     for member in _put_together(before, after, names):
-        take(replace(member, held=None))
+        take(replace(member, dumpdir=None))
 
 
-def hold(members: dict[str, Member], member: Member, tarball: str) -> None:
+def add_within_limit(members: dict[str, Member], member: Member, tarball: str) -> None:
     """Add a member to those in memory. Raise AltbackupError if there are too many."""
-    if len(members) >= MOST_HELD:
-        raise AltbackupError(f"{tarball} has more than {MOST_HELD} entries, which are too many to hold")
+    if len(members) >= MOST_IN_MEMORY:
+        raise AltbackupError(f"{tarball} has more than {MOST_IN_MEMORY} entries, which are too many to hold")
     members[member.path] = member
 
 
-def _names_in(held: str, tarball: str) -> frozenset[str]:
+def _names_in(dumpdir: str, tarball: str) -> frozenset[str]:
     """Return the names in a folder from its `GNU.dumpdir`, a letter and a name for each. Raise AltbackupError for renames."""
-    entries = [(entry[:1], entry[1:]) for entry in held.split("\0") if entry]
+    entries = [(entry[:1], entry[1:]) for entry in dumpdir.split("\0") if entry]
     if any(letter in "RTX" for letter, _ in entries):
         raise AltbackupError(
             f"{tarball} renames folders, which only a restore follows: look into its full tarball, or restore it"
@@ -124,7 +126,7 @@ def _read(
     identities: Identities,
 ) -> set[str]:
     """Read one tarball, to be unpacked over one with the links `below`; return its own links."""
-    each = _Each(top, take)
+    each = _MemberStream(top, take)
     limits = Limits(_UNLIMITED, _UNLIMITED, _UNLIMITED)
     files = each if digested else None
     contents = examine(
@@ -143,7 +145,7 @@ def _read(
     return contents.links
 
 
-class _Each:
+class _MemberStream:
     """Passes each member on after its content was read, as its digest is only known then."""
 
     def __init__(self, top: str, take: Callable[[Member], None]) -> None:
@@ -163,7 +165,7 @@ class _Each:
             member.uname or str(member.uid),
             member.gname or str(member.gid),
             member.linkname,
-            held=member.pax_headers.get("GNU.dumpdir"),
+            dumpdir=member.pax_headers.get("GNU.dumpdir"),
         )
 
     def add(self, _path: str, _size: int, digest: bytes, _head: bytes = b"") -> None:

@@ -27,7 +27,7 @@ class Owners:
     found: set[Owner] = field(default_factory=set)
     _last: Owner | None = field(default=None, compare=False)
 
-    def look(self, member: tarfile.TarInfo) -> None:
+    def add_member(self, member: tarfile.TarInfo) -> None:
         """Add the owner of a member."""
         owner = (member.uid, member.gid, member.uname, member.gname)
         if owner != self._last and len(self.found) <= MOST:

@@ -69,7 +69,7 @@ class LeftOut:
 
     found: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def look(self, member: Any, special: str = "") -> None:
+    def add_member(self, member: Any, special: str = "") -> None:
         """Add a member; `special` says what it is if it is a device, a named pipe, or a hard link to one."""
         if special:
             self._count(special, 1, member.name)
@@ -231,7 +231,7 @@ class Rules:
             self._contents.found = special if path == self._wanted and special else _SOMETHING
         if not self._part or is_within(path, self._part):
             self._contents.stored += _disk_bytes(member)
-            self._contents.left_out.look(member, special)
+            self._contents.left_out.add_member(member, special)
 
     def _take_special(self, member: Any, path: str, what: str) -> None:
         if not self._with_special or len(self._special) >= _MOST_SPECIAL:
@@ -334,7 +334,7 @@ class Rules:
         raise error(f"{self._tarball}: member {printable(member.name)!r} {reason}; {self._ending}")
 
 
-class Judge:
+class WriteChecker:
     """Checks an archive while it is written by the rules of unpacking, with the most permissive options."""
 
     def __init__(self, title: str, top: str, deadline: Deadline, below: Collection[str] = ()) -> None:
@@ -347,7 +347,7 @@ class Judge:
         """Take the next bytes of the archive."""
         self._headers.feed(block)
 
-    def look(self, member: tarfile.TarInfo) -> None:
+    def check_member(self, member: tarfile.TarInfo) -> None:
         """Check a member, whose headers were fed before. Raise Hostile."""
         require_same(self._title, self._headers, member, _STORED)
         self._rules.check(member)
@@ -356,7 +356,7 @@ class Judge:
         """Check the end of the archive. Raise Hostile."""
         require_same(self._title, self._headers, None, _STORED)
 
-    def look_at_names(self, entries: Iterable[tuple[bytes, int]]) -> None:
+    def check_names(self, entries: Iterable[tuple[bytes, int]]) -> None:
         """Check the names and types of files before they are archived, (path in the archive, mode) each. Raise Hostile."""
         for path, mode in entries:
             member = tarfile.TarInfo(os.fsdecode(path))

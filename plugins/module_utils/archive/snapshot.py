@@ -33,8 +33,8 @@ class Entry:
     size: int
     digest: bytes
     """SHA-256 of a file with content of its own, else empty"""
-    look: int
-    """Content class of the file, see digests.look_of"""
+    content_class: int
+    """Content class of the file, see digests.content_class_of"""
     is_plain: bool
     """Whether it has no attributes besides mode, owner and time"""
     attributes: bytes
@@ -64,18 +64,18 @@ class Members:
         member: tarfile.TarInfo,
         path: str,
         digest: bytes,
-        look: int,
+        content_class: int,
         *,
         is_plain: bool,
         attributes: bytes,
         line: bytes,
     ) -> None:
         """Add a member with its path below the top folder and its part of the manifest."""
-        form = FOLDER if member.isdir() else FILE if member.isreg() else OTHER
+        file_type = FOLDER if member.isdir() else FILE if member.isreg() else OTHER
         name = path.encode("utf-8", "surrogateescape")
-        state = State(name, form, b"", b"")
+        state = State(name, file_type, b"", b"")
         with name_os_errors(tempfile.gettempdir()):
-            _write_entry(self._file, Entry(state, member.size, digest, look, is_plain, attributes, line))
+            _write_entry(self._file, Entry(state, member.size, digest, content_class, is_plain, attributes, line))
 
     def __iter__(self) -> Iterator[Entry]:
         self._file.flush()
@@ -88,12 +88,12 @@ def _write_entry(output: Any, entry: Entry) -> None:
     state = entry.state
     head = _ENTRY.pack(
         len(state.path),
-        state.form,
-        state.seen,
-        state.lasting,
+        state.file_type,
+        state.fingerprint,
+        state.copy_fingerprint,
         entry.size,
         entry.digest or _NONE,
-        entry.look,
+        entry.content_class,
         entry.is_plain,
         len(entry.attributes),
         len(entry.line),
@@ -106,16 +106,18 @@ def _read_entries(stream: Any) -> Iterator[Entry]:
     while head := stream.read(_ENTRY.size):
         if len(head) < _ENTRY.size:
             raise ValueError("it is cut")
-        length, form, seen, lasting, size, digest, look, is_plain, more, rest = _ENTRY.unpack(head)
+        length, file_type, fingerprint, copy_fingerprint, size, digest, content_class, is_plain, more, rest = (
+            _ENTRY.unpack(head)
+        )
         text = stream.read(length + more + rest)
         if len(text) != length + more + rest:
             raise ValueError("it is cut")
         path, attributes, line = text[:length], text[length : length + more], text[length + more :]
         yield Entry(
-            State(path, form, seen, lasting),
+            State(path, file_type, fingerprint, copy_fingerprint),
             size,
             b"" if digest == _NONE else digest,
-            look,
+            content_class,
             bool(is_plain),
             attributes,
             line,
@@ -135,8 +137,8 @@ def write_snapshot(path: str, about: Mapping[str, Any], members: Iterable[Entry]
                 state = next((state for state in seen if state.path == entry.state.path), None)
                 if state is None:
                     raise Unproven("its archive has what was not seen before")
-                is_folder = entry.state.form == FOLDER
-                if is_folder != (state.form == FOLDER):
+                is_folder = entry.state.file_type == FOLDER
+                if is_folder != (state.file_type == FOLDER):
                     raise Unproven("its archive has something else than was seen before")
                 _write_entry(output, Entry(state, *_rest(entry)))
         raw.flush()
@@ -144,7 +146,7 @@ def write_snapshot(path: str, about: Mapping[str, Any], members: Iterable[Entry]
 
 
 def _rest(entry: Entry) -> tuple[int, bytes, int, bool, bytes, bytes]:
-    return entry.size, entry.digest, entry.look, entry.is_plain, entry.attributes, entry.line
+    return entry.size, entry.digest, entry.content_class, entry.is_plain, entry.attributes, entry.line
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,9 @@ def write_known(snapshot: Snapshot, output: IO[bytes]) -> set[str]:
     for entry in snapshot.entries():
         if entry.line.startswith(tarfile.SYMTYPE):
             links.add(os.fsdecode(entry.state.path))
-        _write_entry(output, Entry(entry.state, entry.size, entry.digest, entry.look, entry.is_plain, b"", b""))
+        _write_entry(
+            output, Entry(entry.state, entry.size, entry.digest, entry.content_class, entry.is_plain, b"", b"")
+        )
     return links
 
 

@@ -31,10 +31,10 @@ class State:
 
     path: bytes
     """Path below the top folder, empty for that itself"""
-    form: int
-    seen: bytes
+    file_type: int
+    fingerprint: bytes
     """Digest of inode, times and everything else in lstat"""
-    lasting: bytes
+    copy_fingerprint: bytes
     """Digest without the fields that differ in an unchanged copy"""
 
 
@@ -57,12 +57,19 @@ def list_state(
 
 
 def _state(path: bytes, status: os.stat_result, owner: bool, fixed_times: bool) -> State:
-    lasting: tuple[Any, ...] = (status.st_mode, status.st_size, status.st_rdev)
-    lasting += () if owner else (status.st_uid, status.st_gid)
-    lasting += () if fixed_times else (status.st_mtime_ns,)
-    seen = (*lasting, status.st_uid, status.st_gid, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-    form = FOLDER if stat.S_ISDIR(status.st_mode) else FILE if stat.S_ISREG(status.st_mode) else OTHER
-    return State(path, form, _short(repr(seen)), _short(repr(lasting)))
+    copy_fingerprint: tuple[Any, ...] = (status.st_mode, status.st_size, status.st_rdev)
+    copy_fingerprint += () if owner else (status.st_uid, status.st_gid)
+    copy_fingerprint += () if fixed_times else (status.st_mtime_ns,)
+    fingerprint = (
+        *copy_fingerprint,
+        status.st_uid,
+        status.st_gid,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
+    )
+    file_type = FOLDER if stat.S_ISDIR(status.st_mode) else FILE if stat.S_ISREG(status.st_mode) else OTHER
+    return State(path, file_type, _short(repr(fingerprint)), _short(repr(copy_fingerprint)))
 
 
 def _short(text: str) -> bytes:
@@ -73,7 +80,7 @@ def _short(text: str) -> bytes:
 
 def write_state(output: IO[bytes], state: State) -> None:
     """Append a state to a stream."""
-    output.write(_STATE.pack(len(state.path), state.form, state.seen, state.lasting) + state.path)
+    output.write(_STATE.pack(len(state.path), state.file_type, state.fingerprint, state.copy_fingerprint) + state.path)
 
 
 def read_states(path: str) -> Iterator[State]:
@@ -84,9 +91,9 @@ def read_states(path: str) -> Iterator[State]:
         while head := stream.read(_STATE.size):
             if len(head) < _STATE.size:
                 raise Unproven("what was read of it is cut")
-            size, form, seen, lasting = _STATE.unpack(head)
+            size, file_type, fingerprint, copy_fingerprint = _STATE.unpack(head)
             name = stream.read(size)
             parts = name.split(b"/") if name else []
             if len(name) != size or size > _LONGEST_PATH or b"\0" in name or {b"", b".", b".."} & set(parts):
                 raise Unproven("what was read of it is no path")
-            yield State(name, form, seen, lasting)
+            yield State(name, file_type, fingerprint, copy_fingerprint)

@@ -166,15 +166,15 @@ def extract(
             _remove_links(folder, replaced)
         excluded = omitted[number] if number < len(omitted) else ()
         options = ["--anchored", "--no-wildcards", *(f"--exclude={name}" for name in excluded)]
-        said = _extract(
+        warnings = _extract(
             tarball, folder, [*argv, *options, *names], deadline, sandbox, keeper or sandbox, reserve, identities
         )
         _remove_files(folder, excluded if number else ())
         if attributes:
-            attributes[number].give(folder, special_modes=special_modes)
-            said += attributes[number].refused()
+            attributes[number].apply(folder, special_modes=special_modes)
+            warnings += attributes[number].refused()
         if notes is not None:
-            notes += said
+            notes += warnings
     _settle_modes(folder, owners=owners, special_modes=special_modes)
 
 
@@ -249,9 +249,9 @@ def _extract(
                 finally:
                     tar.end()
                 check()
-            said = tar.stderr().splitlines()
-    more = [f"{len(said) - _WARNINGS} more warnings of tar"] if len(said) > _WARNINGS else []
-    return [printable(line) for line in said[:_WARNINGS]] + more
+            warnings = tar.stderr().splitlines()
+    more = [f"{len(warnings) - _WARNINGS} more warnings of tar"] if len(warnings) > _WARNINGS else []
+    return [printable(line) for line in warnings[:_WARNINGS]] + more
 
 
 @contextlib.contextmanager

@@ -61,13 +61,13 @@ class Survey:
     owners: frozenset[tuple[int, int]]
 
 
-class Judge(Protocol):
+class ArchiveChecker(Protocol):
     """Checks an archive while it is written, and raises Hostile for what may not be stored."""
 
     def feed(self, block: bytes) -> None:
         """Take the next bytes of the archive."""
 
-    def look(self, member: tarfile.TarInfo) -> None:
+    def check_member(self, member: tarfile.TarInfo) -> None:
         """Take a member, whose headers were fed before."""
 
     def finish(self) -> None:
@@ -119,7 +119,7 @@ def _tar_command(
 
 
 @contextlib.contextmanager
-def _listed(content: bytes) -> Iterator[IO[bytes]]:
+def _name_file(content: bytes) -> Iterator[IO[bytes]]:
     with tempfile.NamedTemporaryFile() as stream:
         with name_os_errors(tempfile.gettempdir()):
             stream.write(content)
@@ -142,7 +142,7 @@ def _owner_options(owner: tuple[int, int] | None, names: Names) -> Iterator[list
     elif given:
         yield given
     else:
-        with _listed(_map_of(names.users)) as users, _listed(_map_of(names.groups)) as groups:
+        with _name_file(_map_of(names.users)) as users, _name_file(_map_of(names.groups)) as groups:
             yield [f"--owner-map={users.name}", f"--group-map={groups.name}"]
 
 
@@ -175,7 +175,7 @@ def survey(parts: Sequence[Part]) -> Survey:
 
 
 @contextlib.contextmanager
-def packed(
+def tar_process(
     parts: Sequence[Part],
     *,
     top: str,
@@ -195,7 +195,7 @@ def packed(
     """
     holes = _hole_detection((surveyed or survey(parts)).holes, sparse)
     with contextlib.ExitStack() as stack:
-        lists = [stack.enter_context(_listed(b"".join(name + b"\0" for name in part.names))) for part in parts]
+        lists = [stack.enter_context(_name_file(b"".join(name + b"\0" for name in part.names))) for part in parts]
         owners = stack.enter_context(_owner_options(owner, names or Names()))
         argv = as_user(_tar_command(parts, lists, top, owners, fixed_times, holes))
         yield stack.enter_context(Child(argv, stdout=stdout, environment=clean_environment(LC_ALL="C"), name="tar"))
@@ -211,42 +211,48 @@ def store_archive(
     form: ArchiveFormat,
     deadline: Deadline,
     manifest: Manifest | None = None,
-    judge: Judge | None = None,
+    checker: ArchiveChecker | None = None,
     plain: Any = None,
 ) -> Dna:
     """Compress an uncompressed archive into a new file, flush it, and return its Dna.
 
     `writer` writes the stream, and is ended unless it wrote everything; `root` names the archived path in errors. `manifest` is filled in the same pass, in
-    which `judge` checks the stream. `plain`, a hash, is updated with what is then encrypted. Raise ToolFailed, ToolMissing, DeadlineExceeded, what the judge
-    raises, or OSError; the caller removes the file.
+    which `checker` checks the stream. `plain`, a hash, is updated with what is then encrypted. Raise ToolFailed, ToolMissing, DeadlineExceeded, what
+    the checker raises, or OSError; the caller removes the file.
     """
-    squeeze, seal = compressor(form), encrypting(form.recipients) if form.recipients else []
+    compress_argv, encrypt_argv = compressor(form), encrypting(form.recipients) if form.recipients else []
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(_create(destination))
-        stream, listing, packer, tee, sealer = source, None, None, None, None
+        stream, manifest_reader, compress_child, tee, encrypt_child = source, None, None, None, None
         if manifest is not None:
-            listing = stack.enter_context(_Listing(stream, manifest, top, judge))
-            stream = listing.output
-        stack.enter_context(_ended_unless_all(writer))  # before the listing waits for the end of the stream
-        if squeeze:
-            packer = stack.enter_context(Child(squeeze, stdin=stream, stdout=subprocess.PIPE))
+            manifest_reader = stack.enter_context(_ManifestReader(stream, manifest, top, checker))
+            stream = manifest_reader.output
+        stack.enter_context(_ended_unless_all(writer))  # before the manifest reader waits for the end of the stream
+        if compress_argv:
+            compress_child = stack.enter_context(Child(compress_argv, stdin=stream, stdout=subprocess.PIPE))
             stream.close()  # only the compressor reads it
-            stream = packer.stdout
-        if seal:
-            tee = stack.enter_context(_Tee(stream, plain, [writer, *([packer] if packer else [])]))
-            sealer = stack.enter_context(Child(seal, stdin=tee.output, stdout=subprocess.PIPE))
+            stream = compress_child.stdout
+        if encrypt_argv:
+            tee = stack.enter_context(_Tee(stream, plain, [writer, *([compress_child] if compress_child else [])]))
+            encrypt_child = stack.enter_context(Child(encrypt_argv, stdin=tee.output, stdout=subprocess.PIPE))
             tee.output.close()
-            stream = sealer.stdout
+            stream = encrypt_child.stdout
         with name_os_errors(destination), progress.writing("written", output):
-            dna = _copy(stream, output, form.algorithm, deadline, [writer, *(one for one in (packer, sealer) if one)])
-        if tee is not None and sealer is not None:
-            sealer.check(deadline, f"encrypting {root}")
+            dna = _copy(
+                stream,
+                output,
+                form.algorithm,
+                deadline,
+                [writer, *(one for one in (compress_child, encrypt_child) if one)],
+            )
+        if tee is not None and encrypt_child is not None:
+            encrypt_child.check(deadline, f"encrypting {root}")
             tee.finish()
-        if packer is not None:  # if it fails, so does the writer, and its message has the reason
-            packer.check(deadline, f"compressing {root}")
+        if compress_child is not None:  # if it fails, so does the writer, and its message has the reason
+            compress_child.check(deadline, f"compressing {root}")
         writer.check(deadline, f"archiving {root}")
-        if listing is not None:
-            listing.finish()
+        if manifest_reader is not None:
+            manifest_reader.finish()
         with name_os_errors(destination):
             os.fsync(output.fileno())
     return dna
@@ -327,11 +333,11 @@ class _Tee:
             self._source.close()  # so that its writer does not block
 
 
-class _Listing:
+class _ManifestReader:
     """Passes the tar stream on to the compressor, and fills a manifest from it."""
 
-    def __init__(self, source: IO[bytes], manifest: Manifest, top: str, judge: Judge | None) -> None:
-        self._judge = judge
+    def __init__(self, source: IO[bytes], manifest: Manifest, top: str, checker: ArchiveChecker | None) -> None:
+        self._checker = checker
         self._source = source
         self._manifest = manifest
         self._top = top
@@ -341,7 +347,7 @@ class _Listing:
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> _Listing:
+    def __enter__(self) -> _ManifestReader:
         self._thread.start()
         return self
 
@@ -360,8 +366,8 @@ class _Listing:
     def read(self, size: int) -> bytes:
         """Read from tar and write to the compressor: what tarfile reads passes through."""
         block = self._source.read(size)
-        if self._judge is not None:
-            self._judge.feed(block)
+        if self._checker is not None:
+            self._checker.feed(block)
         view = memoryview(block)
         while view:
             view = view[self._writer.write(view) :]
@@ -371,10 +377,10 @@ class _Listing:
         try:
             with self._writer:
                 try:
-                    look = None if self._judge is None else self._judge.look
-                    read_manifest(self, self._manifest, self._top, look=look)  # type: ignore[arg-type]
-                    if self._judge is not None:
-                        self._judge.finish()
+                    visit = None if self._checker is None else self._checker.check_member
+                    read_manifest(self, self._manifest, self._top, visit=visit)  # type: ignore[arg-type]
+                    if self._checker is not None:
+                        self._checker.finish()
                 except Exception as error:  # noqa: BLE001 (finish tells it)
                     self._error = error
                 # read the padding at the end, or the rest after an error, so that tar does not block

@@ -38,7 +38,7 @@ class Base:
     full: Tarball
     snapshot: Snapshot
     links: Collection[str] = field(default_factory=set)
-    """Paths of its symbolic links, below the top folder; filled by `hand_over`"""
+    """Paths of its symbolic links, below the top folder; filled by `write_for_reader`"""
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -64,7 +64,7 @@ class Base:
         """Return whether its content digest and revision are these; false for an empty content digest."""
         return bool(content) and (content, revision) == (self.about.get("content"), self.about.get("revision"))
 
-    def hand_over(self, path: str, folder: str) -> None:
+    def write_for_reader(self, path: str, folder: str) -> None:
         """Write the snapshot's entries to a new file for a reader, owned by the owner of the reader's folder. Raise Unproven or OSError."""
         with new_private(path) as output:
             self.links = write_known(self.snapshot, output)

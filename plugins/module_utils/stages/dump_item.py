@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..archive.differential import fill, replay
+from ..archive.differential import fill_manifest, restored_members
 from ..archive.digests import Digests
-from ..archive.dumpdirs import Incremental, list_folders
+from ..archive.dumpdirs import DumpdirInserter, list_folders
 from ..archive.manifest import Manifest
 from ..archive.owners import Owners
 from ..archive.snapshot import Members, write_snapshot
@@ -239,21 +239,23 @@ def _pack(dump: ItemDump, temporary: str, snapshot: str) -> _Packed:
         plain = keyed(dump.secret) if dump.form.recipients else None
         dna = store_archive(
             temporary,
-            Incremental(session.stream, lists, top) if base else session.stream,  # type: ignore[arg-type]
+            DumpdirInserter(session.stream, lists, top) if base else session.stream,  # type: ignore[arg-type]
             session,
             item.place,
             top=top,
             form=dump.form,
             deadline=context.deadline,
             manifest=manifest,
-            judge=checker_of(item, top, context, base.links if base else ()),
+            checker=checker_of(item, top, context, base.links if base else ()),
             plain=plain,
         )
         if base and members is not None:
             every, digests = digests.every, stack.enter_context(Digests())
             digests.every = every
             manifest = Manifest(owners=session.owners)
-            fill(manifest, replay(base.snapshot.entries(), members, session.states(), lists), digests)
+            fill_manifest(
+                manifest, restored_members(base.snapshot.entries(), members, session.states(), lists), digests
+            )
             dna = replace(dna, base=base.path, base_dig=base.dig)
         verdict = session.confirm(digests)
         noted, churn = note_files(dump, digests) if kind_of(item.kind).is_tree else ({}, None)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from ..archive.differential import select_changed
-from ..archive.rules import Judge
+from ..archive.rules import WriteChecker
 from ..archive.snapshot import new_private, read_known
-from ..archive.write import Part, packed, survey
+from ..archive.write import Part, survey, tar_process
 from ..kinds.base import Context, Snapshot, Verdict, walk
 from ..kinds.items import Item
 from ..kinds.registry import kind_of
@@ -70,7 +70,7 @@ def _read(
     with kind.copy(item, context) as prepared:
         selection = _select(prepared, item, context)
         if not selection.listed:
-            checker_of(item, selection.top, context).look_at_names(_entries(prepared.parts, selection.top))
+            checker_of(item, selection.top, context).check_names(_entries(prepared.parts, selection.top))
         surveyed = survey(prepared.parts)
         owners = surveyed.owners if prepared.owner is None else [prepared.owner]
         if selection.differs:
@@ -84,7 +84,7 @@ def _read(
         def as_root(argv: Sequence[str | bytes]) -> list[str | bytes]:
             return replace(identity, uid=os.geteuid()).argv(argv, "dac_read_search", "sys_admin")
 
-        with packed(
+        with tar_process(
             selection.parts,
             top=selection.top,
             owner=prepared.owner,
@@ -192,9 +192,9 @@ def require_readable(paths: Sequence[str], needless: Sequence[str] = ()) -> None
         walk(path, lambda below, folder: f"{path}/{below}" in needless)  # noqa: B023 (called in this iteration)
 
 
-def checker_of(item: Item, top: str, context: Context, links: Iterable[str] = ()) -> Judge:
+def checker_of(item: Item, top: str, context: Context, links: Iterable[str] = ()) -> WriteChecker:
     """Return the checker that refuses an archive which no restore would unpack; `links` are those of the full tarball of a differential."""
-    return Judge(f"item {item.kind} {item.name!r}", top, context.deadline, [f"{top}/{link}" for link in links])
+    return WriteChecker(f"item {item.kind} {item.name!r}", top, context.deadline, [f"{top}/{link}" for link in links])
 
 
 def _entries(parts: Sequence[Part], top: str) -> Iterator[tuple[bytes, int]]:

@@ -151,7 +151,7 @@ class ReaderSession:
             own_folder(tree, folder, owner)
             self._created.append(folder)
             if folder == own and self._dump.base is not None:
-                self._dump.base.hand_over(os.path.join(folder, KNOWN), folder)
+                self._dump.base.write_for_reader(os.path.join(folder, KNOWN), folder)
             yield Place(folder, writable=True, inside=TEMPORARY_FOLDER if folder == own else "", below=base)
         for folder in self._arrangement.kept:
             give_folder(folder, owner)
