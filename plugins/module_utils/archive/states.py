@@ -87,13 +87,13 @@ def read_states(path: str) -> Iterator[State]:
     """Yield the states in a file that a reader wrote. Raise Unproven if it is malformed, or OSError."""
     with open_plain(path) as stream:
         if os.fstat(stream.fileno()).st_size > _MOST_STATES:
-            raise Unproven("it has too many entries")
+            raise Unproven("the list of its files has too many entries")
         while head := stream.read(_STATE.size):
             if len(head) < _STATE.size:
-                raise Unproven("what was read of it is cut")
+                raise Unproven("the list of its files is cut")
             size, file_type, fingerprint, copy_fingerprint = _STATE.unpack(head)
             name = stream.read(size)
             parts = name.split(b"/") if name else []
             if len(name) != size or size > _LONGEST_PATH or b"\0" in name or {b"", b".", b".."} & set(parts):
-                raise Unproven("what was read of it is no path")
+                raise Unproven("the list of its files has an entry that is no path")
             yield State(name, file_type, fingerprint, copy_fingerprint)

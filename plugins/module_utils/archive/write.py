@@ -316,7 +316,9 @@ class _Tee:
         """Wait for the end. Raise AltbackupError if not everything was passed on: the ciphertext of a cut archive looks complete."""
         self._thread.join()
         if self._error is not None:
-            raise AltbackupError(f"not all could be handed on to be encrypted: {self._error!r}") from self._error
+            raise AltbackupError(
+                f"not all of the archive could be passed on to be encrypted: {self._error!r}"
+            ) from self._error
 
     def _run(self) -> None:
         try:

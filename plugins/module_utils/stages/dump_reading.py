@@ -261,4 +261,4 @@ def whole_number(number: object) -> int | None:
     """Return the revision in a reader's answer. Raise AltbackupError if it is malformed."""
     if number is None or (isinstance(number, int) and number >= 0):
         return number
-    raise AltbackupError(f"a reader said {number!r}, which is no revision")
+    raise AltbackupError(f"a reader returned {number!r}, which is no revision")

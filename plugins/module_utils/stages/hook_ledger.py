@@ -174,18 +174,18 @@ def _parse_owed(entry: Mapping[str, Any]) -> Owed:
     """Parse an entry of `owed`. Raise ValueError, KeyError or TypeError."""
     item, stamp, boot = _name(entry["item"]), _name(entry["stamp"]), _name(entry["boot"])
     if not is_stamp(stamp):
-        raise ValueError("it has what is no stamp")
+        raise ValueError("it has an invalid stamp")
     return Owed(item, stamp, boot)
 
 
 def _parse_result(entry: Mapping[str, Any]) -> HookResult:
     text = entry["text"]
     if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
-        raise ValueError("it has what is no text")
+        raise ValueError("it has an invalid text")
     return HookResult(_name(entry["item"]), text, entry["bad"] is True)
 
 
 def _name(value: object) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST_NAME:
-        raise ValueError("it has what is no name")
+        raise ValueError("it has an invalid name")
     return value
