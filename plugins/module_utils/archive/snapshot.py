@@ -42,9 +42,12 @@ class Entry:
     """With `attributes` the input of the manifest's digests, see read_manifest"""
 
 
-def new_private(path: str) -> IO[bytes]:
-    """Create a file that only this user can access, and return it open for writing. Raise OSError."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
+@contextlib.contextmanager
+def new_private(path: str) -> Iterator[IO[bytes]]:
+    """Create a file that only this user can access, open for writing in the block. Raise OSError that names it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with name_os_errors(path), os.fdopen(descriptor, "wb") as stream:
+        yield stream
 
 
 class Members:
@@ -129,7 +132,7 @@ def write_snapshot(path: str, about: Mapping[str, Any], members: Iterable[Entry]
 
     Raise Unproven if members and states do not fit, or OSError; the caller removes the file.
     """
-    with name_os_errors(path), new_private(path) as raw:
+    with new_private(path) as raw:
         with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0) as output:
             output.write(json.dumps({**about, "form": _FORM}).encode() + b"\n")
             seen = iter(states)

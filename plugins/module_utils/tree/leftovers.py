@@ -8,11 +8,24 @@ import os
 from ..system.opened import walk_open
 from .layout import TEMPORARY, Tree
 from .locks import Hold
+from .origin import origin_path
 from .private import opened_private
 from .publish import remove_folder
 from .trash import complete_removals
 
-_KINDS = ("tmp", "records", "arrivals", "state")
+_KINDS = (
+    "tmp",
+    "records",
+    "arrivals",
+    "state",
+    "rules",
+    "noted",
+    "hooks",
+    "encryption",
+    "stores",
+    "quarantine",
+)
+"""Private folders in which a file gets its name only once it is whole. What else is private is cleared by whoever works there."""
 
 
 def remove_leftovers(tree: Tree) -> list[str]:
@@ -34,8 +47,7 @@ def remove_leftovers(tree: Tree) -> list[str]:
                         with contextlib.suppress(FileNotFoundError):
                             os.unlink(name, dir_fd=descriptor)
                         notes.append(f"removed {name}, which a killed run left in {where}")
-    if not tree.source:
-        notes += remove_outgoing(tree)
+    notes += _unfinished_origins(tree) if tree.source else remove_outgoing(tree)
     drilled = drill_folder(tree)
     with opened_private(tree, os.path.dirname(drilled)) as top:
         path = f"/proc/self/fd/{top}/{os.path.basename(drilled)}"
@@ -43,6 +55,17 @@ def remove_leftovers(tree: Tree) -> list[str]:
             remove_folder(path)
             notes.append(f"removed {drilled}, which a killed drill left")
     notes += complete_removals(tree)[0]
+    return notes
+
+
+def _unfinished_origins(tree: Tree) -> list[str]:
+    """Remove what a killed run left beside the origin of a tree of a target, in the folder of all origins. Return a note on each."""
+    path, notes = origin_path(tree), []
+    with opened_private(tree, os.path.dirname(path)) as folder:
+        for name in sorted(os.listdir(folder)) if folder is not None else ():
+            if name.startswith(TEMPORARY) and name[len(TEMPORARY) :].partition("-")[2] == os.path.basename(path):
+                os.unlink(name, dir_fd=folder)
+                notes.append(f"removed {name}, which a killed run left in {os.path.dirname(path)}")
     return notes
 
 
