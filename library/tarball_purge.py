@@ -339,7 +339,7 @@ from collections.abc import Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
-from ..module_utils.stages.care import Care
+from ..module_utils.stages.care import Safeguards
 from ..module_utils.stages.check import CHECKING, ROT, check, nothing_checked, passed
 from ..module_utils.stages.memory import remember
 from ..module_utils.stages.metrics import METRICS, leave_metrics
@@ -444,7 +444,7 @@ def remove(options: dict, check_mode: bool, found: Scan | None = None) -> dict:
         verify=options["verify"],
         marks=options["marks"],
         only=None if only is None else [Reviewed(**one) for one in only],
-        care=Care(
+        safeguards=Safeguards(
             options["trash_days"],
             options["confirm"],
             options["copies"],

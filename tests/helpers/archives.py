@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.manifest import Manifest
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
+    ArchiveChecker,
     ArchiveFormat,
-    Judge,
     Part,
-    packed,
     store_archive,
+    tar_process,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.names import Names
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
@@ -28,19 +28,19 @@ def write_archive(
     fixed_times: bool = False,
     sparse: bool = False,
     manifest: Manifest | None = None,
-    judge: Judge | None = None,
+    checker: ArchiveChecker | None = None,
     stderr_lines: list[str] | None = None,
     names: Names | None = None,
 ) -> Dna:
     """Write an archive as a new file, flush it, and return its Dna; `top` is the name of its top folder.
 
-    A given manifest is filled in the same pass, in which a `judge` sees what is written; `stderr_lines` receives tar's warnings. Raise
+    A given manifest is filled in the same pass, in which a `checker` sees what is written; `stderr_lines` receives tar's warnings. Raise
     ToolFailed, ToolMissing, DeadlineExceeded, what the judge raises, or OSError; the caller removes the file.
     """
-    with packed(parts, top=top, owner=owner, fixed_times=fixed_times, sparse=sparse, names=names) as tar:
+    with tar_process(parts, top=top, owner=owner, fixed_times=fixed_times, sparse=sparse, names=names) as tar:
         stream, root = tar.stdout, parts[0].root
         dna = store_archive(
-            destination, stream, tar, root, top=top, form=form, deadline=deadline, manifest=manifest, judge=judge
+            destination, stream, tar, root, top=top, form=form, deadline=deadline, manifest=manifest, checker=checker
         )
         if stderr_lines is not None:
             stderr_lines += tar.stderr().splitlines()

@@ -1,4 +1,4 @@
-"""Extended attributes that only root may set: taken from an archive's headers, and set when a confined tar has unpacked the rest."""
+"""Extended attributes that only root may set: collected from the headers of an archive, and set after a confined tar has unpacked it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Attributes:
-    """Those of one archive, in a temporary file: where files have labels they are as many as these."""
+    """The privileged extended attributes of one archive, in a temporary file: where files have labels there is one for each member."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile("w+")
         self._refused: dict[tuple[str, str], tuple[str, int]] = {}
-        """{(name, why): the first path, how many}"""
+        """{(attribute, error): (first path, number of paths)}"""
 
     def __enter__(self) -> Attributes:
         return self
@@ -33,17 +33,17 @@ class Attributes:
         self._file.close()
 
     def add(self, member: Any) -> None:
-        """Take those of a member."""
+        """Collect the attributes of a member, a TarInfo."""
         for key, value in member.pax_headers.items():
             if key.startswith(_NAMESPACES):
                 name = key[len(_PREFIX) :].replace("%3D", "=").replace("%25", "%")
                 content = base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
                 self._file.write(json.dumps([member.name, name, content]) + "\n")
 
-    def give(self, folder: str, *, special_modes: bool) -> None:
-        """Set them below a folder, where the file system and the kernel have such; capabilities only for `special_modes`. Raise OSError.
+    def apply(self, folder: str, *, special_modes: bool) -> None:
+        """Set the attributes below a folder; capabilities only with `special_modes`. Raise OSError.
 
-        As tar does, go on where one is refused, such as a label of another policy: `refused` tells of it.
+        Like tar, continue after an attribute that is refused, such as a label of another policy: see `refused`.
         """
         self._file.seek(0)
         for line in self._file:
@@ -67,7 +67,7 @@ class Attributes:
                     self._refused[key] = (first, count + 1)
 
     def refused(self) -> list[str]:
-        """Return a note on each kind of attribute that could not be set."""
+        """Return a note on each attribute and error of those that could not be set."""
         return [
             f"{printable(name)} of {printable(path)}{and_more(count, 1)} could not be set: {why}"
             for (name, why), (path, count) in self._refused.items()

@@ -1,4 +1,4 @@
-"""What became of the files of an earlier dump, by the compact lists that dumps keep of them (see digests.Digests)."""
+"""Churn: how many files of an earlier dump changed, by the compact lists that dumps keep of them (see digests.Digests)."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ from dataclasses import dataclass
 from typing import IO
 
 from ..tree.doubt import Churn
-from .digests import COMPACT, ORDER, UNTRIED
+from .digests import COMPACT, ORDERED, UNCLASSIFIED
 
 _AT_A_TIME = 1 << 18
-"""Files that are compared at a time: for each of them there is room in memory"""
+"""Files of the earlier list that are compared in one pass, which bounds the memory"""
 _BLOCK = COMPACT.size << 14
 _CONTENT = (1 << 56) - 1
 
 
 @dataclass
-class _Tried:
-    """Of files that were tried, how many have an order."""
+class _ClassCounts:
+    """Counts of the files whose content was classified, and of those with order."""
 
     files: int = 0
-    orderly: int = 0
+    ordered: int = 0
 
     def add(self, content: int) -> None:
-        look = content >> 56
-        self.files += look != UNTRIED
-        self.orderly += look == ORDER
+        content_class = content >> 56
+        self.files += content_class != UNCLASSIFIED
+        self.ordered += content_class == ORDERED
 
     @property
-    def part(self) -> float | None:
-        return self.orderly / self.files if self.files else None
+    def ordered_fraction(self) -> float | None:
+        return self.ordered / self.files if self.files else None
 
 
 def compare_lists(old: IO[bytes], new: Callable[[], Iterable[bytes]]) -> Churn:
-    """Given the compact list of an earlier dump, and what yields that of this one in blocks, return what became of the files of the earlier one."""
+    """Compare the compact list of an earlier dump with this one's, which `new` yields in blocks at each call; return the churn."""
     count = old.seek(0, 2) // COMPACT.size
     turns = max(1, -(-count // _AT_A_TIME))
-    gone, came, before, after = 0, 0, _Tried(), _Tried()
+    gone, came, before, after = 0, 0, _ClassCounts(), _ClassCounts()
     for turn in range(turns):
-        left = {path: content for path, content in _entries(_blocks(old)) if path % turns == turn}
+        remaining = {path: content for path, content in _entries(_blocks(old)) if path % turns == turn}
         for path, content in _entries(new()):
             if path % turns != turn:
                 continue
-            if path in left and left[path] & _CONTENT == content & _CONTENT:
-                del left[path]
+            if path in remaining and remaining[path] & _CONTENT == content & _CONTENT:
+                del remaining[path]
             else:
                 came += 1
                 after.add(content)
-        gone += len(left)
-        for content in left.values():
+        gone += len(remaining)
+        for content in remaining.values():
             before.add(content)
-    return Churn(count, gone, came, before.part, after.part)
+    return Churn(count, gone, came, before.ordered_fraction, after.ordered_fraction)
 
 
 def _blocks(stream: IO[bytes]) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""What differs between two folders: which paths, and of text files which lines."""
+"""Differences between two folders: paths, and lines of text files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ..system.units import and_more, readable
 from ..system.visible import printable, visible
 
 _LABEL = "security.selinux"
-"""Where a file is decides on it, not what it holds"""
+"""This attribute depends on where a file is, not on its content"""
 _SHOWN = 20
 _LONGEST_FILE = 1 << 18
 _LONGEST_DIFF = 1 << 16
-"""Bytes of a text file that is compared line by line, and of all lines that are shown."""
+"""Maximum bytes of a text file that is compared line by line, and of a whole diff"""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A path below both folders, and what is different there."""
+    """A path below both folders and how it differs, as a phrase."""
 
     path: bytes
     what: str
@@ -35,7 +35,7 @@ class Difference:
 
 
 def find_differences(old: str, new: str) -> list[Difference]:
-    """Given two folders, or files, return what differs of the second: paths, types, modes, owners, contents, attributes, but no times."""
+    """Compare two folders, or files, by paths, types, modes, owners, contents and attributes, but not by times."""
     before, after = _describe(old), _describe(new)
     return [
         Difference(path, what)
@@ -56,7 +56,7 @@ def _word(before: tuple[Any, ...] | None, after: tuple[Any, ...] | None) -> str:
 
 
 def _describe(root: str) -> dict[bytes, tuple[Any, ...]]:
-    """Return {path: type, mode, owner, group, content, attributes} of a folder and all below it; follow no link, whoever changes it meanwhile."""
+    """Return {path: (type, mode, owner, group, content, attributes)} of a folder and all below it, without following links."""
     found = {}
     for relpath, name, folder in _walk(os.fsencode(root)):
         try:
@@ -71,7 +71,7 @@ def _describe(root: str) -> dict[bytes, tuple[Any, ...]]:
 
 
 def _walk(base: bytes) -> Iterator[tuple[bytes, bytes, int]]:
-    """Yield (path below the base, name, open folder that has it) of a folder and all below it."""
+    """Yield (path below the base, name, descriptor of the parent folder) of a folder and all below it."""
     above, name = os.path.split(base)
     folder = os.open(above, os.O_PATH | os.O_DIRECTORY)
     try:
@@ -103,12 +103,12 @@ def _attributes(path: bytes) -> dict[str, bytes]:
 
 
 def summarize_differences(found: Sequence[Difference]) -> str:
-    """Given differences, return them in one sentence, without contents: it may go by mail."""
+    """Return differences as one line, without contents, as it may be sent by mail."""
     return ", ".join(map(str, found[:_SHOWN])) + and_more(len(found), _SHOWN)
 
 
 def unified_diff(old: str, new: str, found: Sequence[Difference]) -> str:
-    """Given two folders and their differences, return them as a unified diff of bounded length; binary files by their digests."""
+    """Return differences as a unified diff of bounded length, with the digests of binary files."""
     lines: list[str] = []
     length = 0
     for difference in found:
@@ -136,7 +136,7 @@ def _below(root: bytes, path: bytes) -> bytes:
 
 
 def _text(path: bytes) -> str | None:
-    """Return what a file holds if it is a short text, an empty text if there is nothing, else None."""
+    """Return the content of a short text file, an empty text if there is no file, else None."""
     try:
         with open_plain(os.fsdecode(path)) as stream:
             content = stream.read(_LONGEST_FILE + 1)

@@ -1,15 +1,15 @@
 """Differentials: what changed since a full archive, in the incremental format of GNU tar.
 
-A differential has every folder of the state that it brings back, with the list of what is in it (`GNU.dumpdir`), and of all else what changed. GNU
-tar, which unpacks it over the full one incrementally (`-x -g /dev/null`), removes from each folder what is not in its list.
+A differential has every folder of the state that it restores, with the list of its entries (`GNU.dumpdir`), and everything else that changed. GNU tar unpacks
+it over the full archive incrementally (`-x -g /dev/null`) and removes from each folder what is not in its list.
 
-What changed is found out here, and not by `tar --listed-incremental`: that goes by the clock, so a file that was written while it stood wrong is
-missed; it takes one folder alone; it has folders renamed, which GNU tar 1.34 cannot restore in every order; and it packs again what was merely copied
-anew. Here a thing is unchanged if its inode and times are those of before, or else if all that comes back of it is: two differentials of one
-state against one full archive are equal bytes.
+`tar --listed-incremental` is not used to find changes. It compares with the clock, so it misses a file that was written while the clock was wrong; it takes
+only one folder; it records renamed folders, which GNU tar 1.34 cannot restore in every order; and it archives copied but unchanged files again. Here a file
+is unchanged if its inode and times are those of the full archive, or else if all that is restored of it is equal: two differentials of one state against one
+full archive have equal bytes.
 
-What was known of the full one is its *snapshot*: of each member what stands for its inode and times, and its lines of the manifest. With it the
-manifest of the state that the pair brings back is put together, member by member, as GNU tar will: that is the proof of the differential.
+The *snapshot* of a full archive has for each member a digest of inode and times, and its lines of the manifest. From it the manifest of the state that full
+archive and differential restore is composed, member by member, in the way GNU tar unpacks them: this proves the differential.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def select_changed(
     owner: bool,
     fixed_times: bool,
 ) -> list[Part]:
-    """Given parts and what is known of the members of a full archive, {path: entry}, return the parts without files that did not change.
+    """Return the parts of a differential: without files that did not change since a full archive, of which `known` is {path: entry}.
 
-    The states of all are written to the output. Without anything known, all is returned. Raise DeadlineExceeded or OSError.
+    The states of all files are written to the output. Without `known` all parts are returned. Raise DeadlineExceeded or OSError.
     """
     chosen: list[tuple[int, bytes, int]] = []
     left: list[tuple[int, bytes, int]] = []
@@ -50,7 +50,7 @@ def select_changed(
         deadline.remaining()
         write_state(output, state)
         path = os.path.join(os.fsencode(parts[number].root), name)
-        inode = status.st_ino if state.form != FOLDER and status.st_nlink > 1 else 0
+        inode = status.st_ino if state.file_type != FOLDER and status.st_nlink > 1 else 0
         if known is None or _is_changed(path, state, status, known.get(state.path), deadline):
             chosen.append((number, name, inode))
             groups.add(inode)
@@ -64,13 +64,13 @@ def select_changed(
 
 
 def _is_changed(path: bytes, state: State, status: os.stat_result, known: Entry | None, deadline: Deadline) -> bool:
-    """Return whether something is to be in a differential: folders are, and what is not known to be as it was."""
-    if state.form == FOLDER or known is None or known.state.form != state.form:
+    """Return whether a file belongs in a differential: folders always do, others unless they are known to be unchanged."""
+    if state.file_type == FOLDER or known is None or known.state.file_type != state.file_type:
         return True
-    if known.state.seen == state.seen:
+    if known.state.fingerprint == state.fingerprint:
         return False
-    alike = known.state.lasting == state.lasting and known.is_plain and known.digest
-    if state.form != FILE or not alike or status.st_nlink > 1 or status.st_blocks * BLOCK < status.st_size:
+    alike = known.state.copy_fingerprint == state.copy_fingerprint and known.is_plain and known.digest
+    if state.file_type != FILE or not alike or status.st_nlink > 1 or status.st_blocks * BLOCK < status.st_size:
         return True
     with contextlib.suppress(OSError):
         if os.listxattr(path, follow_symlinks=False):
@@ -88,17 +88,17 @@ def _digest(path: bytes, deadline: Deadline) -> bytes:
     return bytes(value.digest())
 
 
-def replay(
+def restored_members(
     full: Iterable[Entry], changed: Iterable[Entry], states: Iterable[State], lists: Mapping[bytes, bytes]
 ) -> Iterator[Entry]:
-    """Given the members of a full archive and of a differential, and what was seen, yield the members of the state that the pair brings back.
+    """Yield the members of the state that a full archive and its differential restore, in the order of a full archive of that state.
 
-    They are in the order in which a full archive of that state has them. Raise Unproven, perhaps at the end, if GNU tar would make something
-    else of the pair than was seen.
+    `states` are those of all files, `lists` those of `list_folders`. Raise Unproven, perhaps at the end, if GNU tar would restore anything else than the
+    states.
     """
     paths = {_short_path(entry.state.path) for entry in changed}
     new, old = iter(changed), iter(full)
-    is_listed = _looked_up(lists)
+    is_listed = _kept_by_tar(lists)
 
     def is_gone(entry: Entry) -> bool:
         return _short_path(entry.state.path) in paths or not is_listed(entry.state)
@@ -109,7 +109,7 @@ def replay(
             found, coming = coming, next(new, None)
         else:
             found = _next_kept(old, state, is_gone)
-        if (found.state.form == FOLDER) != (state.form == FOLDER):
+        if (found.state.file_type == FOLDER) != (state.file_type == FOLDER):
             raise Unproven(f"{_shown(state.path)} would come back as something else")
         yield found
     if coming is not None:
@@ -120,7 +120,7 @@ def replay(
 
 
 def _next_kept(old: Iterator[Entry], state: State, is_gone: Callable[[Entry], bool]) -> Entry:
-    """Return the next member of a full archive that is still there, which is what was seen. Raise Unproven."""
+    """Return the next member of a full archive that the differential keeps, which has to be that of the state. Raise Unproven."""
     for entry in old:
         if not is_gone(entry):
             if entry.state.path == state.path:
@@ -129,8 +129,8 @@ def _next_kept(old: Iterator[Entry], state: State, is_gone: Callable[[Entry], bo
     raise Unproven(f"{_shown(state.path)} would not come back")
 
 
-def _looked_up(lists: Mapping[bytes, bytes]) -> Callable[[State], bool]:
-    """Return what tells whether GNU tar leaves a member of a full archive where it was."""
+def _kept_by_tar(lists: Mapping[bytes, bytes]) -> Callable[[State], bool]:
+    """Return a function that tells whether GNU tar keeps a member of a full archive, by the lists of folders."""
 
     @functools.lru_cache(maxsize=512)
     def names(folder: bytes) -> frozenset[bytes]:
@@ -140,7 +140,7 @@ def _looked_up(lists: Mapping[bytes, bytes]) -> Callable[[State], bool]:
         if not state.path:
             return b"" in lists
         above, _, name = state.path.rpartition(b"/")
-        return (b"D" if state.form == FOLDER else b"Y") + name in names(above)
+        return (b"D" if state.file_type == FOLDER else b"Y") + name in names(above)
 
     return is_listed
 
@@ -155,14 +155,14 @@ def _shown(path: bytes) -> str:
     return repr(os.fsdecode(path))[:200]
 
 
-def fill(manifest: Manifest, entries: Iterable[Entry], digests: Digests) -> None:
-    """Given the members of a state, fill a manifest, but for owners, and the digests of its files, as if they had been archived. Raise Unproven."""
+def fill_manifest(manifest: Manifest, entries: Iterable[Entry], digests: Digests) -> None:
+    """Fill a manifest, except for owners, and the digests of files from the members of a state, as if they were archived. Raise Unproven."""
     total, content = new_hash("sha256"), new_hash("sha256")
     for entry in entries:
         total.update(entry.line)
         content.update(entry.attributes + entry.line)
         manifest.entries += 1
-        if entry.state.form == FILE and entry.digest:
+        if entry.state.file_type == FILE and entry.digest:
             manifest.bytes += entry.size
-            digests.put(os.fsdecode(entry.state.path), entry.size, entry.digest, entry.look)
+            digests.put(os.fsdecode(entry.state.path), entry.size, entry.digest, entry.content_class)
     manifest.digest, manifest.content = total.hexdigest(), content.hexdigest()

@@ -1,4 +1,4 @@
-"""Sizes and digests of the files in an archive, and how their content looks."""
+"""Sizes, digests and content classes of the files in an archive."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..system.errors import name_os_errors
 
 
 class Digests:
-    """Sizes and digests of the files in an archive, to be looked up by path; in a temporary file, since there may be millions.
+    """Sizes and digests of the files in an archive, looked up by path; in a temporary file, since there may be millions.
 
-    Of about one file in `every` it is told how its content looks.
+    The content of about one file in `every` is classified, see `content_class_of`.
     """
 
     _ENTRY = struct.Struct("16sQ32sB")
@@ -31,22 +31,22 @@ class Digests:
         self._file.close()
 
     def add(self, path: str, size: int, digest: bytes, head: bytes = b"") -> int:
-        """Take those of a file, given its path below the top folder, and how its content begins; return how that looks."""
+        """Add a file by its path below the top folder; classify its content by its first bytes, and return the class."""
         key = _key(path)
-        look = look_of(head) if int.from_bytes(key[-4:], "big") % self.every == 0 else UNTRIED
-        self._put(key, size, digest, look)
-        return look
+        content_class = content_class_of(head) if int.from_bytes(key[-4:], "big") % self.every == 0 else UNCLASSIFIED
+        self._put(key, size, digest, content_class)
+        return content_class
 
-    def put(self, path: str, size: int, digest: bytes, look: int) -> None:
-        """Take those of a file of which it is known how its content looks."""
-        self._put(_key(path), size, digest, look)
+    def put(self, path: str, size: int, digest: bytes, content_class: int) -> None:
+        """Add a file whose content class is known."""
+        self._put(_key(path), size, digest, content_class)
 
-    def _put(self, key: bytes, size: int, digest: bytes, look: int) -> None:
+    def _put(self, key: bytes, size: int, digest: bytes, content_class: int) -> None:
         with name_os_errors(tempfile.gettempdir()):
-            self._file.write(self._ENTRY.pack(key, size, digest, look))
+            self._file.write(self._ENTRY.pack(key, size, digest, content_class))
 
     def look_up(self, paths: Sequence[str]) -> dict[str, tuple[int, str]]:
-        """Given paths, return {path: (bytes, sha256)} of those that are files with a content of their own."""
+        """Return {path: (bytes, hexadecimal sha256)} of those paths that are files with content of their own."""
         wanted = {_key(path): path for path in paths}
         found = {}
         for key, size, digest, _ in self._entries():
@@ -55,11 +55,11 @@ class Digests:
         return found
 
     def compact(self) -> Iterator[bytes]:
-        """Yield blocks of COMPACT entries, one for each file that holds something, in the order of the archive."""
+        """Yield blocks of COMPACT entries, one for each file that is not empty, in the order of the archive."""
         block = bytearray()
-        for key, size, digest, look in self._entries():
+        for key, size, digest, content_class in self._entries():
             if size:
-                block += key[:8] + digest[:7] + bytes([look])
+                block += key[:8] + digest[:7] + bytes([content_class])
             if len(block) >= CHUNK:
                 yield bytes(block)
                 block.clear()
@@ -74,15 +74,15 @@ class Digests:
 
 
 COMPACT = struct.Struct("<QQ")
-"""What is kept of a file for later dumps: what stands for its path, and for its content; the highest byte of this says how its content looks"""
+"""Entry of a compact list: 8 bytes of the path's digest, 7 of the content's, and the content class in the highest byte"""
 HEAD = 4096
-"""Bytes of the beginning of a file that tell how its content looks"""
-CHANCE, ORDER, UNTRIED = range(3)
-"""How that is: as if by chance, so that it cannot be compressed; like anything else; and not tried, or too short to tell"""
+"""Number of first bytes of a file by which its content is classified"""
+RANDOM, ORDERED, UNCLASSIFIED = range(3)
+"""Content classes: like random bytes, so incompressible; anything else; and not classified, or too short for that"""
 _SHORTEST, _SHORT = 16, 256
-"""Bytes below which nothing is told, and below which only texts are told from the rest"""
+"""Sizes in bytes below which nothing is classified, and below which only texts are recognized"""
 _LEAST = 0.02
-"""The part that is saved by compressing at least what has an order"""
+"""Minimum fraction that compression saves of content that is not random"""
 _SIGNATURES = (
     b"PK\x03\x04",
     b"\x1f\x8b",
@@ -104,26 +104,26 @@ _SIGNATURES = (
     b"\x1a\x45\xdf\xa3",
     b"wOF2",
 )
-"""How files begin that are compressed already: office documents, archives, pictures, sound, films"""
+"""Signatures of compressed formats: office documents, archives, pictures, sound, films"""
 
 
-def look_of(head: bytes) -> int:
-    """Given how a file begins, return how its content looks: CHANCE, ORDER or UNTRIED."""
+def content_class_of(head: bytes) -> int:
+    """Return the content class of a file by its first bytes: CHANCE, ORDER or UNTRIED."""
     if len(head) < _SHORTEST:
-        return UNTRIED
+        return UNCLASSIFIED
     if _is_text(head) or head.startswith(_SIGNATURES) or head[4:8] == b"ftyp":
-        return ORDER
+        return ORDERED
     if len(head) < _SHORT:
-        return CHANCE
+        return RANDOM
     packer = zlib.compressobj(
         1, zlib.DEFLATED, -15, 8, zlib.Z_HUFFMAN_ONLY
-    )  # which is twice as fast with what has no order
+    )  # twice as fast as the default with random content
     left = len(packer.compress(head)) + len(packer.flush())
-    return ORDER if left <= len(head) * (1 - _LEAST) else CHANCE
+    return ORDERED if left <= len(head) * (1 - _LEAST) else RANDOM
 
 
 def _is_text(head: bytes) -> bool:
-    """Return whether a file begins as text in UTF-8, whose last character may be cut."""
+    """Return whether the first bytes of a file are UTF-8 text, whose last character may be cut."""
     try:
         head.decode("utf-8")
         return True

@@ -1,4 +1,4 @@
-"""The lists of folders in a differential (`GNU.dumpdir`): by these GNU tar removes what is gone."""
+"""Lists of the entries of folders in a differential (`GNU.dumpdir`), by which GNU tar removes what is gone."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from .states import FOLDER, State, Unproven
 
 BLOCK = 512
 _LARGEST_LIST = 16 << 20
-"""Most bytes of the list of one folder: an archive with more is refused where it is unpacked"""
+"""Maximum bytes of the list of one folder; unpacking refuses an archive with more"""
 
 _MOST_DIGITS = 20
-"""Most digits of a number in a header; Python refuses to read one of thousands"""
+"""Maximum digits of a number in a header; Python refuses to parse thousands"""
 
 
 def list_folders(states: Iterable[State]) -> dict[bytes, bytes]:
-    """Given the states of all that a differential brings back, return {folder: its list, as GNU tar has it}. Raise Unproven for one that is too long."""
+    """Return {folder: its list in GNU tar's format} for the states of all that a differential restores. Raise Unproven for too long a list."""
     found: dict[bytes, list[bytes]] = {}
     for state in states:
-        if state.form == FOLDER:
+        if state.file_type == FOLDER:
             found.setdefault(state.path, [])
         if state.path:
             above, _, name = state.path.rpartition(b"/")
-            found.setdefault(above, []).append(name + (b"D" if state.form == FOLDER else b"Y"))
+            found.setdefault(above, []).append(name + (b"D" if state.file_type == FOLDER else b"Y"))
     lists = {}
     for folder, names in found.items():
-        # GNU tar looks names up by bisection
+        # GNU tar searches names by bisection
         text = (
             b"".join(name[-1:] + name[:-1] + b"\0" for name in sorted(set(names), key=lambda name: name[:-1])) + b"\0"
         )
@@ -38,8 +38,8 @@ def list_folders(states: Iterable[State]) -> dict[bytes, bytes]:
     return lists
 
 
-class Incremental:
-    """The stream of an archive, with the lists of its folders entered in their headers; what it reads is data, judged behind it."""
+class DumpdirInserter:
+    """The stream of a tar archive, with the lists of its folders inserted in their headers. The source is not validated here."""
 
     def __init__(self, source: IO[bytes], lists: Mapping[bytes, bytes], top: str) -> None:
         self._source = source
@@ -48,10 +48,10 @@ class Incremental:
         self._ready = bytearray()
         self._skip = 0
         self._plain = False
-        """Whether what comes is passed on as it is"""
+        """Whether the rest is passed on unchanged"""
 
     def read(self, size: int) -> bytes:
-        """Read up to `size` bytes, nothing at the end."""
+        """Return up to `size` bytes, none at the end."""
         while not self._ready:
             if self._plain or self._skip:
                 block = self._source.read(size if self._plain else min(size, self._skip))
@@ -65,11 +65,11 @@ class Incremental:
         return block
 
     def close(self) -> None:
-        """Close what it reads."""
+        """Close the source."""
         self._source.close()
 
     def _take_header(self) -> None:
-        """Read the headers of the next member."""
+        """Read the headers of the next member, and insert the list of a folder."""
         held = b""
         records: dict[bytes, bytes] = {}
         while True:
@@ -84,8 +84,8 @@ class Incremental:
             body = self._exactly(_padded(_number(block[124:136])), len(held))
             records = _records(body[: _number(block[124:136])])
             held += block + body
-        told = records.get(b"size", b"")
-        size = int(told) if told.isdigit() and len(told) <= _MOST_DIGITS else _number(block[124:136])
+        size_text = records.get(b"size", b"")
+        size = int(size_text) if size_text.isdigit() and len(size_text) <= _MOST_DIGITS else _number(block[124:136])
         if kind == b"5":
             name = records.get(b"path") or _name(block)
             found = self._lists.get(self._below(name))
@@ -100,7 +100,7 @@ class Incremental:
         return name[len(self._top) + 1 :] if name.startswith(self._top + b"/") else b"" if name == self._top else b"\0"
 
     def _exactly(self, size: int, held: int = 0) -> bytes:
-        """Read so many bytes, less at the end. Raise Hostile where they, and what is `held` before them, are more than any header has."""
+        """Return `size` bytes, fewer at the end. Raise Hostile if with the `held` ones before them they exceed any valid header."""
         if held + size > 2 * _LARGEST_LIST:
             raise Hostile("its archive has a header that is too long")
         found = b""
@@ -114,7 +114,7 @@ def _padded(size: int) -> int:
 
 
 def _number(field: bytes) -> int:
-    """Return a number of a header; 0 for what is none, which is judged by others."""
+    """Return the number in a field of a header; 0 for a malformed one, which the checker refuses."""
     text = field.strip(b" \0")
     if field[:1] == b"\x80":
         return int.from_bytes(field[1:], "big")
@@ -127,7 +127,7 @@ def _name(block: bytes) -> bytes:
 
 
 def _records(content: bytes) -> dict[bytes, bytes]:
-    """Return the records of an extended header; what are none is judged by others."""
+    """Return the records of an extended header up to the first malformed one, which the checker refuses."""
     records: dict[bytes, bytes] = {}
     while content:
         digits, _, _ = content.partition(b" ")
@@ -140,7 +140,7 @@ def _records(content: bytes) -> dict[bytes, bytes]:
 
 
 def _with_record(held: bytes, block: bytes, name: bytes, found: bytes) -> bytes:
-    """Return the extended header before a folder with its list as one more record."""
+    """Return the extended header before a folder's, with the list as an additional record."""
     if held:
         head, body = held[:BLOCK], held[BLOCK : BLOCK + _number(held[124:136])]
     else:

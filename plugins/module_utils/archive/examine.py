@@ -1,4 +1,4 @@
-"""Reading a tarball whole before anything of it is used: that GNU tar may have it, and what it holds."""
+"""Examination of a whole tarball before anything of it is used: that GNU tar may unpack it, and what it holds."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from ..system.sandbox import Sandbox, explained
 from ..system.units import readable
 from .attributes import Attributes
 from .headers import Headers
-from .listing import list_command, listed
+from .listing import list_command, open_listing
 from .manifest import Manifest, read_manifest
 from .rules import UNLIMITED, Contents, Limits, Rules, require_same, stored_bytes
 
 _BLOCK = 1 << 16
 _MARGIN = 64 << 20
-"""Bytes of headers before one member, and of zeros behind the last one, above which an archive is a bomb."""
+"""Maximum bytes of headers before one member, and of zeros after the last one; an archive with more is a bomb"""
 DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
 
 
 class Unlistable(ToolFailed):
-    """An archive that GNU tar could not read to its end, or was not started to read."""
+    """An archive that GNU tar could not list to its end, or for which it could not be started."""
 
 
 def measure(tarball: str, deadline: Deadline) -> tuple[int, int]:
-    """Given a tarball, return the number of its entries and the apparent bytes of its files. Raise Hostile, ToolFailed or OSError."""
+    """Return the number of a tarball's entries and the apparent bytes of its files. Raise Hostile, ToolFailed or OSError."""
     contents = examine(tarball, top="", limits=Limits(UNLIMITED, UNLIMITED, UNLIMITED), deadline=deadline)
     return contents.entries, contents.bytes
 
 
 def read_content(tarball: str, name: str, top: str, deadline: Deadline) -> str:
-    """Given a tarball of this node's own dumps, its name and top folder, return the digest of its content, as a manifest would have it.
+    """Return the content digest of a tarball that this node made, as in a manifest; `name` has its extension, `top` is its top folder.
 
     Raise ToolFailed for a damaged one, DeadlineExceeded or OSError.
     """
@@ -50,11 +50,11 @@ def read_content(tarball: str, name: str, top: str, deadline: Deadline) -> str:
         with decompressed(name, source, deadline, None) as (stream, check):
             metered = _Metered(stream, tarball, deadline, lambda block: None)
 
-            def look(member: tarfile.TarInfo) -> None:
+            def visit(member: tarfile.TarInfo) -> None:
                 metered.allow(stored_bytes(member))
 
             try:
-                read_manifest(metered, manifest, top, look=look)  # type: ignore[arg-type]
+                read_manifest(metered, manifest, top, visit=visit)  # type: ignore[arg-type]
                 while metered.read(_BLOCK):
                     pass
             except (tarfile.TarError, EOFError, ValueError, OverflowError, Hostile) as error:
@@ -80,21 +80,21 @@ def examine(
     files: Any = None,
     identities: Identities = NOBODY,
 ) -> Contents:
-    """Given a tarball, read all of it and return what it holds; with `digested` with the digest of its manifest.
+    """Read all of a tarball and return its contents; with `digested` these have the digest of its manifest.
 
-    Each member that passes is `seen`; `files`, as in a manifest, is told the digests of those that are `digested`.
+    `seen` is called for each accepted member; `files`, as in a manifest, receives the digests of files if they are `digested`. For a differential `below` are
+    the symbolic links of its full tarball, over which it is to be unpacked. `attributes` receive those that only root may set. With `wanted`, a path in it,
+    `found` says what that is, and if it is to be unpacked `alone`, `stored` are the bytes that it takes with all below it. Without `special` devices and
+    named pipes are refused.
 
-    If it is a differential, `below` are the symbolic links of its full tarball, over which it is to be unpacked. `attributes` receive
-    what only root may set. With `wanted`, a path in it, it is told whether that was `found`, and if it is to be unpacked `alone`,
-    `stored` is what that one takes, with all below it. Unless `special` ones may be in it, devices and named pipes are refused.
-    Raise Hostile, naming the member, for what no archive with this top folder (any one if it is empty) holds, ToolFailed
-    for a damaged one, NoKey for an encrypted one that the `identities` do not open, DeadlineExceeded or OSError.
+    Raise Hostile, naming the member, for what no archive with this top folder (any if empty) holds, ToolFailed for a damaged archive, NoKey for an encrypted
+    one that the `identities` do not open, DeadlineExceeded or OSError.
     """
     manifest = Contents(files=files)
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open_plain(tarball))
         stream, check = stack.enter_context(decompressed(tarball, source, deadline, sandbox, identities))
-        listing = stack.enter_context(listed(tarball, _confined(list_command(), sandbox, deadline), deadline))
+        listing = stack.enter_context(open_listing(tarball, _confined(list_command(), sandbox, deadline), deadline))
         headers = Headers()
 
         def feed(block: bytes) -> None:
@@ -104,7 +104,7 @@ def examine(
         metered = _Metered(stream, tarball, deadline, feed)
         rules = Rules(tarball, top, limits, deadline, special, manifest, below, wanted=wanted, alone=alone)
 
-        def look(member: Any) -> None:
+        def visit(member: Any) -> None:
             metered.allow(stored_bytes(member))
             header = require_same(tarball, headers, member)
             rules.check(member)
@@ -115,7 +115,7 @@ def examine(
 
         stack.enter_context(progress.reading("looked through", source))
         try:
-            end = read_manifest(metered, manifest, top, look=look, digested=digested)  # type: ignore[arg-type]
+            end = read_manifest(metered, manifest, top, visit=visit, digested=digested)  # type: ignore[arg-type]
             metered.require_end(end)
             require_same(tarball, headers, None)
             if manifest.entries:
@@ -129,7 +129,7 @@ def examine(
             if any(header.problem for header in headers.found):
                 require_same(tarball, headers, None)
             if not stream.read(1):
-                check()  # the decompressor has the reason
+                check()  # its message has the reason
             raise ToolFailed(f"{tarball} is damaged: {error}") from error
         check()
     if not manifest.entries:
@@ -138,10 +138,10 @@ def examine(
 
 
 class _Metered:
-    """A stream that ends an archive early which has more headers than any real one, or anything but zeros behind its end."""
+    """A stream that refuses an archive with more headers than a valid one has, or with anything but zeros after its end."""
 
     def __init__(self, stream: IO[bytes], title: str, deadline: Deadline, feed: Callable[[bytes], None]) -> None:
-        """What is read is handed to `feed`, too."""
+        """Each block that is read is passed to `feed`."""
         self._stream = stream
         self._feed = feed
         self._title = title
@@ -151,11 +151,11 @@ class _Metered:
         self._last = b""
 
     def allow(self, size: int) -> None:
-        """Allow for the content of a member, and for the headers of the next."""
+        """Allow as many bytes as the content of a member has, and the headers of the next."""
         self._left = size + _MARGIN
 
     def read(self, size: int) -> bytes:
-        """Read up to `size` bytes. Raise Hostile or DeadlineExceeded."""
+        """Return up to `size` bytes. Raise Hostile or DeadlineExceeded."""
         self._deadline.remaining()
         block = self._stream.read(size)
         self._left -= len(block)
@@ -165,13 +165,13 @@ class _Metered:
             )
         self._feed(block)
         self._total += len(block)
-        self._last = self._last[-size:] + block  # a reader of blocks has not yet looked at all that it read
+        self._last = self._last[-size:] + block  # tarfile reads whole blocks and has not yet parsed all of them
         return block
 
     def require_end(self, offset: int) -> None:
-        """Given where the last member ends, raise ToolFailed if no end is marked there, Hostile if there is more behind it.
+        """Check the rest of the stream from `offset` in bytes, where the last member ends.
 
-        What stands behind an end, or behind a header that is none, one reader of archives sees and another does not.
+        Raise ToolFailed if there is no end mark, Hostile if data follow it: some tar programs would read these, and others not.
         """
         behind = self._last[len(self._last) - (self._total - offset) :]
         seen = len(behind)
@@ -188,9 +188,9 @@ class _Metered:
 def decompressed(
     tarball: str, source: IO[bytes], deadline: Deadline, sandbox: Sandbox | None, identities: Identities = NOBODY
 ) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
-    """Yield the uncompressed stream of a tarball, and what raises ToolFailed where its compression is damaged.
+    """Yield the uncompressed stream of a tarball, and a function that raises ToolFailed if its compression was damaged.
 
-    Of an encrypted one it is decrypted first; raise NoKey where there is no key, as does what is yielded where it is another one.
+    An encrypted one is decrypted first; NoKey is raised at once without a key, and by the function with a wrong one.
     """
     if is_encrypted(tarball):
         with contextlib.ExitStack() as stack:
@@ -198,7 +198,7 @@ def decompressed(
             stack.enter_context(ended_at(deadline, [age]))
             inner = stack.enter_context(decompressed(tarball[: -len(SUFFIX)], age.stdout, deadline, sandbox))
             if inner[0] is not age.stdout:
-                age.stdout.close()  # the decompressor alone reads it
+                age.stdout.close()  # only the decompressor reads it
 
             def check() -> None:
                 try:

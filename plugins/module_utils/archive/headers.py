@@ -1,7 +1,7 @@
-"""The headers of an archive as they stand there: what one reader would take otherwise than another is refused.
+"""The headers of a tar archive, parsed block by block, to refuse what different tar programs interpret differently.
 
-Readers of archives hide how they came to a name: which of two headers they took, and which field. Here the blocks are read as
-POSIX.1 (pax) and GNU tar's own format have them, and as no program writes them but to deceive, they are a problem.
+Tar libraries hide from which of several headers or fields they took a name. The blocks are parsed here by POSIX.1 (pax) and GNU tar's format; combinations
+that a program writes only to deceive are a problem of the member.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ _SPARSE = (b"GNU.sparse.size", b"GNU.sparse.numblocks")
 _SPARSE_PARTS = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 _DUMPDIR = b"GNU.dumpdir"
 _BEFORE: dict[bytes, tuple[bytes, ...]] = {b"x": (), b"g": (), b"L": (b"K",), b"K": (b"L",)}
-"""Which extended headers may stand before one of a type"""
+"""Types of extended headers that may precede one of a type"""
 _LONGEST_NAME = 1 << 16
-"""Bytes of a path: far more than any file system has"""
+"""Maximum bytes of a path, far more than any file system allows"""
 
 
 @dataclass(frozen=True)
 class Header:
-    """A member as its headers have it; with a `problem` they are ambiguous, and nothing behind them was read."""
+    """A member by its headers; with a `problem` they are ambiguous, and nothing after them was read."""
 
     name: bytes
     kind: bytes = b"0"
     size: int = 0
-    """Apparent bytes"""
+    """Apparent size in bytes"""
     link: bytes = b""
     sparse: tuple[tuple[int, int], ...] | None = None
-    """(offset, bytes) of what is not a hole, None if it is no sparse file"""
+    """(offset, bytes) of the data between holes, None if it is no sparse file"""
     problem: str = ""
 
 
 class _Ambiguous(Exception):
-    """Headers that can be read in two ways."""
+    """Headers that can be interpreted in two ways."""
 
 
 class Headers:
-    """Follows the headers of an uncompressed archive, which it is fed in pieces; `found` are the members, to be taken from it."""
+    """Parser of the headers of an uncompressed archive, which is fed in pieces; the user removes parsed members from `found`."""
 
     def __init__(self) -> None:
         self.found: deque[Header] = deque()
@@ -57,14 +57,14 @@ class Headers:
         self._wanted = _BLOCK
         self._skip = 0
         self._extended = b""
-        """The type of the extended header whose content is read now"""
+        """Type of the extended header whose content is read now"""
         self._size = 0
         self._before: dict[bytes, bytes] = {}
-        """Contents of the extended headers before the next member, by type"""
+        """{type: content} of the extended headers before the next member"""
         self._ended = False
 
     def feed(self, block: bytes) -> None:
-        """Take the next piece of the archive."""
+        """Parse the next bytes of the archive."""
         view = memoryview(block)
         while view and not self._ended:
             if self._skip:
@@ -125,7 +125,7 @@ def _padded(size: int) -> int:
 
 
 def _is_sound(block: bytes) -> bool:
-    """Return whether a block has the sum that it says."""
+    """Return whether the checksum of a header block is right."""
     try:
         told = _number(block[148:156], "")
     except _Ambiguous:
@@ -139,7 +139,7 @@ def _text(field: bytes) -> bytes:
 
 
 def _number(field: bytes, what: str) -> int:
-    """Given a field of a header, return its number, in octal digits, or a large one in binary. Raise _Ambiguous for what is neither."""
+    """Return the number in a field of a header, octal or base-256. Raise _Ambiguous if it is neither; `what` names the field."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     if not _OCTAL.fullmatch(field):
@@ -148,7 +148,7 @@ def _number(field: bytes, what: str) -> int:
 
 
 def _extended(kind: bytes, content: bytes, before: dict[bytes, bytes]) -> bytes:
-    """Return the content of an extended header. Raise _Ambiguous for one that is not to be believed by itself."""
+    """Return the content of an extended header. Raise _Ambiguous if it is invalid by itself."""
     if kind in (b"L", b"K"):
         text, _, rest = content.partition(b"\0")
         if not text or rest or len(text) + 1 != len(content):
@@ -161,7 +161,7 @@ def _extended(kind: bytes, content: bytes, before: dict[bytes, bytes]) -> bytes:
 
 
 def _records(content: bytes) -> list[tuple[bytes, bytes]]:
-    """Given the content of a pax header, return its records. Raise _Ambiguous where they are not one behind the other."""
+    """Return the records of a pax header. Raise _Ambiguous if their lengths do not fit."""
     records = []
     position = 0
     while position < len(content):
@@ -179,7 +179,7 @@ def _records(content: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _member(block: bytes, kind: bytes, size: int, before: dict[bytes, bytes]) -> Header:
-    """Return a member. Raise _Ambiguous."""
+    """Return a member from its header block and the extended headers before it. Raise _Ambiguous."""
     prefix = block[345:500]
     if block[257:265] == _POSIX:
         name = b"/".join(part for part in (_text(prefix), _text(block[:100])) if part)
@@ -217,7 +217,7 @@ def _member(block: bytes, kind: bytes, size: int, before: dict[bytes, bytes]) ->
 
 
 def _values(content: bytes) -> dict[bytes, Any]:
-    """Return the records of a pax header by their keys, with `parts` those that may stand there several times. Raise _Ambiguous."""
+    """Return the records of a pax header by key; repeatable ones are a list under `parts`. Raise _Ambiguous."""
     values: dict[bytes, Any] = {b"parts": []}
     for key, value in _records(content):
         if key in _SPARSE_PARTS:
@@ -244,7 +244,7 @@ def _told_size(values: dict[bytes, Any], size: int) -> int:
 def _sparse(
     values: dict[bytes, Any], parts: list[tuple[bytes, bytes]], kind: bytes, stored: int
 ) -> tuple[tuple[int, int], ...] | None:
-    """Return what a sparse file has besides holes, None for another member. Raise _Ambiguous where it contradicts itself."""
+    """Return (offset, bytes) of the data of a sparse file, None for another member. Raise _Ambiguous for contradictory headers."""
     told = [values[key] for key in _SPARSE if key in values]
     if not told and not parts:
         return None

@@ -1,4 +1,4 @@
-"""What GNU tar itself sees of an archive, as it is to unpack it: compared with what was judged, member by member."""
+"""GNU tar's own list of an archive, compared member by member with what was examined."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TYPES = {b"0": b"-", b"\0": b"-", b"1": b"h", b"2": b"l", b"3": b"c", b"4": b"b
 
 
 def list_command() -> list[str]:
-    """Return the argv by which GNU tar lists an archive, one line a member, whatever bytes its name has."""
+    """Return the argv with which GNU tar lists an archive, one line for each member, whatever bytes its name has."""
     return [
         find_tool("tar"),
         "--list",
@@ -39,7 +39,7 @@ def list_command() -> list[str]:
 
 
 def parse_line(line: bytes) -> tuple[bytes, int, bytes, bytes] | None:
-    """Given a line of the list, return (type, size, name, link), None for one that tells of no member."""
+    """Parse a line of the list into (type, size, name, link), None if it is not about a member."""
     match = _LINE.fullmatch(line)
     if match is None:
         return None
@@ -59,7 +59,7 @@ _GRACE = 5.0
 
 
 class Listing:
-    """GNU tar, which is fed the same bytes as the reader that judges, and what it says of them."""
+    """A GNU tar that lists the bytes it is fed, which are those that were examined."""
 
     def __init__(self, tarball: str, tar: Child) -> None:
         self._tarball = tarball
@@ -78,20 +78,20 @@ class Listing:
             self._lines.append(line)
 
     def feed(self, block: bytes) -> None:
-        """Give it the next bytes; it reads none behind the end of an archive."""
+        """Pass the next bytes to tar, which reads none after the end of an archive."""
         view = memoryview(block)
         with contextlib.suppress(BrokenPipeError):
             while view:
                 view = view[os.write(self._tar.stdin.fileno(), view) :]
 
     def expect(self, header: Header) -> None:
-        """Take the next member that was judged, and compare what tar has said so far. Raise Hostile."""
+        """Add the next examined member, and compare the lines that tar has printed so far. Raise Hostile."""
         self._expected.append(header)
         while self._lines and self._expected:
             self._compare(self._lines.popleft(), self._expected.popleft())
 
     def finish(self, deadline: Deadline) -> None:
-        """Wait for its end, and compare the rest. Raise Hostile or ToolFailed."""
+        """Wait for tar to end, and compare the rest. Raise Hostile or ToolFailed."""
         self._tar.stdin.close()
         self._reader.join()
         while self._lines and self._expected:
@@ -103,7 +103,7 @@ class Listing:
             raise self._refusal("no such member", b'"%s"' % self._expected[0].name)
 
     def stop(self) -> None:
-        """Wait until all is read that was said, by a tar that has ended."""
+        """Wait until the output of a tar that has ended is read."""
         self._reader.join(_GRACE)
 
     def _compare(self, line: bytes, header: Header) -> None:
@@ -117,8 +117,8 @@ class Listing:
             raise self._refusal(f"another member than {printable(_text(header.name))!r}", line)
 
     def _refusal(self, what: str, line: bytes) -> Hostile:
-        said = printable(_text(line.strip()[:300]))
-        return Hostile(f"{self._tarball}: this node's tar sees {what}: {said}; nothing was unpacked")
+        line_text = printable(_text(line.strip()[:300]))
+        return Hostile(f"{self._tarball}: this node's tar sees {what}: {line_text}; nothing was unpacked")
 
 
 def _text(name: bytes) -> str:
@@ -126,8 +126,8 @@ def _text(name: bytes) -> str:
 
 
 @contextlib.contextmanager
-def listed(tarball: str, argv: Sequence[str], deadline: Deadline) -> Iterator[Listing]:
-    """Given a tarball and the argv that lists it (`list_command`, perhaps confined), yield its Listing, to be fed and finished."""
+def open_listing(tarball: str, argv: Sequence[str], deadline: Deadline) -> Iterator[Listing]:
+    """Yield the Listing of a tarball, to be fed and finished; `argv` is `list_command`, perhaps confined."""
     tar = Child(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, environment=clean_environment(LC_ALL="C"), name="tar"
     )

@@ -1,4 +1,4 @@
-"""What an archive holds, as it is told while its stream passes: entries, bytes, and digests over paths and contents."""
+"""The manifest of an archive, computed from its stream: entries, bytes, and digests over paths and contents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from ..system.digest import CHUNK, add_zeros, new_hash
-from .digests import HEAD, UNTRIED, Digests
+from .digests import HEAD, UNCLASSIFIED, Digests
 from .owners import Owners
 
 if TYPE_CHECKING:
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 _BLOCK = 1 << 15
-"""Bytes that tarfile reads at a time; it copies what is left of them for each header."""
+"""Bytes that tarfile reads at once; it copies the unread rest of them for each header"""
 
 
 @dataclass
 class Manifest:
-    """What an archive holds: the number of entries, the bytes of files, and one digest over all paths and contents."""
+    """The number of an archive's entries, the bytes of its files, and a digest over all paths and contents."""
 
     entries: int = 0
     bytes: int = 0
     digest: str = ""
     content: str = ""
-    """One over all that comes back of it, whatever its headers look like, but for names of owners"""
+    """Digest over all that is restored, except names of owners; independent of how headers are written"""
     owners: Owners = field(default_factory=Owners)
     files: Digests | None = None
-    """What is told of each file besides"""
+    """Receives size and digest of each file"""
     members: Members | None = None
-    """What is told of each member besides"""
+    """Receives each member"""
 
 
 def read_manifest(
@@ -40,33 +40,35 @@ def read_manifest(
     manifest: Manifest,
     top: str,
     *,
-    look: Callable[[tarfile.TarInfo], None] | None = None,
+    visit: Callable[[tarfile.TarInfo], None] | None = None,
     digested: bool = True,
 ) -> int:
-    """Given an uncompressed tar stream, fill the manifest: paths below the top folder, sizes, owners and sha256 digests.
+    """Fill a manifest from an uncompressed tar stream: paths below the top folder, sizes, owners and SHA-256 digests.
 
-    Each member is shown to `look` before its content is read; without `digested` contents are passed over, and there are
-    no digests. Return where the last member ends, in bytes. Raise tarfile.TarError where the stream is no archive.
+    `visit` is called for each member before its content is read; without `digested` contents are skipped, and there are no digests. Return the offset in bytes
+    at which the last member ends. Raise tarfile.TarError if the stream is no archive.
     """
     total, content = new_hash("sha256"), new_hash("sha256")
     with tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK, encoding="utf-8", errors="surrogateescape") as archive:
         for member in archive:
-            if look is not None:
-                look(member)
+            if visit is not None:
+                visit(member)
             if member.isreg():
                 manifest.bytes += member.size
-            manifest.owners.look(member)
+            manifest.owners.add_member(member)
             if digested:
                 path = member.name[len(top) + 1 :]
-                line, digest, looks = _line(archive, member, path, manifest.files)
+                line, digest, content_class = _line(archive, member, path, manifest.files)
                 attributes = _attributes(member)
                 total.update(line)
                 content.update(attributes + line)
                 if manifest.members is not None:
                     plain = not _more_attributes(member)
-                    manifest.members.add(member, path, digest, looks, is_plain=plain, attributes=attributes, line=line)
+                    manifest.members.add(
+                        member, path, digest, content_class, is_plain=plain, attributes=attributes, line=line
+                    )
             manifest.entries += 1
-            archive.members = []  # type: ignore[attr-defined]  # a million members need no memory
+            archive.members = []  # type: ignore[attr-defined]  # drop parsed members from memory
         end = int(archive.offset)
     if digested:
         manifest.digest, manifest.content = total.hexdigest(), content.hexdigest()
@@ -87,11 +89,11 @@ _NO_ATTRIBUTE = (
     "comment",
     "GNU.dumpdir",
 )
-"""What else extended headers tell: it is in a manifest's line, or among the numbers, or does not come back"""
+"""Keys of extended headers that are in the manifest's line, among the numbers, or not restored"""
 
 
 def _attributes(member: tarfile.TarInfo) -> bytes:
-    """Return what the digest of a content is taken over for one member besides its line in the manifest: all that is restored but names of owners."""
+    """Return the bytes that a member adds to the content digest before its line: all that is restored, except names of owners."""
     extended = member.pax_headers
     numbers = (
         member.mode,
@@ -108,21 +110,21 @@ def _attributes(member: tarfile.TarInfo) -> bytes:
 
 
 def _more_attributes(member: tarfile.TarInfo) -> list[str]:
-    """Return the keys of what of a member is restored besides mode, owner and time."""
+    """Return the sorted keys of extended headers that are restored, besides mode, owner and time."""
     return sorted(key for key in member.pax_headers if key not in _NO_ATTRIBUTE and not key.startswith("GNU.sparse."))
 
 
 def _line(
     archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, files: Digests | None
 ) -> tuple[bytes, bytes, int]:
-    """Return what the manifest's digest is taken over for one member, and of a file with a content of its own the digest, and how it looks."""
-    digest, head, own, look = "", b"", b"", UNTRIED
+    """Return a member's line in the manifest, and for a file with content of its own the digest and content class."""
+    digest, head, own, content_class = "", b"", b"", UNCLASSIFIED
     if member.isreg():
         content = archive.extractfile(member)
         if content is None:
             raise tarfile.ReadError(f"{member.name} has no content")
         value = new_hash("sha256")
-        source = content.raw  # type: ignore[attr-defined]  # what buffers it wants to seek in the stream, too
+        source = content.raw  # type: ignore[attr-defined]  # the buffered reader would seek in the stream
         for start, end, is_hole in pieces_of(member):
             if is_hole:
                 add_zeros(value, end - start)
@@ -135,18 +137,18 @@ def _line(
                 head = head or block[:HEAD]
         digest, own = value.hexdigest(), value.digest()
         if files is not None:
-            look = files.add(path, member.size, own, head)
+            content_class = files.add(path, member.size, own, head)
     line = manifest_line(
         member.type,
         path.encode("utf-8", "surrogateescape"),
         digest,
         member.linkname.encode("utf-8", "surrogateescape"),
     )
-    return line, own, look
+    return line, own, content_class
 
 
 def pieces_of(member: tarfile.TarInfo) -> Iterator[tuple[int, int, bool]]:
-    """Yield (from, to, whether that is a hole) of the content of a member; a map of holes that is in no order is not believed."""
+    """Yield (start, end, whether it is a hole) of a member's content; an unordered map of holes is ignored."""
     known: Any = member.sparse
     parts = [(start, start + size) for start, size in known or [] if size]
     ends = [0, *(number for part in parts for number in part), member.size]
@@ -159,5 +161,5 @@ def pieces_of(member: tarfile.TarInfo) -> Iterator[tuple[int, int, bool]]:
 
 
 def manifest_line(kind: bytes, path: bytes, digest: str, target: bytes) -> bytes:
-    """Given a member's type, path below the top folder, digest of its content and link target, return its line in a manifest."""
+    """Return a member's line in a manifest; `path` is below the top folder, `digest` hexadecimal, `target` that of a link."""
     return b"\0".join([kind, path, digest.encode(), target]) + b"\n"

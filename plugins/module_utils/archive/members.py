@@ -1,4 +1,4 @@
-"""The members of a tarball one by one, as a look, a search or a comparison goes over them."""
+"""The members of a tarball one by one, for listing, search and comparison."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .examine import examine
 from .rules import Limits
 
 _UNLIMITED = 1 << 62
-MOST_HELD = 3_000_000
-"""Members of one tarball that are held in memory to be put together or compared with those of another"""
+MOST_IN_MEMORY = 3_000_000
+"""Maximum number of members of one tarball that are kept in memory for composing or comparing"""
 FILE, FOLDER, LINK, HARD_LINK = "file", "folder", "link", "hard link"
 _TYPES = {
     tarfile.DIRTYPE: FOLDER,
@@ -30,7 +30,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Member:
-    """A member: its path below the top folder (empty for that itself), and what its headers say."""
+    """A member by its headers; `path` is below the top folder, empty for that itself."""
 
     path: str
     type: str
@@ -41,9 +41,9 @@ class Member:
     group: str
     target: str
     digest: bytes = b""
-    """The sha256 of a file, where it was asked for"""
-    held: str | None = None
-    """What a differential says of a folder: the names in it, see `_names_in`"""
+    """SHA-256 of a file, if requested"""
+    dumpdir: str | None = None
+    """`GNU.dumpdir` of a folder in a differential, see `_names_in`"""
 
 
 def read_members(
@@ -56,10 +56,10 @@ def read_members(
     digested: bool = False,
     identities: Identities = NOBODY,
 ) -> None:
-    """Given a tarball, or a full one and its differential, and their top folder, hand each member to `take`, with `digested` with the digests of files.
+    """Call `take` for each member of a tarball, or of what a full tarball and its differential restore; with `digested` files have digests.
 
-    Those of a pair are what it brings back, in the order of their paths. Nothing is unpacked, and what no restore would unpack is refused.
-    Raise Hostile, ToolFailed for a damaged one, AltbackupError for a pair that is not understood, DeadlineExceeded or OSError.
+    Members of a pair are in the order of their paths. Nothing is unpacked, and what a restore would refuse is refused. Raise Hostile, ToolFailed for a
+    damaged tarball, AltbackupError for a pair that cannot be composed, DeadlineExceeded or OSError.
     """
     if len(tarballs) == 1:
         _read(tarballs[0], top, take, (), deadline, sandbox, digested, identities)
@@ -67,23 +67,25 @@ def read_members(
     before: dict[str, Member] = {}
     after: dict[str, Member] = {}
     how = (deadline, sandbox, digested, identities)
-    links = _read(tarballs[0], top, lambda member: hold(before, member, tarballs[0]), (), *how)
-    _read(tarballs[1], top, lambda member: hold(after, member, tarballs[1]), links, *how)
-    names = {path: _names_in(member.held, tarballs[1]) for path, member in after.items() if member.held is not None}
+    links = _read(tarballs[0], top, lambda member: add_within_limit(before, member, tarballs[0]), (), *how)
+    _read(tarballs[1], top, lambda member: add_within_limit(after, member, tarballs[1]), links, *how)
+    names = {
+        path: _names_in(member.dumpdir, tarballs[1]) for path, member in after.items() if member.dumpdir is not None
+    }
     for member in _put_together(before, after, names):
-        take(replace(member, held=None))
+        take(replace(member, dumpdir=None))
 
 
-def hold(members: dict[str, Member], member: Member, tarball: str) -> None:
-    """Keep a member of a tarball among others. Raise AltbackupError where there are too many."""
-    if len(members) >= MOST_HELD:
-        raise AltbackupError(f"{tarball} has more than {MOST_HELD} entries, which are too many to hold")
+def add_within_limit(members: dict[str, Member], member: Member, tarball: str) -> None:
+    """Add a member to those in memory. Raise AltbackupError if there are too many."""
+    if len(members) >= MOST_IN_MEMORY:
+        raise AltbackupError(f"{tarball} has more than {MOST_IN_MEMORY} entries, which are too many to hold")
     members[member.path] = member
 
 
-def _names_in(held: str, tarball: str) -> frozenset[str]:
-    """Given what a differential says of a folder (`GNU.dumpdir`: a letter and a name each), return the names in it. Raise AltbackupError."""
-    entries = [(entry[:1], entry[1:]) for entry in held.split("\0") if entry]
+def _names_in(dumpdir: str, tarball: str) -> frozenset[str]:
+    """Return the names in a folder from its `GNU.dumpdir`, a letter and a name for each. Raise AltbackupError for renames."""
+    entries = [(entry[:1], entry[1:]) for entry in dumpdir.split("\0") if entry]
     if any(letter in "RTX" for letter, _ in entries):
         raise AltbackupError(
             f"{tarball} renames folders, which only a restore follows: look into its full tarball, or restore it"
@@ -94,7 +96,7 @@ def _names_in(held: str, tarball: str) -> frozenset[str]:
 def _put_together(
     before: Mapping[str, Member], after: Mapping[str, Member], names: Mapping[str, frozenset[str]]
 ) -> Iterator[Member]:
-    """Given the members of a full tarball and of its differential, and the names in each folder of this, yield those that both bring back."""
+    """Yield the members that a full tarball and its differential restore; `names` are those in each folder of the differential."""
     known: dict[str, bool] = {"": True}
 
     def is_left(path: str) -> bool:
@@ -102,7 +104,7 @@ def _put_together(
         while path not in known:
             unknown.append(path)
             path = path.rpartition("/")[0]
-        for below in reversed(unknown):  # from the top down: a path may be deeper than calls may be
+        for below in reversed(unknown):  # from the top down, without recursion, as a path may be deep
             above, _, name = below.rpartition("/")
             is_folder = above not in after or after[above].type == FOLDER
             known[below] = is_folder and known[above] and (above not in names or name in names[above])
@@ -123,8 +125,8 @@ def _read(
     digested: bool,
     identities: Identities,
 ) -> set[str]:
-    """Read one tarball, that is unpacked over one with the links `below`; return its own links."""
-    each = _Each(top, take)
+    """Read one tarball, to be unpacked over one with the links `below`; return its own links."""
+    each = _MemberStream(top, take)
     limits = Limits(_UNLIMITED, _UNLIMITED, _UNLIMITED)
     files = each if digested else None
     contents = examine(
@@ -143,8 +145,8 @@ def _read(
     return contents.links
 
 
-class _Each:
-    """Hands each member on once its content is read, as only then its digest is known."""
+class _MemberStream:
+    """Passes each member on after its content was read, as its digest is only known then."""
 
     def __init__(self, top: str, take: Callable[[Member], None]) -> None:
         self._top = top
@@ -152,7 +154,7 @@ class _Each:
         self._waiting: Member | None = None
 
     def see(self, member: Any) -> None:
-        """Take a member, whose content comes next."""
+        """Take a member, a TarInfo, before its content is read."""
         self.flush()
         self._waiting = Member(
             member.name[len(self._top) + 1 :],
@@ -163,16 +165,16 @@ class _Each:
             member.uname or str(member.uid),
             member.gname or str(member.gid),
             member.linkname,
-            held=member.pax_headers.get("GNU.dumpdir"),
+            dumpdir=member.pax_headers.get("GNU.dumpdir"),
         )
 
     def add(self, _path: str, _size: int, digest: bytes, _head: bytes = b"") -> None:
-        """Take the digest of the file that was seen last."""
+        """Take the digest of the last file."""
         if self._waiting is not None:
             self._waiting = replace(self._waiting, digest=digest)
 
     def flush(self) -> None:
-        """Hand on the last one."""
+        """Pass the last member on."""
         if self._waiting is not None:
             self._take(self._waiting)
         self._waiting = None

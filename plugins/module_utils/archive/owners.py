@@ -1,4 +1,4 @@
-"""Owners in archives: the numbers and names of users and groups that their headers have. Names are data, whoever wrote them."""
+"""Owners in archives: numbers and names of users and groups in the headers. Names are untrusted data."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..system.digest import new_hash
 from ..system.names import Names, is_name
 
 MOST = 1 << 16
-"""Most owners of one archive that are told apart"""
+"""Maximum number of owners that are distinguished in one archive"""
 
 
 _CUT = 32
-"""Bytes of a name that GNU tar takes for one that fits into its field, and cuts by one"""
+"""Length in bytes of a name that GNU tar stores in its 32-byte field without the last byte"""
 
 Owner = Tuple[int, int, str, str]
 """(uid, gid, user, group), the names empty where there are none"""
@@ -22,25 +22,25 @@ Owner = Tuple[int, int, str, str]
 
 @dataclass
 class Owners:
-    """Those of one archive; of more than can be told apart the first."""
+    """The owners of one archive, at most MOST + 1 of them."""
 
     found: set[Owner] = field(default_factory=set)
     _last: Owner | None = field(default=None, compare=False)
 
-    def look(self, member: tarfile.TarInfo) -> None:
-        """Take the owner of a member."""
+    def add_member(self, member: tarfile.TarInfo) -> None:
+        """Add the owner of a member."""
         owner = (member.uid, member.gid, member.uname, member.gname)
         if owner != self._last and len(self.found) <= MOST:
             self._last = owner
             self.found.add(owner)
 
     def add(self, other: Owners) -> None:
-        """Take those of another archive."""
+        """Add the owners of another archive."""
         self.found.update(sorted(other.found)[: max(0, MOST + 1 - len(self.found))])
 
     @property
     def digest(self) -> str:
-        """One digest over all of them, empty if they are more than can be told apart."""
+        """Hexadecimal SHA-256 over all owners, empty if there are more than MOST."""
         if len(self.found) > MOST:
             return ""
         value = new_hash("sha256")
@@ -49,7 +49,7 @@ class Owners:
         return str(value.hexdigest())
 
     def names(self) -> Names:
-        """Return the names that are any, by their numbers."""
+        """Return the valid names of users and groups by their numbers."""
         ordered = sorted(self.found)
         return Names(
             {uid: user for uid, _, user, _ in ordered if is_name(user)},
@@ -58,5 +58,5 @@ class Owners:
 
 
 def is_kept(name: str) -> bool:
-    """Return whether GNU tar writes a name as it is."""
+    """Return whether GNU tar stores a name unchanged."""
     return is_name(name) and not (name.isascii() and len(name) == _CUT)

@@ -1,4 +1,4 @@
-"""What a member of an archive may be: an archive is hostile until all of its members have passed."""
+"""Rules for the members of an archive, which is untrusted until all of them have passed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .manifest import Manifest
 
 _MOST_SPECIAL = 1000
 _MOST_HOLES = 1 << 44
-"""Bytes of holes that are read as zeros, by whoever looks at what was unpacked: as many as take hours"""
+"""Maximum bytes of holes; reading as many zeros takes hours"""
 _DISK_BLOCK = 4096
 _INODE = 512
 UNLIMITED = 1 << 62
@@ -46,12 +46,12 @@ _TYPES = {
 
 
 class TooLarge(Hostile):
-    """An archive with more bytes than there is room for: a bomb, or just a large one."""
+    """An archive with more bytes than there is space for: a bomb, or only a large one."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Above what an archive is a bomb: bytes that it needs on a disk, without holes; entries; and bytes of holes."""
+    """Limits above which an archive is a bomb: bytes on disk without holes, entries, and bytes of holes."""
 
     bytes: int
     entries: int = 10_000_000
@@ -59,18 +59,18 @@ class Limits:
 
 
 Special = Dict[str, Tuple[bytes, str]]
-"""Devices and named pipes of an archive, and hard links to them: {name: (type, what a hard link leads to)}"""
+"""{name: (type, link target)} of devices, named pipes, and hard links to them"""
 _SOMETHING = "something"
 
 
 @dataclass
 class LeftOut:
-    """What of an archive only comes with `special_modes`: {what: (number of files, the first of them)}."""
+    """What is only restored with `special_modes`: {what: (number of files, the first of them)}."""
 
     found: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def look(self, member: Any, special: str = "") -> None:
-        """Take a member, and what it is if that is a device or a named pipe, or a hard link to one."""
+    def add_member(self, member: Any, special: str = "") -> None:
+        """Add a member; `special` says what it is if it is a device, a named pipe, or a hard link to one."""
         if special:
             self._count(special, 1, member.name)
         if member.isreg() and member.mode & 0o6000:
@@ -79,12 +79,12 @@ class LeftOut:
             self._count("file capabilities", 1, member.name)
 
     def add(self, other: LeftOut) -> None:
-        """Take those of another archive."""
+        """Add what another archive has."""
         for what, (count, first) in other.found.items():
             self._count(what, count, first)
 
     def notes(self) -> list[str]:
-        """Return a note on each."""
+        """Return a note on each kind."""
         return [
             self._note(what, printable(first) + and_more(count, 1), count)
             for what, (count, first) in self.found.items()
@@ -107,14 +107,14 @@ class LeftOut:
 
 @dataclass
 class Contents(Manifest):
-    """What an archive holds, with its devices and named pipes, and the bytes that it needs on a disk, without holes.
+    """The manifest of an archive with its devices and named pipes, and the bytes that it needs on a disk, without holes.
 
-    With the paths of its symbolic links, too, and of those of its full tarball in whose place a differential has a folder.
+    `links` are the paths of its symbolic links, `replaced` those of its full tarball in whose place a differential has a folder.
     """
 
     special: Special = field(default_factory=dict)
     found: str = ""
-    """What a member is that was looked for: of the devices and pipes which, `something` else; empty if it is not there"""
+    """What the wanted member is: a device or pipe by name, `something` else; empty if it is missing"""
     stored: int = 0
     links: set[str] = field(default_factory=set)
     replaced: list[str] = field(default_factory=list)
@@ -122,7 +122,7 @@ class Contents(Manifest):
 
 
 def require_same(tarball: str, headers: Headers, member: Any, ending: str = _UNPACKED) -> Header:
-    """Return the next member as its headers have it, which is none where `member` is. Raise Hostile unless it was read as they are."""
+    """Return the next member by its headers; `member` is what tarfile read, None at the end. Raise Hostile if they differ."""
     header = headers.found.popleft() if headers.found else Header(b"")
     while member is None and headers.found and not header.problem:
         header = headers.found.popleft()
@@ -143,14 +143,14 @@ def _decoded(name: bytes) -> str:
 
 
 def stored_bytes(member: Any) -> int:
-    """Return how many bytes of the stream are a member's content."""
+    """Return the bytes that a member's content takes in the stream."""
     if member.sparse is not None:
         return int(sum(size for _, size in member.sparse))
     return int(member.size) if member.type in _PLAIN else 0
 
 
 def _disk_bytes(member: Any) -> int:
-    """Return how many bytes a member takes on a disk of the usual blocks."""
+    """Return the bytes that a member takes on a disk with 4096-byte blocks."""
     if member.isdir():
         return _INODE + _DISK_BLOCK
     parts = [(0, member.size)] if member.sparse is None else member.sparse
@@ -159,7 +159,7 @@ def _disk_bytes(member: Any) -> int:
 
 
 class Rules:
-    """What a member of an archive may be."""
+    """Checks the members of one archive in their order, and collects its contents."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class Rules:
         wanted: str = "",
         alone: bool = True,
     ) -> None:
-        """`ending` says what becomes of an archive that is refused; of what is `wanted` alone the stored bytes are told."""
+        """`ending` is the end of each message on a refused archive; if `wanted` is unpacked `alone`, only its bytes are counted in `stored`."""
         self._ending = ending
         self._wanted = wanted
         self._part = wanted if alone else ""
@@ -185,20 +185,20 @@ class Rules:
         self._deadline = deadline
         self._with_special = special
         self._special: dict[str, str] = {}
-        """{path: what it is}"""
+        """{path: what it is} of devices and pipes"""
         self._replaced = contents.replaced
         self._bytes = 0
         self._holes = 0
         self._entries = 0
         self._links = contents.links
         self._below = {link: link for link in below}
-        """Where a link of the full tarball is by now, and where it was unpacked."""
+        """{current path: path at which it was unpacked} of the links of the full tarball"""
         self._perhaps: set[str] = set()
-        """Where one still is if GNU tar could not rename what it was to."""
+        """Paths at which a link remains if GNU tar could not rename its folder"""
         self._files: set[bytes] = set()
 
     def check(self, member: Any) -> None:
-        """Raise Hostile, naming it, for a member that is not to be unpacked."""
+        """Check a member, a TarInfo. Raise Hostile, naming it, if it may not be unpacked."""
         path = self._path(member, member.name, "its name")
         if "/" not in path and not member.isdir():
             self._refuse(member, "stands in the place of the top folder, but is none")
@@ -231,7 +231,7 @@ class Rules:
             self._contents.found = special if path == self._wanted and special else _SOMETHING
         if not self._part or is_within(path, self._part):
             self._contents.stored += _disk_bytes(member)
-            self._contents.left_out.look(member, special)
+            self._contents.left_out.add_member(member, special)
 
     def _take_special(self, member: Any, path: str, what: str) -> None:
         if not self._with_special or len(self._special) >= _MOST_SPECIAL:
@@ -240,7 +240,7 @@ class Rules:
         self._contents.special[member.name] = (member.type, member.linkname)
 
     def _count(self, member: Any) -> None:
-        """Raise Hostile where it needs more room than there is, or is a hole that nobody could read through."""
+        """Raise Hostile if the archive exceeds the limits with this member."""
         if member.size < 0:
             self._refuse(member, "has less than no bytes")
         self._bytes += _disk_bytes(member)
@@ -253,7 +253,7 @@ class Rules:
             self._refuse(member, reason)
 
     def _path(self, member: Any, name: str, what: str) -> str:
-        """Return a path without empty parts. Raise Hostile for one that leads out of the top folder."""
+        """Return a path without empty parts. Raise Hostile if it leads out of the top folder."""
         parts = [part for part in name.split("/") if part not in ("", ".")]
         self._top = self._top or (parts[0] if parts else "")
         if name.startswith("/"):
@@ -270,13 +270,13 @@ class Rules:
         return path in self._links or path in self._below or path in self._perhaps
 
     def _link_before(self, path: str, itself: bool) -> str:
-        """Return the first link that a path leads through, empty if that is none."""
+        """Return the first link in a path, empty if there is none; `itself` includes the path's last part."""
         parts = path.split("/") if self._links or self._below or self._perhaps else []
         prefixes = ("/".join(parts[:end]) for end in range(1, len(parts) + itself))
         return next(filter(self._is_link, prefixes), "")
 
     def _check_hard_link(self, member: Any, path: str) -> str:
-        """Return what it leads to if that is a device or a named pipe, else an empty text. Raise Hostile."""
+        """Return what a hard link leads to if that is a device or a named pipe, else an empty text. Raise Hostile."""
         target = self._path(member, member.linkname, "its hard link to")
         if self._link_before(target, itself=False):
             self._refuse(member, f"its hard link to {printable(target)!r} leads through a symbolic link of the archive")
@@ -287,9 +287,9 @@ class Rules:
         return self._special.get(target, "")
 
     def _check_dumpdir(self, member: Any, path: str) -> None:
-        """Follow the links of the full tarball through what a differential removes and renames.
+        """Follow the links of the full tarball through the removals and renames of a differential.
 
-        Raise Hostile if that is not below its top folder, or behind a link.
+        Raise Hostile if one is not below its top folder, or behind a link.
         """
         listed: dict[str, set[str]] = {}
         renames = []
@@ -305,12 +305,12 @@ class Rules:
             link = f"{path}/{name}"
             if link in self._below:
                 self._replaced.append(self._below.pop(link))
-            if not renames and os.geteuid() == 0:  # tar removes it from a folder that it can read
+            if not renames and os.geteuid() == 0:  # root's tar can always remove it
                 self._perhaps.discard(link)
         self._follow_renames(member, renames)
 
     def _follow_renames(self, member: Any, renames: list[tuple[str, str]]) -> None:
-        """Given those of a dumpdir, in which no name is that of a temporary folder, rename what the links are known by. Raise Hostile."""
+        """Apply the renames of a dumpdir, in which no name is that of a temporary folder, to the paths of links. Raise Hostile."""
         if renames and self._entries > 1:
             self._refuse(member, "renames, but is not the first of its archive")
         source = ""
@@ -334,30 +334,30 @@ class Rules:
         raise error(f"{self._tarball}: member {printable(member.name)!r} {reason}; {self._ending}")
 
 
-class Judge:
-    """Judges an archive while it is written, by the rules by which it would be unpacked, whatever the options of a restore."""
+class WriteChecker:
+    """Checks an archive while it is written by the rules of unpacking, with the most permissive options."""
 
     def __init__(self, title: str, top: str, deadline: Deadline, below: Collection[str] = ()) -> None:
-        """Of a differential `below` are the symbolic links of its full tarball."""
+        """`below` are the symbolic links of a differential's full tarball."""
         self._title = title
         self._rules = Rules(title, top, Limits(UNLIMITED), deadline, True, Contents(), below, _STORED)
         self._headers = Headers()
 
     def feed(self, block: bytes) -> None:
-        """Take the next bytes of it."""
+        """Take the next bytes of the archive."""
         self._headers.feed(block)
 
-    def look(self, member: tarfile.TarInfo) -> None:
-        """Take a member, whose headers it was fed. Raise Hostile."""
+    def check_member(self, member: tarfile.TarInfo) -> None:
+        """Check a member, whose headers were fed before. Raise Hostile."""
         require_same(self._title, self._headers, member, _STORED)
         self._rules.check(member)
 
     def finish(self) -> None:
-        """Take its end. Raise Hostile."""
+        """Check the end of the archive. Raise Hostile."""
         require_same(self._title, self._headers, None, _STORED)
 
-    def look_at_names(self, entries: Iterable[tuple[bytes, int]]) -> None:
-        """Given what is to be archived, (path in the archive, mode) each, judge it as far as that is told by names and types. Raise Hostile."""
+    def check_names(self, entries: Iterable[tuple[bytes, int]]) -> None:
+        """Check the names and types of files before they are archived, (path in the archive, mode) each. Raise Hostile."""
         for path, mode in entries:
             member = tarfile.TarInfo(os.fsdecode(path))
             member.type = _TYPES.get(stat.S_IFMT(mode), tarfile.REGTYPE)
@@ -365,14 +365,14 @@ class Judge:
 
 
 def _with_parents(path: str) -> Iterator[str]:
-    """Yield a path and those of the folders above it."""
+    """Yield a path and its parent folders."""
     while path:
         yield path
         path = path.rpartition("/")[0]
 
 
 def _short(path: str) -> bytes:
-    """Return what stands for a path where a million of them are kept."""
+    """Return a 12-byte digest of a path, to save memory."""
     value = new_hash("sha256")
     value.update(path.encode("utf-8", "surrogateescape"))
     return bytes(value.digest()[:12])

@@ -1,4 +1,4 @@
-"""What is known of the members of an archive: while it is made, and of a full one afterwards, as its snapshot."""
+"""Entries of the members of an archive: collected while it is written, and stored as the snapshot of a full one."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from .states import FILE, FOLDER, OTHER, State, Unproven
 _ENTRY = struct.Struct("<HB16s16sQ32sBBII")
 _LARGEST_HEADER = 1 << 16
 _FORM = 1
-"""Of the file of a snapshot"""
+"""Version of the file format"""
 _NONE = b"\0" * 32
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A member of an archive."""
+    """A member of an archive with its state and its part of the manifest."""
 
     state: State
     size: int
     digest: bytes
-    """SHA-256 of the content of a file that has one of its own, else empty"""
-    look: int
-    """How that looks, see Digests"""
+    """SHA-256 of a file with content of its own, else empty"""
+    content_class: int
+    """Content class of the file, see digests.content_class_of"""
     is_plain: bool
     """Whether it has no attributes besides mode, owner and time"""
     attributes: bytes
     line: bytes
-    """What the digests of a manifest are taken over, see read_manifest"""
+    """With `attributes` the input of the manifest's digests, see read_manifest"""
 
 
 @contextlib.contextmanager
 def new_private(path: str) -> Iterator[IO[bytes]]:
-    """Make a new file of this user's alone, open for writing in the block. Raise OSError, which names it."""
+    """Create a file that only this user can access, open for writing in the block. Raise OSError that names it."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with name_os_errors(path), os.fdopen(descriptor, "wb") as stream:
         yield stream
 
 
 class Members:
-    """What is told of the members of an archive, in their order; in a temporary file, since there may be millions."""
+    """Entries of an archive's members in their order, without states; in a temporary file, since there may be millions."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()
@@ -67,18 +67,18 @@ class Members:
         member: tarfile.TarInfo,
         path: str,
         digest: bytes,
-        look: int,
+        content_class: int,
         *,
         is_plain: bool,
         attributes: bytes,
         line: bytes,
     ) -> None:
-        """Take a member, its path below the top folder, and what its manifest has of it."""
-        form = FOLDER if member.isdir() else FILE if member.isreg() else OTHER
+        """Add a member with its path below the top folder and its part of the manifest."""
+        file_type = FOLDER if member.isdir() else FILE if member.isreg() else OTHER
         name = path.encode("utf-8", "surrogateescape")
-        state = State(name, form, b"", b"")
+        state = State(name, file_type, b"", b"")
         with name_os_errors(tempfile.gettempdir()):
-            _write_entry(self._file, Entry(state, member.size, digest, look, is_plain, attributes, line))
+            _write_entry(self._file, Entry(state, member.size, digest, content_class, is_plain, attributes, line))
 
     def __iter__(self) -> Iterator[Entry]:
         self._file.flush()
@@ -91,12 +91,12 @@ def _write_entry(output: Any, entry: Entry) -> None:
     state = entry.state
     head = _ENTRY.pack(
         len(state.path),
-        state.form,
-        state.seen,
-        state.lasting,
+        state.file_type,
+        state.fingerprint,
+        state.copy_fingerprint,
         entry.size,
         entry.digest or _NONE,
-        entry.look,
+        entry.content_class,
         entry.is_plain,
         len(entry.attributes),
         len(entry.line),
@@ -105,20 +105,22 @@ def _write_entry(output: Any, entry: Entry) -> None:
 
 
 def _read_entries(stream: Any) -> Iterator[Entry]:
-    """Yield entries. Raise ValueError for what are none."""
+    """Yield entries. Raise ValueError if the stream is malformed."""
     while head := stream.read(_ENTRY.size):
         if len(head) < _ENTRY.size:
             raise ValueError("it is cut")
-        length, form, seen, lasting, size, digest, look, is_plain, more, rest = _ENTRY.unpack(head)
+        length, file_type, fingerprint, copy_fingerprint, size, digest, content_class, is_plain, more, rest = (
+            _ENTRY.unpack(head)
+        )
         text = stream.read(length + more + rest)
         if len(text) != length + more + rest:
             raise ValueError("it is cut")
         path, attributes, line = text[:length], text[length : length + more], text[length + more :]
         yield Entry(
-            State(path, form, seen, lasting),
+            State(path, file_type, fingerprint, copy_fingerprint),
             size,
             b"" if digest == _NONE else digest,
-            look,
+            content_class,
             bool(is_plain),
             attributes,
             line,
@@ -126,9 +128,9 @@ def _read_entries(stream: Any) -> Iterator[Entry]:
 
 
 def write_snapshot(path: str, about: Mapping[str, Any], members: Iterable[Entry], states: Iterable[State]) -> None:
-    """Given a new file, what a snapshot is of, the members of the archive and the states before it, write the snapshot.
+    """Write a snapshot to a new file: its metadata, and the members of the archive with the states of the files before it was written.
 
-    Raise Unproven if they are not of one archive, or OSError; the caller removes the file.
+    Raise Unproven if members and states do not fit, or OSError; the caller removes the file.
     """
     with new_private(path) as raw:
         with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0) as output:
@@ -138,8 +140,8 @@ def write_snapshot(path: str, about: Mapping[str, Any], members: Iterable[Entry]
                 state = next((state for state in seen if state.path == entry.state.path), None)
                 if state is None:
                     raise Unproven("its archive has what was not seen before")
-                is_folder = entry.state.form == FOLDER
-                if is_folder != (state.form == FOLDER):
+                is_folder = entry.state.file_type == FOLDER
+                if is_folder != (state.file_type == FOLDER):
                     raise Unproven("its archive has something else than was seen before")
                 _write_entry(output, Entry(state, *_rest(entry)))
         raw.flush()
@@ -147,18 +149,18 @@ def write_snapshot(path: str, about: Mapping[str, Any], members: Iterable[Entry]
 
 
 def _rest(entry: Entry) -> tuple[int, bytes, int, bool, bytes, bytes]:
-    return entry.size, entry.digest, entry.look, entry.is_plain, entry.attributes, entry.line
+    return entry.size, entry.digest, entry.content_class, entry.is_plain, entry.attributes, entry.line
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is known of a full archive."""
+    """The snapshot of a full archive: its path, and the metadata."""
 
     path: str
     about: Mapping[str, Any]
 
     def entries(self) -> Iterator[Entry]:
-        """Yield its members. Raise Unproven where the file is damaged, or OSError."""
+        """Yield the members of the archive. Raise Unproven if the file is damaged, or OSError."""
         try:
             with _opened(self.path) as stream:
                 stream.readline(_LARGEST_HEADER)
@@ -174,7 +176,7 @@ def _opened(path: str) -> Iterator[Any]:
 
 
 def read_snapshot(path: str) -> Snapshot | None:
-    """Given where a snapshot is kept, return it, None where there is none or it is damaged."""
+    """Return the snapshot in a file, None if there is none or it is damaged."""
     try:
         with _opened(path) as stream:
             about = json.loads(stream.readline(_LARGEST_HEADER))
@@ -184,16 +186,18 @@ def read_snapshot(path: str) -> Snapshot | None:
 
 
 def write_known(snapshot: Snapshot, output: IO[bytes]) -> set[str]:
-    """Given a snapshot, write what a reader needs of it; return the paths of the symbolic links of its archive, below the top folder."""
+    """Write the entries of a snapshot without their manifest part; return the paths of symbolic links, below the top folder."""
     links = set()
     for entry in snapshot.entries():
         if entry.line.startswith(tarfile.SYMTYPE):
             links.add(os.fsdecode(entry.state.path))
-        _write_entry(output, Entry(entry.state, entry.size, entry.digest, entry.look, entry.is_plain, b"", b""))
+        _write_entry(
+            output, Entry(entry.state, entry.size, entry.digest, entry.content_class, entry.is_plain, b"", b"")
+        )
     return links
 
 
 def read_known(path: str) -> dict[bytes, Entry]:
-    """Given what `write_known` wrote, return {path: entry}. Raise OSError."""
+    """Read the file that `write_known` wrote as {path: entry}. Raise OSError."""
     with open(path, "rb") as stream:
         return {entry.state.path: entry for entry in _read_entries(stream)}

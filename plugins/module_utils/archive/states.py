@@ -1,4 +1,4 @@
-"""Things as a look at them shows them, before they are archived."""
+"""States of files from lstat, before they are archived."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from .write import Part
 _STATE = struct.Struct("<HB16s16s")
 _LONGEST_PATH = 1 << 13
 _MOST_STATES = 1 << 29
-"""Bytes of what a reader says that it has seen; the lists of all folders are kept in memory"""
+"""Maximum bytes of a file of states; the lists of all folders are kept in memory"""
 OTHER, FOLDER, FILE = range(3)
 
 
 class Unproven(AltbackupError):
-    """A differential that would not bring back what was read: the night is full."""
+    """A differential that would not restore what was read, so a full archive is made."""
 
 
 @dataclass(frozen=True)
 class State:
-    """A thing as it was seen before it was archived."""
+    """The state of a file before it was archived."""
 
     path: bytes
-    """Below the top folder, empty for that itself"""
-    form: int
-    seen: bytes
-    """What stands for its inode, times and all else that a look tells"""
-    lasting: bytes
-    """The same, without what a copy of it has otherwise"""
+    """Path below the top folder, empty for that itself"""
+    file_type: int
+    fingerprint: bytes
+    """Digest of inode, times and everything else in lstat"""
+    copy_fingerprint: bytes
+    """Digest without the fields that differ in an unchanged copy"""
 
 
 def list_state(
     parts: Sequence[Part], *, owner: bool, fixed_times: bool
 ) -> Iterator[tuple[int, bytes, State, os.stat_result]]:
-    """Given parts, yield (number of the part, name, state, status) of what is there, in their order.
+    """Yield (index of the part, name, state, lstat) of the existing files in parts, in their order.
 
-    With an `owner` of the archive's own, or `fixed_times`, those of files do not count. Raise OSError.
+    If the archive sets its own `owner` or `fixed_times`, those of files are not part of the state. Raise OSError.
     """
     for number, part in enumerate(parts):
         top = os.open(part.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -57,12 +57,19 @@ def list_state(
 
 
 def _state(path: bytes, status: os.stat_result, owner: bool, fixed_times: bool) -> State:
-    lasting: tuple[Any, ...] = (status.st_mode, status.st_size, status.st_rdev)
-    lasting += () if owner else (status.st_uid, status.st_gid)
-    lasting += () if fixed_times else (status.st_mtime_ns,)
-    seen = (*lasting, status.st_uid, status.st_gid, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-    form = FOLDER if stat.S_ISDIR(status.st_mode) else FILE if stat.S_ISREG(status.st_mode) else OTHER
-    return State(path, form, _short(repr(seen)), _short(repr(lasting)))
+    copy_fingerprint: tuple[Any, ...] = (status.st_mode, status.st_size, status.st_rdev)
+    copy_fingerprint += () if owner else (status.st_uid, status.st_gid)
+    copy_fingerprint += () if fixed_times else (status.st_mtime_ns,)
+    fingerprint = (
+        *copy_fingerprint,
+        status.st_uid,
+        status.st_gid,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
+    )
+    file_type = FOLDER if stat.S_ISDIR(status.st_mode) else FILE if stat.S_ISREG(status.st_mode) else OTHER
+    return State(path, file_type, _short(repr(fingerprint)), _short(repr(copy_fingerprint)))
 
 
 def _short(text: str) -> bytes:
@@ -72,21 +79,21 @@ def _short(text: str) -> bytes:
 
 
 def write_state(output: IO[bytes], state: State) -> None:
-    """Write a state behind others."""
-    output.write(_STATE.pack(len(state.path), state.form, state.seen, state.lasting) + state.path)
+    """Append a state to a stream."""
+    output.write(_STATE.pack(len(state.path), state.file_type, state.fingerprint, state.copy_fingerprint) + state.path)
 
 
 def read_states(path: str) -> Iterator[State]:
-    """Yield the states in a file that a reader has written. Raise Unproven for what are none, or OSError."""
+    """Yield the states in a file that a reader wrote. Raise Unproven if it is malformed, or OSError."""
     with open_plain(path) as stream:
         if os.fstat(stream.fileno()).st_size > _MOST_STATES:
-            raise Unproven("it has too many entries")
+            raise Unproven("the list of its files has too many entries")
         while head := stream.read(_STATE.size):
             if len(head) < _STATE.size:
-                raise Unproven("what was read of it is cut")
-            size, form, seen, lasting = _STATE.unpack(head)
+                raise Unproven("the list of its files is cut")
+            size, file_type, fingerprint, copy_fingerprint = _STATE.unpack(head)
             name = stream.read(size)
             parts = name.split(b"/") if name else []
             if len(name) != size or size > _LONGEST_PATH or b"\0" in name or {b"", b".", b".."} & set(parts):
-                raise Unproven("what was read of it is no path")
-            yield State(name, form, seen, lasting)
+                raise Unproven("the list of its files has an entry that is no path")
+            yield State(name, file_type, fingerprint, copy_fingerprint)

@@ -1,4 +1,4 @@
-"""Unpacking: an archive is hostile until a pass over its stream has shown that GNU tar may have it."""
+"""Unpacking with GNU tar, after an examination of the whole stream: until then an archive is untrusted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .rules import SPECIAL, UNLIMITED, LeftOut, Limits, Special
 
 _WARNINGS = 5
 _LOOK_AGAIN = 0.2
-"""Seconds between two looks at how full a disk is"""
+"""Seconds between two readings of the free disk space"""
 
 
 def unpack(
@@ -49,16 +49,17 @@ def unpack(
     title: str = "",
     identities: Identities = NOBODY,
 ) -> str:
-    """Given tarballs (a full one, then its differential if any) and an empty private folder, unpack into it; return the top folder.
+    """Unpack tarballs (a full one, then its differential if any) into an empty private folder; return the path of the top folder.
 
-    With `member`, a path inside the tarball that begins with the top folder, return the path of that one. With `owners`
-    owners (by number) and modes are those archived, else the running user's. In a sandbox its user unpacks, and has all of it, unless a
-    `keeper` is given, in which tar keeps owners; the sandbox then reads alone. Setuid and setgid bits of files, file
-    capabilities, devices and named pipes are only for `special_modes`. Before anything is written `admit` is given the bytes
-    that it takes on the disk, and may raise; `notes` receive what was left out or refused, `absent` the devices and pipes of
-    that, `found_owners` all owners; the `identities` open what is encrypted. Errors on the member call the whole by its `title`.
-    Raise Hostile, before anything is written, for what no archive of this item holds; ToolFailed for one that is damaged;
-    InvalidInput for a member that is not there, DeadlineExceeded or OSError. The caller removes the folder.
+    With `member`, a path inside the tarball that begins with the top folder, return the path of that one. With `owners` the archived owners (by number) and
+    modes are set, else those of the running user. With a `sandbox` its user unpacks and owns everything; with a `keeper`, too, the sandbox only reads and tar
+    runs in the keeper, which sets owners. Setuid and setgid bits, file capabilities, devices and named pipes are only restored with `special_modes`.
+
+    `admit` is called with the needed bytes before anything is written, and may raise. `notes` receive what was left out or refused, `absent` the devices and
+    pipes among it, `found_owners` all owners. `identities` open encrypted tarballs. `title` names the whole in errors about the member.
+
+    Raise Hostile, before anything is written, for what no archive of this item holds; ToolFailed for a damaged one; InvalidInput for a missing member;
+    DeadlineExceeded or OSError. The caller removes the folder.
     """
     wanted = clean_member(member, top)
     special: list[Special] = []
@@ -120,7 +121,7 @@ def unpack(
 
 
 def require_member(title: str, member: str, found: str, *, special_modes: bool) -> None:
-    """Given what is called by a title, a member that is wanted, if any, and what was found of it, raise InvalidInput unless it can be had."""
+    """Raise InvalidInput unless the wanted member, empty for all, can be restored; `found` is what it is, see rules.Contents."""
     shown = printable(repr(member))
     if member and not found:
         raise InvalidInput(f"{title}: member {shown} is not in it: see what is, with tar -tf")
@@ -145,21 +146,20 @@ def extract(
     notes: list[str] | None = None,
     identities: Identities = NOBODY,
 ) -> None:
-    """Given tarballs that were examined, unpack them as `unpack` does. Raise ToolFailed, Hostile, DeadlineExceeded or OSError.
+    """Unpack examined tarballs, as `unpack` does. Raise ToolFailed, Hostile, DeadlineExceeded or OSError.
 
-    It is ended when the disk has fewer bytes left than the `reserve`: then AltbackupError is raised. What is `special` in each is
-    left out where it is not to be made. Links of the full tarball
-    that were found `replaced` are removed before its differential is unpacked. A confined tar that keeps owners may not set all
-    `attributes`: those of each tarball are set behind it. `notes` receive what could not be set.
+    AltbackupError is raised when the disk has fewer free bytes than the `reserve`. Names in `special` of each tarball are excluded if devices are not to be
+    made. Links of the full tarball that are in `replaced` are removed before the differential is unpacked. A confined tar that sets owners cannot set all
+    attributes: `attributes` of each tarball are set after it. `notes` receive warnings and what could not be set.
     """
-    as_user = keeper is None and sandbox is not None  # who makes no devices
+    as_user = keeper is None and sandbox is not None  # that user cannot make devices
     if keeper is None and sandbox is not None:
         chown_tree(folder, sandbox.identity())
     argv = _tar_command(owners, special_modes, as_user)
     if attributes:
         argv += ["--xattrs-exclude=trusted.*", "--xattrs-exclude=security.*"]
     argv += ["--listed-incremental=/dev/null"] if len(tarballs) > 1 else []
-    # what a differential says of one file stands at its folder
+    # the entry for a file in a differential is in its folder's list
     names = ["--", member] if member and len(tarballs) == 1 else []
     omitted = special if as_user or not special_modes else ()
     for number, tarball in enumerate(tarballs):
@@ -167,20 +167,20 @@ def extract(
             _remove_links(folder, replaced)
         excluded = omitted[number] if number < len(omitted) else ()
         options = ["--anchored", "--no-wildcards", *(f"--exclude={name}" for name in excluded)]
-        said = _extract(
+        warnings = _extract(
             tarball, folder, [*argv, *options, *names], deadline, sandbox, keeper or sandbox, reserve, identities
         )
         _remove_files(folder, excluded if number else ())
         if attributes:
-            attributes[number].give(folder, special_modes=special_modes)
-            said += attributes[number].refused()
+            attributes[number].apply(folder, special_modes=special_modes)
+            warnings += attributes[number].refused()
         if notes is not None:
-            notes += said
+            notes += warnings
     _settle_modes(folder, owners=owners, special_modes=special_modes)
 
 
 def _remove_links(folder: str, links: Sequence[str]) -> None:
-    """Remove symbolic links that were unpacked: GNU tar leaves them where a rename of its differential fails."""
+    """Remove unpacked symbolic links, which GNU tar leaves if a rename in its differential fails."""
     for link in links:
         path = os.path.join(folder, link)
         if os.path.islink(path):
@@ -188,14 +188,14 @@ def _remove_links(folder: str, links: Sequence[str]) -> None:
 
 
 def _remove_files(folder: str, names: Iterable[str]) -> None:
-    """Remove what the full tarball had where its differential has what was left out."""
+    """Remove files of the full tarball in whose place its differential has something that was left out."""
     for name in names:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, name))
 
 
 def clean_member(member: str, top: str) -> str:
-    """Given a path inside a tarball, or none, and its top folder, return the path as tar has it, but for a slash at the end. Raise InvalidInput.
+    """Return a path inside a tarball as tar has it, without a slash at the end; empty for none. Raise InvalidInput.
 
     `./` at its beginning stands for the top folder.
     """
@@ -211,11 +211,11 @@ def clean_member(member: str, top: str) -> str:
 
 
 def _tar_command(owners: bool, special_modes: bool, sandboxed: bool) -> list[str]:
-    """Return GNU tar's argv for what it is to keep."""
+    """Return the argv of GNU tar for the attributes to restore."""
     argv = [find_tool("tar"), "--extract", "--file=-", "--warning=no-timestamp", "--no-unquote", "--numeric-owner"]
-    argv += ["--delay-directory-restore"]  # in older tarballs siblings stand between a folder and its content
+    argv += ["--delay-directory-restore"]  # older tarballs have siblings between a folder and its content
     argv += ["--same-owner", "--same-permissions"] if owners else ["--no-same-owner", "--no-same-permissions"]
-    if sandboxed:  # its user may not set them, and no proof looks at them
+    if sandboxed:  # its user may not set them, and no proof reads them
         return [*argv, "--no-xattrs", "--no-acls", "--no-selinux"]
     argv += ["--xattrs", "--xattrs-include=*", "--acls"]
     return argv if special_modes else [*argv, "--xattrs-exclude=security.capability"]
@@ -231,33 +231,33 @@ def _extract(
     reserve: int,
     identities: Identities,
 ) -> list[str]:
-    """Let GNU tar unpack one tarball, that is read in one sandbox, and written in another; return its warnings.
+    """Unpack one tarball with GNU tar, reading in `sandbox` and writing in `writer`; return its warnings.
 
     Raise ToolFailed, DeadlineExceeded or OSError.
     """
-    if writer is not None:  # its files may be sparse, and larger than the disk: what they need was judged
+    if writer is not None:  # sparse files may be larger than the disk; the needed bytes were checked
         argv = replace(writer, file_size=UNLIMITED).argv(argv, folder, deadline)
-    environment = clean_environment(LC_ALL="C")  # names are bytes
+    environment = clean_environment(LC_ALL="C")  # names are treated as bytes
     with open_plain(tarball) as source, decompressed(tarball, source, deadline, sandbox, identities) as (stream, check):
         with progress.reading("unpacked", source), Child(
             argv, stdin=stream, cwd=folder, environment=environment, name="tar"
         ) as tar:
             if stream is not source:
-                stream.close()  # tar alone reads it
+                stream.close()  # only tar reads it
             with _ended_when_full(tar, folder, reserve):
                 try:
                     check_child(tar, deadline, f"unpacking {tarball}")
                 finally:
                     tar.end()
                 check()
-            said = tar.stderr().splitlines()
-    more = [f"{len(said) - _WARNINGS} more warnings of tar"] if len(said) > _WARNINGS else []
-    return [printable(line) for line in said[:_WARNINGS]] + more
+            warnings = tar.stderr().splitlines()
+    more = [f"{len(warnings) - _WARNINGS} more warnings of tar"] if len(warnings) > _WARNINGS else []
+    return [printable(line) for line in warnings[:_WARNINGS]] + more
 
 
 @contextlib.contextmanager
 def _ended_when_full(tar: Child, folder: str, reserve: int) -> Iterator[None]:
-    """End a tar that unpacks into a folder when its disk has fewer bytes left than a reserve. Raise AltbackupError then."""
+    """End tar when the disk of the folder has fewer free bytes than the reserve. Raise AltbackupError then."""
     over, found = threading.Event(), []
 
     def watch() -> None:
@@ -286,7 +286,7 @@ def _ended_when_full(tar: Child, folder: str, reserve: int) -> Iterator[None]:
 
 
 def _settle_modes(folder: str, *, owners: bool, special_modes: bool) -> None:
-    """Take setuid and setgid off files, and where owners are not kept, let the owner read all. Raise Hostile for what is special."""
+    """Clear setuid and setgid bits of files, and without `owners` let the owner read everything. Raise Hostile for special files."""
     for parent, folders, files, descriptor in walk_open(folder):
         for name in [*folders, *files]:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""Deterministic archives: tar writes, a compressor compresses, and the digest is taken, in one pass over the data."""
+"""Deterministic archives: tar writes, a program compresses, and the digest is computed, in one pass over the data."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ..tree.sidecar import Dna
 from .manifest import Manifest, read_manifest
 
 _LARGE_HOLES = 16 << 20
-"""Bytes of holes in one file from which on an archive keeps those that it need not keep"""
+"""Bytes of holes in one file above which an archive stores holes though it need not"""
 _HUGE_HOLES = 64 << 20
-"""Bytes of holes in one file from which on the file system is asked where they are: to read through them takes tar 5 s a GiB"""
+"""Bytes of holes in one file above which the file system is asked for them; reading them takes tar 5 s per GiB"""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Files to archive: a folder, and the paths below it, as bytes, each starting with `./` (or being `.`)."""
+    """Files to archive: a folder, and paths below it as bytes, each starting with `./` (or being `.`)."""
 
     root: str
     names: Sequence[bytes]
@@ -40,43 +40,43 @@ class Part:
 
 @dataclass(frozen=True)
 class ArchiveFormat:
-    """How archives are written."""
+    """The format of archives."""
 
     extension: str = ".tar.zst"
     level: int = 1
     algorithm: str = "sha256"
     recipients: tuple[str, ...] = ()
-    """To whom it is encrypted, nobody for not at all"""
+    """age recipients; empty for no encryption"""
 
     @property
     def ending(self) -> str:
-        """How names of its archives end."""
+        """The extension of file names, with that of encryption."""
         return self.extension + (SUFFIX if self.recipients else "")
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What is told of files before they are archived: the most bytes of holes in one of them, and the (uid, gid) that they have."""
+    """The maximum bytes of holes in one of the files to archive, and their owners (uid, gid)."""
 
     holes: int
     owners: frozenset[tuple[int, int]]
 
 
-class Judge(Protocol):
-    """Who sees an archive while it is written, and raises Hostile for what is not to be kept."""
+class ArchiveChecker(Protocol):
+    """Checks an archive while it is written, and raises Hostile for what may not be stored."""
 
     def feed(self, block: bytes) -> None:
-        """Take the next bytes of it."""
+        """Take the next bytes of the archive."""
 
-    def look(self, member: tarfile.TarInfo) -> None:
-        """Take a member, whose headers it was fed."""
+    def check_member(self, member: tarfile.TarInfo) -> None:
+        """Take a member, whose headers were fed before."""
 
     def finish(self) -> None:
-        """Take its end."""
+        """Take the end of the archive."""
 
 
 def compressor(form: ArchiveFormat) -> list[str]:
-    """Given a form, return the argv that compresses stdin to stdout, empty for none. Raise ToolMissing."""
+    """Return the argv that compresses stdin to stdout, empty for none. Raise ToolMissing."""
     if form.extension == ".tar":
         return []
     if form.extension == ".tar.zst":
@@ -94,14 +94,14 @@ def _tar_command(
     fixed_times: bool,
     holes: str,
 ) -> list[str]:
-    """Return tar's argv; `owners` are its options on them, and `holes` is how it is to find those, empty for not at all."""
+    """Return tar's argv; `owners` are its options on owners, `holes` its method to find holes, empty for none."""
     replacement = re.sub(r"([\\&|])", r"\\\1", top)
     command = [
         find_tool("tar"),
         "--create",
         "--file=-",
         "--format=posix",
-        # no times of reading and no process ids in the headers: the same tree gives the same bytes
+        # no access times and no process ids in the headers: equal trees give equal bytes
         "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
         "--acls",
         "--xattrs",
@@ -120,7 +120,7 @@ def _tar_command(
 
 
 @contextlib.contextmanager
-def _listed(content: bytes) -> Iterator[IO[bytes]]:
+def _name_file(content: bytes) -> Iterator[IO[bytes]]:
     with tempfile.NamedTemporaryFile() as stream:
         with name_os_errors(tempfile.gettempdir()):
             stream.write(content)
@@ -130,7 +130,7 @@ def _listed(content: bytes) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _owner_options(owner: tuple[int, int] | None, names: Names) -> Iterator[list[str]]:
-    """Yield the options by which tar has the names that were looked up, rather than those that it would find where it runs."""
+    """Yield the options by which tar stores the given names of owners instead of looking names up itself."""
     if owner is not None:
         given = [
             f"--owner={names.users.get(owner[0], '')}:{owner[0]}",
@@ -143,20 +143,20 @@ def _owner_options(owner: tuple[int, int] | None, names: Names) -> Iterator[list
     elif given:
         yield given
     else:
-        with _listed(_map_of(names.users)) as users, _listed(_map_of(names.groups)) as groups:
+        with _name_file(_map_of(names.users)) as users, _name_file(_map_of(names.groups)) as groups:
             yield [f"--owner-map={users.name}", f"--group-map={groups.name}"]
 
 
 def _map_of(names: Mapping[int, str]) -> bytes:
-    """Return the names as a file of --owner-map has them, in which a backslash or a quote begins something."""
+    """Return names in the format of --owner-map, in which backslashes and quotes are escaped."""
     quoted = ((number, re.sub(r'([\\"])', r"\\\1", name)) for number, name in sorted(names.items()))
     return "".join(f'+{number} "{name}":{number}\n' for number, name in quoted).encode("utf-8")
 
 
 def _hole_detection(most: int, all_of_them: bool) -> str:
-    """Given the most bytes of holes in a file, return how tar is to find them: as zeros in the content, as the file system tells, or not at all.
+    """Return tar's method to find holes for the maximum bytes of holes in a file: zeros in the content, the file system, or none.
 
-    Zeros are the same wherever the file lies, so that equal content gives equal archives.
+    Zeros do not depend on where a file is, so equal content gives equal archives.
     """
     if most > _HUGE_HOLES:
         return "seek"
@@ -164,7 +164,7 @@ def _hole_detection(most: int, all_of_them: bool) -> str:
 
 
 def survey(parts: Sequence[Part]) -> Survey:
-    """Given parts, return what is told of them before they are archived; of what vanished, or may not be read, tar tells."""
+    """Return the survey of parts; tar reports files that vanished or cannot be read."""
     most = 0
     owners = set()
     for path in (os.path.join(os.fsencode(part.root), name) for part in parts for name in part.names):
@@ -176,7 +176,7 @@ def survey(parts: Sequence[Part]) -> Survey:
 
 
 @contextlib.contextmanager
-def packed(
+def tar_process(
     parts: Sequence[Part],
     *,
     top: str,
@@ -188,16 +188,15 @@ def packed(
     surveyed: Survey | None = None,
     names: Names | None = None,
 ) -> Iterator[Child]:
-    """Given parts and the name of the top folder, yield the tar that writes their archive to `stdout`.
+    """Yield the tar process that writes the archive of parts to `stdout`, below a top folder.
 
-    `surveyed` is what `survey` returned of them, if it was called already, and `names` are those that headers have beside the numbers.
-    All holes of files are kept if they are to be (`sparse`), or if they are large: whether a fresh copy has small ones is up to
-    its file system, even for equal content, and equal content gives equal archives.
-    `as_user` makes of an argv the one that runs it as the right user. Raise ToolMissing or OSError.
+    `surveyed` is the result of `survey`, if there is one already, and `names` are those of owners for the headers. Holes are stored if `sparse` is set or if
+    they are large: whether a fresh copy has small ones depends on its file system, even for equal content, and equal content has to give equal archives.
+    `as_user` changes the argv to run as another user. Raise ToolMissing or OSError.
     """
     holes = _hole_detection((surveyed or survey(parts)).holes, sparse)
     with contextlib.ExitStack() as stack:
-        lists = [stack.enter_context(_listed(b"".join(name + b"\0" for name in part.names))) for part in parts]
+        lists = [stack.enter_context(_name_file(b"".join(name + b"\0" for name in part.names))) for part in parts]
         owners = stack.enter_context(_owner_options(owner, names or Names()))
         argv = as_user(_tar_command(parts, lists, top, owners, fixed_times, holes))
         yield stack.enter_context(Child(argv, stdout=stdout, environment=clean_environment(LC_ALL="C"), name="tar"))
@@ -213,42 +212,48 @@ def store_archive(
     form: ArchiveFormat,
     deadline: Deadline,
     manifest: Manifest | None = None,
-    judge: Judge | None = None,
+    checker: ArchiveChecker | None = None,
     plain: Any = None,
 ) -> Dna:
-    """Given the stream of an uncompressed archive and who writes it, compress it into a new file, flush that, return its Dna.
+    """Compress an uncompressed archive into a new file, flush it, and return its Dna.
 
-    `root` says what is archived. A given manifest is filled from the same pass, in which a `judge` sees what is written. The
-    writer is ended unless it wrote all. What is encrypted is fed to `plain`, a hash, before it is.
-    Raise ToolFailed, ToolMissing, DeadlineExceeded, what the judge raises, or OSError; the caller removes the file.
+    `writer` writes the stream, and is ended unless it wrote everything; `root` names the archived path in errors. `manifest` is filled in the same pass, in
+    which `checker` checks the stream. `plain`, a hash, is updated with what is then encrypted. Raise ToolFailed, ToolMissing, DeadlineExceeded, what
+    the checker raises, or OSError; the caller removes the file.
     """
-    squeeze, seal = compressor(form), encrypting(form.recipients) if form.recipients else []
+    compress_argv, encrypt_argv = compressor(form), encrypting(form.recipients) if form.recipients else []
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(_create(destination))
-        stream, listing, packer, tee, sealer = source, None, None, None, None
+        stream, manifest_reader, compress_child, tee, encrypt_child = source, None, None, None, None
         if manifest is not None:
-            listing = stack.enter_context(_Listing(stream, manifest, top, judge))
-            stream = listing.output
-        stack.enter_context(_ended_unless_all(writer))  # before the listing waits for the end of what it writes
-        if squeeze:
-            packer = stack.enter_context(Child(squeeze, stdin=stream, stdout=subprocess.PIPE))
-            stream.close()  # the compressor alone reads it
-            stream = packer.stdout
-        if seal:
-            tee = stack.enter_context(_Tee(stream, plain, [writer, *([packer] if packer else [])]))
-            sealer = stack.enter_context(Child(seal, stdin=tee.output, stdout=subprocess.PIPE))
+            manifest_reader = stack.enter_context(_ManifestReader(stream, manifest, top, checker))
+            stream = manifest_reader.output
+        stack.enter_context(_ended_unless_all(writer))  # before the manifest reader waits for the end of the stream
+        if compress_argv:
+            compress_child = stack.enter_context(Child(compress_argv, stdin=stream, stdout=subprocess.PIPE))
+            stream.close()  # only the compressor reads it
+            stream = compress_child.stdout
+        if encrypt_argv:
+            tee = stack.enter_context(_Tee(stream, plain, [writer, *([compress_child] if compress_child else [])]))
+            encrypt_child = stack.enter_context(Child(encrypt_argv, stdin=tee.output, stdout=subprocess.PIPE))
             tee.output.close()
-            stream = sealer.stdout
+            stream = encrypt_child.stdout
         with name_os_errors(destination), progress.writing("written", output):
-            dna = _copy(stream, output, form.algorithm, deadline, [writer, *(one for one in (packer, sealer) if one)])
-        if tee is not None and sealer is not None:
-            sealer.check(deadline, f"encrypting {root}")
+            dna = _copy(
+                stream,
+                output,
+                form.algorithm,
+                deadline,
+                [writer, *(one for one in (compress_child, encrypt_child) if one)],
+            )
+        if tee is not None and encrypt_child is not None:
+            encrypt_child.check(deadline, f"encrypting {root}")
             tee.finish()
-        if packer is not None:  # one that dies takes the writer with it, and has the reason
-            packer.check(deadline, f"compressing {root}")
+        if compress_child is not None:  # if it fails, so does the writer, and its message has the reason
+            compress_child.check(deadline, f"compressing {root}")
         writer.check(deadline, f"archiving {root}")
-        if listing is not None:
-            listing.finish()
+        if manifest_reader is not None:
+            manifest_reader.finish()
         with name_os_errors(destination):
             os.fsync(output.fileno())
     return dna
@@ -268,7 +273,7 @@ def _create(path: str) -> IO[bytes]:
 
 
 def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadline, writers: Sequence[Writer]) -> Dna:
-    """Copy a stream to a file, digesting it. Raise DeadlineExceeded."""
+    """Copy a stream to a file; return its Dna. Raise DeadlineExceeded."""
     digest, size = new_hash(algorithm), 0
     with ended_at(deadline, writers):
         while True:
@@ -284,10 +289,10 @@ def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadli
 
 
 class _Tee:
-    """Reads a stream on its way to what encrypts it, and digests it."""
+    """Passes a stream on to the encrypting program, and computes its digest."""
 
     def __init__(self, source: IO[bytes], digest: Any, writers: Sequence[Writer]) -> None:
-        """`writers` are those of the stream."""
+        """`writers` write the stream; they are ended after an error."""
         self._source = source
         self._digest = digest
         self._writers = writers
@@ -309,10 +314,12 @@ class _Tee:
         self._thread.join()
 
     def finish(self) -> None:
-        """Wait until all is read. Raise AltbackupError if not all went on: what is encrypted would be cut, and look whole."""
+        """Wait for the end. Raise AltbackupError if not everything was passed on: the ciphertext of a cut archive looks complete."""
         self._thread.join()
         if self._error is not None:
-            raise AltbackupError(f"not all could be handed on to be encrypted: {self._error!r}") from self._error
+            raise AltbackupError(
+                f"not all of the archive could be passed on to be encrypted: {self._error!r}"
+            ) from self._error
 
     def _run(self) -> None:
         try:
@@ -326,14 +333,14 @@ class _Tee:
         except Exception as error:  # noqa: BLE001 (finish tells it)
             self._error = error
         with contextlib.suppress(OSError):
-            self._source.close()  # then who writes to it does not wait
+            self._source.close()  # so that its writer does not block
 
 
-class _Listing:
-    """Reads the tar stream on its way to the compressor and fills a manifest from it."""
+class _ManifestReader:
+    """Passes the tar stream on to the compressor, and fills a manifest from it."""
 
-    def __init__(self, source: IO[bytes], manifest: Manifest, top: str, judge: Judge | None) -> None:
-        self._judge = judge
+    def __init__(self, source: IO[bytes], manifest: Manifest, top: str, checker: ArchiveChecker | None) -> None:
+        self._checker = checker
         self._source = source
         self._manifest = manifest
         self._top = top
@@ -343,16 +350,16 @@ class _Listing:
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> _Listing:
+    def __enter__(self) -> _ManifestReader:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.output.close()  # a writer that waits for a reader ends by EPIPE
+        self.output.close()  # a blocked writer ends with EPIPE
         self._thread.join()
 
     def finish(self) -> None:
-        """Wait until all is read. Raise AltbackupError if the stream is no archive."""
+        """Wait for the end. Raise AltbackupError if the stream is no archive."""
         self._thread.join()
         if isinstance(self._error, Hostile):
             raise self._error
@@ -360,10 +367,10 @@ class _Listing:
             raise AltbackupError(f"the archive of {self._top} could not be listed: {self._error}") from self._error
 
     def read(self, size: int) -> bytes:
-        """Read from tar and hand on to the compressor: what tarfile reads passes through."""
+        """Read from tar and write to the compressor: what tarfile reads passes through."""
         block = self._source.read(size)
-        if self._judge is not None:
-            self._judge.feed(block)
+        if self._checker is not None:
+            self._checker.feed(block)
         view = memoryview(block)
         while view:
             view = view[self._writer.write(view) :]
@@ -373,15 +380,15 @@ class _Listing:
         try:
             with self._writer:
                 try:
-                    look = None if self._judge is None else self._judge.look
-                    read_manifest(self, self._manifest, self._top, look=look)  # type: ignore[arg-type]
-                    if self._judge is not None:
-                        self._judge.finish()
+                    visit = None if self._checker is None else self._checker.check_member
+                    read_manifest(self, self._manifest, self._top, visit=visit)  # type: ignore[arg-type]
+                    if self._checker is not None:
+                        self._checker.finish()
                 except Exception as error:  # noqa: BLE001 (finish tells it)
                     self._error = error
-                # the padding at the end, or what could not be listed: tar must not wait for a reader
+                # read the padding at the end, or the rest after an error, so that tar does not block
                 while self.read(CHUNK):
                     pass
-        except OSError as error:  # nobody reads any more
+        except OSError as error:  # the reader is gone
             self._error = error
             self._source.close()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..archive.members import FILE, FOLDER, HARD_LINK, Member, hold, read_members
+from ..archive.members import FILE, FOLDER, HARD_LINK, Member, add_within_limit, read_members
 from ..kinds.items import decode_name
 from ..system.age import NOBODY, Identities
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput
@@ -282,7 +282,7 @@ def _diff(query: Query, read: Callable[..., None], result: _Result) -> None:
 
     def keep(member: Member) -> None:
         if is_meant(member):
-            hold(before, member, old)
+            add_within_limit(before, member, old)
 
     def compare(member: Member) -> None:
         if is_meant(member):

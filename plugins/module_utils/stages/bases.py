@@ -1,6 +1,6 @@
-"""Against which full tarball the next dump of an item may be a differential, and what is known of it.
+"""The full tarball against which the next dump of an item may be a differential, and its snapshot.
 
-`.altbackup/snapshots/<category>/<name>` is the snapshot of the item's last full tarball, bound to that by its digest.
+`.altbackup/snapshots/<category>/<name>` is the snapshot of the item's last full tarball; the digest in it says of which.
 """
 
 from __future__ import annotations
@@ -28,55 +28,57 @@ from ..tree.suspects import doubts_of
 from .controller import CONTROLLER_KEY
 
 _LARGE = 0.5
-"""The part of its full tarball above which a differential makes the next tarball a full one"""
+"""Size of a differential, as a fraction of its full tarball's, above which the next tarball is a full one"""
 
 
 @dataclass
 class Base:
-    """A full tarball, and what is known of it."""
+    """A full tarball with its snapshot."""
 
     full: Tarball
     snapshot: Snapshot
     links: Collection[str] = field(default_factory=set)
-    """The symbolic links that it has, below the top folder, once a reader was told"""
+    """Paths of its symbolic links, below the top folder; filled by `write_for_reader`"""
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What its dump told of it."""
+        """The metadata of its snapshot, see `about_full`."""
         return self.snapshot.about
 
     @property
     def top(self) -> str:
-        """Its top folder."""
+        """The name of its top folder."""
         return str(self.about["top"])
 
     @property
     def dig(self) -> str:
-        """Its digest."""
+        """The hexadecimal digest of its file."""
         return str(self.about["dig"])
 
     @property
     def path(self) -> str:
-        """Where it lies in the folder of its item."""
+        """Its path below the folder of its item, `YYYY/MM/DD/HHMMSS/<file>`."""
         return f"{self.full.stamp}/{self.full.filename}"
 
     def is_same(self, content: str, revision: int | None) -> bool:
-        """Return whether that is what it holds."""
+        """Return whether its content digest and revision are these; false for an empty content digest."""
         return bool(content) and (content, revision) == (self.about.get("content"), self.about.get("revision"))
 
-    def hand_over(self, path: str, folder: str) -> None:
-        """Write what a reader is to know of it to a new file in the reader's folder, which is its own. Raise Unproven or OSError."""
+    def write_for_reader(self, path: str, folder: str) -> None:
+        """Write the snapshot's entries to a new file for a reader, owned by the owner of the reader's folder. Raise Unproven or OSError."""
         with new_private(path) as output:
             self.links = write_known(self.snapshot, output)
             if os.geteuid() == 0:
                 status = os.lstat(folder)
-                os.fchown(output.fileno(), status.st_uid, status.st_gid)  # by its name it may be another file by now
+                os.fchown(
+                    output.fileno(), status.st_uid, status.st_gid
+                )  # by descriptor: the name may be replaced in the meantime
 
 
 def nights_of(item: Item, context: Context, form: ArchiveFormat) -> int:
-    """Given an item, return how many nights there are from one full tarball of it to the next; 1 where all are.
+    """Return the number of nights from one full tarball of an item to the next; 1 if every tarball is full.
 
-    So they are of what the controller packed: on the worst day it comes first, and by hand.
+    The controller's own item is always full: on the worst day it is restored first, and by hand.
     """
     if not kind_of(item.kind).differs or form.algorithm == "md5" or item.key == CONTROLLER_KEY:
         return 1
@@ -86,7 +88,10 @@ def nights_of(item: Item, context: Context, form: ArchiveFormat) -> int:
 def about_full(
     dna: Dna, top: str, revision: int | None, content: str, way: Sequence[Any], stamp: str, to: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return what is to be known of a full tarball besides its members."""
+    """Return the metadata of a full tarball for its snapshot.
+
+    `content` is its content digest, `way` the archive options that a differential must share, `to` its recipients.
+    """
     told = {"dig": dna.dig, "size": dna.size, "alg": dna.alg, "top": top, "revision": revision}
     return {**told, "content": content, "way": list(way), "stamp": stamp, **({TO: list(to)} if to else {})}
 
@@ -94,17 +99,17 @@ def about_full(
 def find_base(
     item: Item, context: Context, form: ArchiveFormat, before: Sequence[Tarball], marks: Marks
 ) -> Base | None:
-    """Given an item and its verified tarballs, return against which full one tonight's may be a differential; None where it is to be full.
+    """Return the full tarball against which tonight's may be a differential, None if it has to be full.
 
-    So it is where so many nights are over, where the last full one is encrypted to others, where nothing is known of it, where it is not here,
-    suspect, or found rotten, and where a differential since was large.
+    `before` are the item's verified tarballs. It has to be full if the full period is over, or the last full tarball has other recipients, has no snapshot,
+    is not here, is suspect or known to be damaged, or if a differential against it was large.
     """
     nights = nights_of(item, context, form)
     snapshot = read_snapshot(snapshot_path(context.tree, item)) if nights > 1 else None
     if snapshot is None or not _is_recent(str(snapshot.about.get("stamp")), context.stamp, nights):
         return None
     about = snapshot.about
-    if list(about.get(TO, ())) != list(form.recipients):  # who opens the one opens the other
+    if list(about.get(TO, ())) != list(form.recipients):  # both need the same keys
         return None
     fulls = [
         tarball
@@ -133,20 +138,20 @@ def _is_recent(made: str, stamp: str, nights: int) -> bool:
 
 
 def _is_rotten(tree: Tree, fulls: Sequence[Tarball]) -> bool:
-    """Return whether somebody has found that the bytes of a full tarball are no longer what they were."""
+    """Return whether an earlier reading found that a full tarball no longer matches its digest."""
     known: Mapping[str, str] = {}
-    with contextlib.suppress(AltbackupError):  # a check says so
+    with contextlib.suppress(AltbackupError):  # the check reports it
         known = readings(tree)
     return any(known.get(one.relpath) == "" for one in fulls)
 
 
 def snapshot_path(tree: Tree, item: Item) -> str:
-    """Return where the snapshot of an item's last full tarball is kept."""
+    """Return the path of the snapshot of an item's last full tarball."""
     return tree.private_path("snapshots", item.category, item.name)
 
 
 def keep_snapshot(tree: Tree, item: Item, new: str, *, known: bool) -> None:
-    """Keep a new snapshot, if one was written, in the place of the one before; where none are to be known, remove that. Raise OSError."""
+    """Move a new snapshot, if one was written, to its final path; without `known` remove the old one. Raise OSError."""
     path = snapshot_path(tree, item)
     if not known:
         if os.path.lexists(path):

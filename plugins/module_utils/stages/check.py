@@ -1,4 +1,4 @@
-"""Checking: recompute the digests of tarballs and compare them with those in their sidecars."""
+"""Check: recompute the digests of tarballs and compare them with those in their sidecars."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ ROT: dict[str, Any] = {
     "quarantine": {"type": "bool", "default": False},
     "reverify_days": {"type": "int", "default": 0},
 }
-"""What a call of a module may be told that finds rot: whether it sets apart what rotted, and in how many days all is to be read"""
+"""Options of modules that look for rot: `quarantine` moves damaged tarballs away, `reverify_days` is the period of a full reading"""
 CHECKING: dict[str, Any] = {
     "scope": {"type": "str", "choices": ["day", "all"], "default": "day"},
     **COUNTING,
 }
-"""What a call of a module that checks a base may be told: of which day, and what should be there"""
+"""Options of modules that check a base: which day, and what is expected there"""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How a tarball, or a sidecar without one, stands."""
+class Verification:
+    """The result of verifying one tarball, or a sidecar without its tarball."""
 
     state: str
-    """`match`, `mismatch`, `missing`, `malformed` or `orphan`; empty where there is nothing to verify"""
+    """`match`, `mismatch`, `missing`, `malformed` or `orphan`; empty if there is nothing to verify"""
     name: str
-    """Its path as it was given, or from its base"""
+    """Its path as given, or its relpath"""
     reason: str = ""
-    """What is wrong with it"""
+    """The error message; empty for a match"""
 
 
 def verify_paths(paths: Sequence[str]) -> dict[str, Any]:
-    """Given paths of tarballs (or of their sidecars), return how each stands: lists of paths as given, and failures."""
-    verdicts = []
+    """Read the tarballs at absolute paths (of them or of their sidecars); return lists of these paths by state, and failures. Raise InvalidInput."""
+    verifications = []
     dnas: dict[str, Dna] = {}
     given: dict[str, str] = {}
     for path in paths:
@@ -58,18 +58,18 @@ def verify_paths(paths: Sequence[str]) -> dict[str, Any]:
             raise InvalidInput(f"path {path!r} is not absolute")
         status = plain_status(tarball)
         if status is None and plain_status(tarball + SUFFIX):
-            verdicts.append(Verdict("orphan", path, f"{tarball + SUFFIX} is a dna without its tarball"))
+            verifications.append(Verification("orphan", path, f"{tarball + SUFFIX} is a dna without its tarball"))
         elif status is None:
-            verdicts.append(Verdict("", path, f"{tarball} does not exist or is no plain file"))
+            verifications.append(Verification("", path, f"{tarball} does not exist or is no plain file"))
         else:
             dna, problem, state = read_state(tarball, status.st_size)
             if dna is None:
-                verdicts.append(Verdict(state, path, f"{tarball} {problem}"))
+                verifications.append(Verification(state, path, f"{tarball} {problem}"))
             else:
                 dnas[tarball], given[tarball] = dna, path
     if not paths:
-        verdicts.append(Verdict("", "", "no paths are given: nothing could be verified"))
-    return _verified("", verdicts, dnas, given, digests(dnas))
+        verifications.append(Verification("", "", "no paths are given: nothing could be verified"))
+    return _verified("", verifications, dnas, given, digests(dnas))
 
 
 def verify_base(
@@ -80,9 +80,9 @@ def verify_base(
     timezone: str = "UTC",
     keys: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Given a base and a day (a user's day, or `all`), read all its tarballs; return lists of relpaths, and failures.
+    """Read all tarballs of a base of one day (as users write it, or `all`); return lists of relpaths by state, and failures.
 
-    No tarball at all is a failure, unless some are predicted in check mode. Raise BaseUnusable or InvalidInput.
+    No tarball at all is a failure, unless check mode `predicted` some. Raise BaseUnusable or InvalidInput.
     """
     return _verify_base(base, day, predicted, timezone=timezone, keys=keys)[0]
 
@@ -95,12 +95,12 @@ def _verify_base(
     timezone: str,
     keys: Collection[str] | None = None,
     whole: Scan | None = None,
-    known: rot.Round | None = None,
-) -> tuple[dict[str, Any], dict[str, rot.Outcome]]:
-    """Do what verify_base does, and return what reading each tarball found, too, as {relpath: outcome}.
+    rot_check: rot.RotCheck | None = None,
+) -> tuple[dict[str, Any], dict[str, rot.ReadResult]]:
+    """Do what verify_base does; return its result and {relpath: what reading it found}.
 
-    `whole` is all that the base holds, if that is known. By what is `known` more is read, `reread` (relpaths), and what stands there as another
-    name of a file that is read is judged with it.
+    `whole` is a scan of the whole base, if there is one already. With `rot_check` more tarballs are read, which are in `reread` (relpaths), and the result of
+    reading a file holds for its other hard links.
     """
     tree = open_tree(base)
     of_day = "" if day == "all" else interpret_day(day, today_in(timezone))
@@ -108,32 +108,36 @@ def _verify_base(
         found = scan(tree, of_day, keys, tolerate_unreadable=True)
     else:
         found = whole
-    more = rot.due_ones(known, found.tarballs) if known else []
-    more += _fulls_of(tree, found.tarballs, more, whole)
+    more = rot.due_tarballs(rot_check, found.tarballs) if rot_check else []
+    more += _full_tarballs_of(tree, found.tarballs, more, whole)
     listed = [*found.tarballs, *more]
     files = {(one.inode, one.dna.alg): tree.path(one.relpath) for one in listed if one.dna}
-    others = rot.names_of(known, listed) if known else []
+    others = rot.other_names(rot_check, listed) if rot_check else []
     read_as = [(one, files.get((one.inode, one.dna.alg))) for one in others if one.dna]
-    unlike = [one for one, path in read_as if path is None]  # their sidecars have another algorithm
+    unlike = [
+        one for one, path in read_as if path is None
+    ]  # their sidecars have another algorithm, so each needs a digest of its own
     dnas = {tree.path(one.relpath): one.dna for one in (*listed, *unlike) if one.dna}
     given = {tree.path(tarball.relpath): tarball.relpath for tarball in listed}
-    verdicts = [
+    verifications = [
         *(
-            Verdict(tarball.state, tarball.relpath, f"{tarball.relpath} {tarball.problem}")
+            Verification(tarball.state, tarball.relpath, f"{tarball.relpath} {tarball.problem}")
             for tarball in found.tarballs
             if tarball.dna is None
         ),
-        *(Verdict("orphan", relpath, f"{relpath} is a dna without its tarball") for relpath in found.orphans),
+        *(Verification("orphan", relpath, f"{relpath} is a dna without its tarball") for relpath in found.orphans),
     ]
     again = [tree.path(tarball.relpath) for tarball in more]
     read = digests(dnas, again) if again else digests(dnas)
-    result = _verified(of_day or "all", verdicts, {path: dnas[path] for path in given if path in dnas}, given, read)
+    result = _verified(
+        of_day or "all", verifications, {path: dnas[path] for path in given if path in dnas}, given, read
+    )
     result["failures"] += unreadable(found)
     if not found.tarballs and not found.orphans and not predicted:
         of = "" if day == "all" else f"of {of_day} "
         reason = f"no tarballs {of}in {tree.base}: nothing could be verified"
         result["failures"].append(failure(_STAGE, reason, absent=True))
-    if known:
+    if rot_check:
         good = {*result["match"]}
         result["reread"] = [tarball.relpath for tarball in more if tarball.relpath in good]
     names = {tree.path(one.relpath): one.relpath for one in (*listed, *unlike)}
@@ -142,40 +146,41 @@ def _verify_base(
     return result, outcomes
 
 
-def _fulls_of(tree: Tree, read: Sequence[Tarball], more: Sequence[Tarball], whole: Scan | None) -> list[Tarball]:
-    """Given what is read and what is read beside that, return the full tarballs without which differentials of the first are nothing."""
+def _full_tarballs_of(
+    tree: Tree, read: Sequence[Tarball], more: Sequence[Tarball], whole: Scan | None
+) -> list[Tarball]:
+    """Return the full tarballs that differentials in `read` need, and that are neither in `read` nor in `more`."""
     pairs = [one for one in read if one.verified and one.dna and one.dna.base]
     if not pairs:
         return []
-    known = whole or scan(tree, keys={one.key for one in pairs}, tolerate_unreadable=True)
+    scanned = whole or scan(tree, keys={one.key for one in pairs}, tolerate_unreadable=True)
     there = {one.inode for one in (*read, *more)}
-    fulls = (full_of(one, known.tarballs) for one in pairs)
+    fulls = (full_of(one, scanned.tarballs) for one in pairs)
     return list({one.inode: one for one in fulls if one is not None and one.inode not in there}.values())
 
 
 def check(
     options: Mapping[str, Any], *, listed: bool = False, moving: bool = False, whole: Scan | None = None
 ) -> dict[str, Any]:
-    """Given the options of a module that checks a base (CHECKING and those of the call), verify and count; return what both found.
+    """Verify and count the tarballs of a base, by the options CHECKING and those of the call; return the merged results.
 
-    What goes wrong in the one does not keep the other from being done. With `listed` all tarballs of the base are listed, too, as a source
-    offers them to its targets. A call that holds the lock of the tree may be `moving`: of the older tarballs the share of a night is read then,
-    what rotted goes to the quarantine, after all else was counted, and is told of in `quarantined`. `whole` is all that the base holds, if that
-    is known; what is moved is taken out of it.
+    An error in one part does not prevent the other. With `listed` the result has all tarballs of the base, as a source offers them to targets. `moving` needs
+    the lock of the tree: then tonight's share of the older tarballs is read, too, and damaged ones are moved to the quarantine once all else was counted;
+    they are in `quarantined`. `whole` is a scan of the whole base, if there is one already; what is moved is taken out of it.
     """
     day = "all" if options["scope"] == "all" else options["day"]
     base, timezone = options["base"], options["timezone"]
-    outcomes: dict[str, rot.Outcome] = {}
-    known: rot.Round | None = None
+    outcomes: dict[str, rot.ReadResult] = {}
+    rot_check: rot.RotCheck | None = None
 
     def verified() -> dict[str, Any]:
-        nonlocal known, whole
+        nonlocal rot_check, whole
         if moving:
             tree = open_tree(base)
             whole = scan(tree, tolerate_unreadable=True) if whole is None else whole
-            known = rot.begin(tree, whole, moment_of(options), options["reverify_days"])
+            rot_check = rot.begin_check(tree, whole, moment_of(options), options["reverify_days"])
         none_needed = options["predicted"] or options["not_now"]
-        result, found = _verify_base(base, day, none_needed, timezone=timezone, whole=whole, known=known)
+        result, found = _verify_base(base, day, none_needed, timezone=timezone, whole=whole, rot_check=rot_check)
         outcomes.update(found)
         return result
 
@@ -184,8 +189,8 @@ def check(
         (EMPTY, lambda: count_demanded(options)),
     ]
     parts = [as_failures(_STAGE, empty, step) for empty, step in steps]
-    if known is not None:
-        parts = _with_rot(known, parts, outcomes)
+    if rot_check is not None:
+        parts = _quarantine_damaged(rot_check, parts, outcomes)
     if listed:
         parts.append(
             as_failures(_STAGE, NOT_LISTED, lambda: listing(base, moment=moment_of(options), records=True, found=whole))
@@ -200,38 +205,38 @@ def check(
     return {**merged, "notes": notes, "failures": list(failures.values())}
 
 
-def _with_rot(
-    known: rot.Round, parts: Sequence[dict[str, Any]], outcomes: Mapping[str, rot.Outcome]
+def _quarantine_damaged(
+    rot_check: rot.RotCheck, parts: Sequence[dict[str, Any]], outcomes: Mapping[str, rot.ReadResult]
 ) -> list[dict[str, Any]]:
-    """Given what a check goes by, what it found, and {relpath: what reading it found}, set apart what rotted; return what was found, with that.
+    """Quarantine damaged tarballs, from {relpath: what reading found}; return the parts of the result, with that one added.
 
-    What was said of a tarball that is set apart is said with that, once; of one that could not be read it is said why it is not.
+    A tarball that is moved to the quarantine has one failure, that of the move; the failure of one that cannot be read says why it stays.
     """
 
-    def is_said(entry: Mapping[str, Any], of: Mapping[str, str]) -> bool:
+    def has_reason(entry: Mapping[str, Any], of: Mapping[str, str]) -> bool:
         return bool(of.get(entry["relpath"]) == entry["reason"])
 
     reasons = {
-        tarball.relpath: visible(judge(tarball.relpath, tarball.dna, outcomes[tarball.relpath]).reason)
-        for tarball in known.whole.tarballs
+        tarball.relpath: visible(compare_with_dna(tarball.relpath, tarball.dna, outcomes[tarball.relpath]).reason)
+        for tarball in rot_check.whole.tarballs
         if tarball.dna is not None and tarball.relpath in outcomes
     }
     rotten = {path: why for path, why in reasons.items() if why and not isinstance(outcomes[path], OSError)}
     unread = {path: why for path, why in reasons.items() if why and path not in rotten}
-    settled = rot.settle(known, outcomes, rotten)
-    told = []
+    settled = rot.quarantine_damaged(rot_check, outcomes, rotten)
+    merged_parts = []
     for part in parts:
         entries = [
-            {**entry, "reason": f"{entry['reason']}; {rot.LEFT}"} if is_said(entry, unread) else entry
+            {**entry, "reason": f"{entry['reason']}; {rot.LEFT}"} if has_reason(entry, unread) else entry
             for entry in part["failures"]
-            if not is_said(entry, rotten)
+            if not has_reason(entry, rotten)
         ]
-        told.append({**part, "failures": entries})
-    return [*told, settled]
+        merged_parts.append({**part, "failures": entries})
+    return [*merged_parts, settled]
 
 
 def passed(checked: Mapping[str, Any], predicted: Collection[str] = ()) -> list[str]:
-    """Given what a check returned, return the items (category/name) that passed: one of their tarballs counted, and none was found bad."""
+    """Return the items (category/name) that passed a check: one of their tarballs counted, and none is damaged."""
     good = {*(checked.get("match") or ()), *predicted}
     bad = {item_of(path) for kind in ("mismatch", "missing", "malformed") for path in checked.get(kind) or ()}
     counted = [path for paths in (checked.get("relpaths") or {}).values() for path in paths]
@@ -239,48 +244,51 @@ def passed(checked: Mapping[str, Any], predicted: Collection[str] = ()) -> list[
 
 
 def item_of(relpath: str) -> str:
-    """Given the relpath of a tarball, return its item, `<category>/<name>`."""
+    """Return the item of a tarball's relpath, `<category>/<name>`."""
     return "/".join(relpath.split("/")[:2])
 
 
 def nothing_checked() -> dict[str, Any]:
-    """Return the result of a check that could not be done."""
+    """Return the empty result of a check that could not be made."""
     return {**nothing_verified(), **EMPTY, "reread": [], **rot.NOTHING}
 
 
 def nothing_verified(day: str = "") -> dict[str, Any]:
-    """Return the result of a verification of no tarball."""
+    """Return the result of verifying no tarball."""
     lists: dict[str, Any] = {"match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": []}
     return {"day": day, **lists, "bytes_read": 0, "failures": []}
 
 
-def judge(name: str, dna: Dna, outcome: tuple[str, int] | OSError) -> Verdict:
-    """Given a tarball's name, what its sidecar says, and its digest and size as they were read, or why it could not be, return how it stands."""
+def compare_with_dna(name: str, dna: Dna, outcome: tuple[str, int] | OSError) -> Verification:
+    """Compare the sidecar of a tarball with what reading it found: (digest, bytes), or an error."""
     if isinstance(outcome, OSError):
-        return Verdict("mismatch", name, f"{name} cannot be read{as_whom(outcome)}")
+        return Verification("mismatch", name, f"{name} cannot be read{as_whom(outcome)}")
     dig, size = outcome
     if size != dna.size:
-        return Verdict("mismatch", name, f"{name} has {size} bytes, but its dna says {dna.size}")
+        return Verification("mismatch", name, f"{name} has {size} bytes, but its dna says {dna.size}")
     if dig != dna.dig:
-        return Verdict("mismatch", name, f"{name} does not match its dna: {dna.alg} is {dig}, expected {dna.dig}")
-    return Verdict("match", name)
+        return Verification("mismatch", name, f"{name} does not match its dna: {dna.alg} is {dig}, expected {dna.dig}")
+    return Verification("match", name)
 
 
 def _verified(
     day: str,
-    verdicts: Sequence[Verdict],
+    verifications: Sequence[Verification],
     dnas: Mapping[str, Dna],
     given: Mapping[str, str],
-    read: Mapping[str, rot.Outcome],
+    read: Mapping[str, rot.ReadResult],
 ) -> dict[str, Any]:
-    """Given verdicts, and {path: dna}, {path: name} and {path: what was found} of what was read, return the result."""
+    """Return the result of a verification; `dnas`, `given` and `read` are {path: dna}, {path: name in the result}, {path: what reading found}."""
     result = nothing_verified(day)
-    for verdict in [*verdicts, *(judge(given[path], dna, read[path]) for path, dna in dnas.items())]:
-        if verdict.state:
-            result[verdict.state].append(verdict.name)
-        if verdict.reason:
-            relpath = "" if os.path.isabs(verdict.name) else verdict.name
-            result["failures"].append(failure(_STAGE, verdict.reason, relpath=relpath))
+    for verification in [
+        *verifications,
+        *(compare_with_dna(given[path], dna, read[path]) for path, dna in dnas.items()),
+    ]:
+        if verification.state:
+            result[verification.state].append(verification.name)
+        if verification.reason:
+            relpath = "" if os.path.isabs(verification.name) else verification.name
+            result["failures"].append(failure(_STAGE, verification.reason, relpath=relpath))
     once = {id(outcome): outcome for outcome in read.values()}
     result["bytes_read"] = sum(outcome[1] for outcome in once.values() if not isinstance(outcome, OSError))
     result["match"].sort()

@@ -1,4 +1,4 @@
-"""Whether a new tarball holds what an older one of its item does, though their bytes differ: as compression, or names of owners, do."""
+"""Content digests: whether a new tarball has the content of an older one though their bytes differ, by compression or names of owners."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ _OF_THE_TARBALL = frozenset(
         SIGNATURE,
     }
 )
-"""What records tell that two tarballs of one content need not have in common"""
+"""Keys of records that may differ between two tarballs of one content"""
 _MOST = 8
-"""Most older tarballs that are read for one new one"""
+"""Maximum number of older tarballs that are read for one new one"""
 
 
-def same_as(tree: Tree, equal: Tarball, record: Mapping[str, Any], dna: Dna) -> dict[str, Any]:
-    """Given a tarball of the same bytes, and what a dump recorded of its own, return what its record has on its content.
+def content_of_equal(tree: Tree, equal: Tarball, record: Mapping[str, Any], dna: Dna) -> dict[str, Any]:
+    """Return the content fields for the record of a new tarball that has the same bytes as an older one.
 
-    That is what the other one's has. Where that has nothing, the dna stands for it, on nodes that have the other one, too.
+    They are those of the older one's record. If that has none, the dna of the bytes identifies the content on other nodes.
     """
     known = _content_in(read_record(tree, equal.key, equal.stamp), dna)
     if known or CONTENT not in record:
@@ -55,13 +55,13 @@ def same_as(tree: Tree, equal: Tarball, record: Mapping[str, Any], dna: Dna) -> 
     return {CONTENT: record[CONTENT], FORMERLY: _dna(dna)}
 
 
-def alike(
+def content_among(
     tree: Tree, others: Sequence[Tarball], made: str, record: Mapping[str, Any], dna: Dna, deadline: Deadline
 ) -> dict[str, Any]:
-    """Given older tarballs of other bytes, the path of a new one and its record, return what that has on its content.
+    """Return the content fields for the record of a new tarball at path `made`, compared with older tarballs of other bytes.
 
-    Those that may hold the same are read, each once in its life: it is recorded with its own. Raise DeadlineExceeded, or what reading the
-    new one raises.
+    Older ones whose records do not contradict are read, each once: the result is added to its record. Raise DeadlineExceeded, and what reading the new one
+    raises.
     """
     found = {CONTENT: record[CONTENT]} if CONTENT in record else {}
     seen = set()
@@ -69,7 +69,7 @@ def alike(
         known = read_record(tree, other.key, other.stamp)
         if other.dna is None or other.dna.dig in seen or not _agree(known, record, other.dna):
             continue
-        if other.dna.base and not _content_in(known, other.dna):  # what it holds alone is no content
+        if other.dna.base and not _content_in(known, other.dna):  # a differential alone has no content digest
             continue
         seen.add(other.dna.dig)
         if len(seen) > _MOST:
@@ -83,13 +83,13 @@ def alike(
 
 
 def _agree(known: Mapping[str, Any], record: Mapping[str, Any], dna: Dna) -> bool:
-    """Return whether a record is that of these bytes, and tells nothing of them that another one contradicts."""
+    """Return whether a known record is that of these bytes, and has no value that contradicts the other record."""
     both = (set(known) & set(record)) - _OF_THE_TARBALL
     return dna_in(known) == dna_in(_dna(dna)) and all(known[key] == record[key] for key in both)
 
 
 def _content_in(record: Mapping[str, Any], dna: Dna) -> dict[str, Any]:
-    """Return what a record of these bytes has on their content, empty if that is nothing."""
+    """Return the content fields of a record, empty if it has none or is of other bytes."""
     content, former = record.get(CONTENT), record.get(FORMERLY)
     if dna_in(record) != dna_in(_dna(dna)) or not is_digest(content):
         return {}
@@ -97,7 +97,7 @@ def _content_in(record: Mapping[str, Any], dna: Dna) -> dict[str, Any]:
 
 
 def _read_and_keep(tree: Tree, tarball: Tarball, record: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
-    """Return what an older tarball's record is to have on its content, once it has; empty if it cannot be read, of which a check tells."""
+    """Read an older tarball, add the content fields to its record, and return them; empty if it cannot be read, which a check reports."""
     if tarball.dna is None:
         return {}
     with contextlib.suppress(ToolFailed, OSError):
@@ -109,7 +109,7 @@ def _read_and_keep(tree: Tree, tarball: Tarball, record: Mapping[str, Any], dead
 
 
 def _read(path: str, relpath: str, deadline: Deadline) -> str:
-    """Given where a tarball is, and where it is to be, return the digest of its content."""
+    """Return the content digest of the tarball at a path that is to be stored as `relpath`."""
     _, name, *_, filename = relpath.split("/")
     _, extension = parse_filename(filename, name) or (None, "")
     return read_content(path, filename, filename[: len(filename) - len(extension)], deadline)

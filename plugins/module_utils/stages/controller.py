@@ -1,4 +1,4 @@
-"""The controller's own item: its inventory and this collection, handed to a source as one text and dumped there like a folder."""
+"""The controller's own item: its inventory and this collection, passed to a source as one text and dumped there as a folder."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ..tree.publish import make_folders, remove_folder
 CONTROLLER = "altbackup-controller"
 CONTROLLER_KEY = f"folders/{CONTROLLER}"
 _TIME = 946684800
-"""2000-01-01: of all files, so that what did not change is the same; zip files know no year before 1980"""
+"""mtime of all files, 2000-01-01, so that unchanged content gives an unchanged archive; zip files cannot store years before 1980"""
 _MOST = 256 << 20
-"""Bytes of text, which has up to six for a byte of a file"""
+"""Maximum bytes of the text, which has up to six for each byte of a file"""
 
 
 def controller_item(tree: Tree) -> dict[str, Any]:
-    """Given a source's tree, return the item, whose folder is private."""
+    """Return the controller's item as it is declared; its folder is in the private folder of the source's tree."""
     return {"kind": "folder", "name": CONTROLLER, "path": tree.private_path("controller")}
 
 
 def pack_controller(entries: Mapping[str, Mapping[str, Any]], problem: str = "") -> str:
-    """Given {relative path: {mode, content (bytes)} or {link}}, or why there is none, return one text, the same for the same entries."""
+    """Encode {relative path: {mode, content (bytes)} or {link}} as one text, the same for equal entries; `problem` says why there are none."""
     plain = {
         path: {"link": entry["link"]}
         if "link" in entry
@@ -41,10 +41,7 @@ def pack_controller(entries: Mapping[str, Mapping[str, Any]], problem: str = "")
 
 
 def unpack_controller(tree: Tree, packed: str) -> None:
-    """Given what the controller packed, replace the item's folder by it. Raise InvalidInput or OSError.
-
-    Only its user can read it.
-    """
+    """Decode what `pack_controller` returned, and replace the item's folder by it, with modes 0600 and 0700. Raise InvalidInput or OSError."""
     try:
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(base64.b64decode(packed), _MOST)

@@ -1,4 +1,4 @@
-"""Tarballs are counted against what should be there."""
+"""Count: the number of verified tarballs is compared with what is expected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ from ..tree.remembered import with_remembered
 from ..tree.scan import Scan, scan
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment, day_of, interpret_day, moment_of, today_in
-from .memory import Given, Memory, failures_of_memory, memory_of, parse_given, with_marks
+from .memory import (
+    Declarations,
+    FormerItems,
+    add_retired_marks,
+    failures_of_former_items,
+    former_items_of,
+    parse_declarations,
+)
 
 COUNTING: dict[str, Any] = {
     "base": {"type": "path", "required": True},
@@ -38,7 +45,7 @@ COUNTING: dict[str, Any] = {
     "node": {"type": "str", "default": ""},
     "memory": {"type": "dict"},
 }
-"""What a call of a module that counts may be told: what should be there, and whether it must be proved"""
+"""Options of modules that count: what is expected, and the maximum age of proofs"""
 EMPTY: dict[str, Any] = {
     "day": "",
     "counts": {},
@@ -48,7 +55,7 @@ EMPTY: dict[str, Any] = {
     "without_dna": [],
     "unexpected": [],
 }
-"""What is returned where nothing could be counted"""
+"""Result of a count that could not be made, without its failures"""
 _STAGE = "check"
 _HINTS = 10
 SETS = CATEGORIES[SET]
@@ -65,29 +72,30 @@ def count(
     *,
     moment: Moment,
     timezone: str = "UTC",
-    given: Given | None = None,
+    declarations: Declarations | None = None,
     not_now: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Given a base, a day and {name or category/name: expected number}, count verified tarballs, reading none.
+    """Count the verified tarballs of a base on a day, without reading them.
 
-    A name's count is the number of its items that have one that day. `items` (category/name) are those that may be
-    there; without it, whatever the names expected. Of what is `not_now` (category/name) none need be there.
-    Those that nothing honest can have made do not count; `dnas` is what the
-    others' sidecars say, {relpath: algorithm:digest:size}, `incomplete` those that their dumps recorded not to be whole. What the tree held, and
-    is no item any more, is compared with what is `given`. Raise BaseUnusable or InvalidInput.
+    `expect` is {name or category/name: expected number}; the number of a name is that of its items that have a tarball that day. `items` (category/name) are
+    those that may be there; without it, all that have an expected name. Those in `not_now` (category/name) may be absent. `predicted` are relpaths that a run
+    in check mode would have made. With `declarations` items that the tree held earlier and that are not declared any more are failures.
+
+    Stamps of the future do not count. In the result `dnas` is {relpath: algorithm:digest:size}, `incomplete` are the tarballs whose dumps recorded missing
+    parts. Raise BaseUnusable or InvalidInput.
     """
     expected = {str(key): _number(key, value) for key, value in expect.items()}
     tree = open_tree(base)
     of_day = interpret_day(day, today_in(timezone))
     found = scan(tree, of_day, tolerate_unreadable=True)
     title = source or os.path.basename(tree.base)
-    memory, given, damaged = _memory(tree, items, given)
+    former_items, declarations, damaged = _former_items(tree, items, declarations)
     newest = newest_of_each_item(found, predicted, of_day, moment)
     expected = _without(expected, {*not_now} - {seen.key for seen in newest})
-    tally = take_tally(found, expected, items, newest, memory.told)
-    memory = memory.without({"/".join(relpath.split("/")[:2]) for relpath, _ in tally.unexpected})
+    tally = take_tally(found, expected, items, newest, former_items.reported)
+    former_items = former_items.without({"/".join(relpath.split("/")[:2]) for relpath, _ in tally.unexpected})
     failures = [
-        *_misses(tally, expected, title, of_day),
+        *_failures_of_numbers(tally, expected, title, of_day),
         *(
             failure(_STAGE, f"unexpected in {title} on {of_day}: {relpath}: {reason}", relpath=relpath)
             for relpath, reason in tally.unexpected
@@ -96,7 +104,7 @@ def count(
         *ahead(tree, moment),
         *damaged,
         *failures_of_sets(tree, found),
-        *(failures_of_memory(tree, memory, given, moment) if given else ()),
+        *(failures_of_former_items(tree, former_items, declarations, moment) if declarations else ()),
     ]
     if not expected:
         failures.append(failure(_STAGE, f"nothing is expected of {title}: no items, so nothing could be checked"))
@@ -117,40 +125,40 @@ def count(
     }
 
 
-def _memory(
-    tree: Tree, items: Sequence[str] | None, given: Given | None
-) -> tuple[Memory, Given | None, list[dict[str, Any]]]:
-    """Return what a tree held, or holds, that is no item, what is said of that, and a failure where that is not known."""
+def _former_items(
+    tree: Tree, items: Sequence[str] | None, declarations: Declarations | None
+) -> tuple[FormerItems, Declarations | None, list[dict[str, Any]]]:
+    """Return the tree's former items, the declarations with the tree's marks, and a failure if that cannot be read."""
     try:
-        said = with_marks(tree, given)
-        return memory_of(tree, items or (), said), said, []
+        merged = add_retired_marks(tree, declarations)
+        return former_items_of(tree, items or (), merged), merged, []
     except (AltbackupError, OSError) as error:
-        return Memory(), None, [failure(_STAGE, error)]
+        return FormerItems(), None, [failure(_STAGE, error)]
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What of a day counts, and what does not."""
+    """The tarballs of a day: those that count, and the others."""
 
     relpaths: Mapping[str, list[str]]
-    """{name or category/name: the newest verified tarball of each of its items}"""
+    """{name or category/name: relpath of the newest verified tarball of each of its items}"""
     items: Collection[str]
-    """The items that may be there"""
+    """The items (category/name) that may be there"""
     unverified: Sequence[Tarball]
     unexpected: Sequence[tuple[str, str]]
-    """(relpath, why)"""
+    """(relpath, reason)"""
 
 
 def take_tally(
     found: Scan,
     expected: Mapping[str, int],
     items: Sequence[str] | None,
-    newest: Sequence[Seen],
+    newest: Sequence[CountedTarball],
     remembered: Collection[str] = (),
 ) -> Tally:
-    """Given what a tree holds of a day, what is expected, the items that may be there, and the newest of each, return what counts.
+    """Return which tarballs of a day's scan count, by the expected numbers, the allowed items and the newest tarball of each item.
 
-    `remembered` are those of which memory tells, where they are none any more.
+    Items in `remembered` are reported elsewhere, so they are not unexpected here.
     """
     allowed = {seen.key for seen in newest} if items is None else set(items)
     counted = _by_key([seen for seen in newest if seen.key in allowed])
@@ -159,8 +167,8 @@ def take_tally(
     return Tally(relpaths, allowed, unverified, _unexpected(found, expected, items, remembered))
 
 
-def _misses(tally: Tally, expected: Mapping[str, int], title: str, day: str) -> list[dict[str, Any]]:
-    """Return a failure for each number that is another one, with the tarballs that would count if they were verified, and for each other such."""
+def _failures_of_numbers(tally: Tally, expected: Mapping[str, int], title: str, day: str) -> list[dict[str, Any]]:
+    """Return a failure for each wrong number, with the unverified tarballs that would have counted, and for each other unverified tarball."""
     failures = []
     unverified_of = _by_key(tally.unverified)
     explained: set[str] = set()
@@ -170,7 +178,7 @@ def _misses(tally: Tally, expected: Mapping[str, int], title: str, day: str) -> 
             without = unverified_of.get(key, ())
             explained.update(tarball.relpath for tarball in without)
             lines = [
-                _miss(key, number, title, day, relpaths),
+                _number_message(key, number, title, day, relpaths),
                 *(f"({tarball.relpath} {tarball.problem})" for tarball in without),
             ]
             about = key if "/" in key else f"/{key}"
@@ -183,7 +191,7 @@ def _misses(tally: Tally, expected: Mapping[str, int], title: str, day: str) -> 
 
 
 def count_demanded(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Given the parameters of a module that counts, count, and look for the proofs that are demanded. Raise BaseUnusable or InvalidInput."""
+    """Count by the options of a module (COUNTING), and report proofs that are too old or missing. Raise BaseUnusable or InvalidInput."""
     expect, items = options["expect"], options["items"]
     moment = moment_of(options)
     if options["remembered"]:
@@ -197,7 +205,7 @@ def count_demanded(options: Mapping[str, Any]) -> dict[str, Any]:
         items,
         moment=moment,
         timezone=options["timezone"],
-        given=parse_given(options["memory"]) if items is not None else None,
+        declarations=parse_declarations(options["memory"]) if items is not None else None,
         not_now=options["not_now"],
     )
     result["failures"] += unproved(
@@ -207,7 +215,7 @@ def count_demanded(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def failures_of_sets(tree: Tree, found: Scan) -> list[dict[str, Any]]:
-    """Given what a tree holds of a day, return a failure for each set of which a member is not there, or not verified."""
+    """Return a failure for each set whose list names a member that is not there, or not verified, in a day's scan."""
     there = {tarball.relpath for tarball in found.verified()}
     failures = []
     for tarball in found.verified() if SETS in {tarball.category for tarball in found.tarballs} else ():
@@ -220,7 +228,7 @@ def failures_of_sets(tree: Tree, found: Scan) -> list[dict[str, Any]]:
 
 
 def _without(expected: Mapping[str, int], skipped: Collection[str]) -> dict[str, int]:
-    """Given {name or category/name: expected number}, return it without items of which none need be there."""
+    """Return {name or category/name: expected number}, reduced by the items that may be absent."""
     less = Counter(name for key in skipped for name in (key, key.partition("/")[2]))
     return {name: max(0, number - less[name]) for name, number in expected.items()}
 
@@ -233,8 +241,8 @@ def _number(key: object, value: object) -> int:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A tarball that counts: one on disk, or one that a run in check mode would have made."""
+class CountedTarball:
+    """A tarball that counts: on disk, or predicted by a run in check mode."""
 
     key: str
     name: str
@@ -243,7 +251,7 @@ class Seen:
 
 
 def _by_key(tarballs: Iterable[Any]) -> dict[str, list[Any]]:
-    """Given Tarballs or Seens, return {name or category/name: those that it means}."""
+    """Group Tarballs or CountedTarballs by each key that means them, name or category/name."""
     result: dict[str, list[Any]] = {}
     for tarball in tarballs:
         for key in (tarball.name, tarball.key):
@@ -251,33 +259,33 @@ def _by_key(tarballs: Iterable[Any]) -> dict[str, list[Any]]:
     return result
 
 
-def newest_of_each_item(found: Scan, predicted: Sequence[str], day: str, moment: Moment) -> list[Seen]:
-    """Return the newest verified tarball of each item on a day, of those that are not of the future."""
+def newest_of_each_item(found: Scan, predicted: Sequence[str], day: str, moment: Moment) -> list[CountedTarball]:
+    """Return the newest verified tarball of each item on a day, without those whose stamp is in the future."""
     seen = [
-        Seen(tarball.key, tarball.name, tarball.stamp, tarball.relpath)
+        CountedTarball(tarball.key, tarball.name, tarball.stamp, tarball.relpath)
         for tarball in found.verified()
         if parse_filename(tarball.filename, tarball.name) and not moment.is_ahead(tarball.stamp)
     ]
     for relpath in predicted:
         category, name, stamp, _ = split_relpath(relpath)
-        seen.append(Seen(f"{category}/{name}", name, stamp, relpath))
-    newest: dict[str, Seen] = {}
+        seen.append(CountedTarball(f"{category}/{name}", name, stamp, relpath))
+    newest: dict[str, CountedTarball] = {}
     for one in seen:
         if day_of(one.stamp) == day and (one.key not in newest or one.stamp >= newest[one.key].stamp):
             newest[one.key] = one
     return list(newest.values())
 
 
-def _miss(key: str, number: int, title: str, day: str, relpaths: Sequence[str]) -> str:
+def _number_message(key: str, number: int, title: str, day: str, relpaths: Sequence[str]) -> str:
     got = f": {', '.join(relpaths)}" if relpaths else ""
     plural = "" if number == 1 else "s"
     return f"expecting {number} tarball{plural} for {key} of {title} on {day} but got {len(relpaths)}{got}"
 
 
 def _hint(tarball: Tarball, known: Collection[str], there: Collection[str]) -> str:
-    """Return what item may have been meant by a tarball that belongs to none.
+    """Return a hint which item's name may have been meant by a tarball that belongs to no item.
 
-    That is one of its own category, as one of another is no likely mistake, and none that has a tarball of its own `there`.
+    Only items of its category are suggested, and none that has a tarball of its own, in `there`.
     """
     category = tarball.key.split("/")[0]
     alike = [key.rpartition("/")[2] for key in sorted(known) if "/" not in key or key.startswith(f"{category}/")]
@@ -288,7 +296,7 @@ def _hint(tarball: Tarball, known: Collection[str], there: Collection[str]) -> s
 def _unexpected(
     found: Scan, expected: Collection[str], items: Collection[str] | None, remembered: Collection[str]
 ) -> list[tuple[str, str]]:
-    """Return (relpath, why) of all that should not be there."""
+    """Return (relpath, reason) of all that should not be there."""
     result = list(found.strange)
     stamps: dict[tuple[str, str], list[Tarball]] = {}
     known = sorted(expected)

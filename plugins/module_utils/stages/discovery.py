@@ -1,4 +1,4 @@
-"""Discovery: the items below a folder. What is not there, or cannot be seen, must not pass for what nobody wants backed up."""
+"""Discovery of the items below a folder. What is missing or cannot be read is a failure, as it may be an item that is backed up."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from ..tree.scan import scan
 _STAGE = "preflight"
 _DEPTH = 5
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_LOST_AND_FOUND = "lost+found"  # root's alone, at the top of a disk
+_LOST_AND_FOUND = "lost+found"  # made by mkfs at the top of a file system, readable by root only
 
 
 @dataclass
 class Discovery:
-    """What lies below a folder: items, notes on what is none, and failures."""
+    """The result of a discovery."""
 
     items: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -39,10 +39,10 @@ class Discovery:
 
 
 def discover_items(kind: str, folder: str, base: str, deadline: Deadline) -> Discovery:
-    """Given a kind, a folder and the source's base, return an item for all below that looks like a repository, be it damaged.
+    """Return an item for each path below a folder that looks like a repository of the kind, even a damaged one.
 
-    What is none is a note, but a failure if the base holds tarballs of it. So is what cannot be seen or does not answer, and
-    a folder without any.
+    Another path is a note, but a failure if the base has tarballs of it. A path that cannot be read or does not answer is a failure, and so is a folder
+    without any repository.
     """
     found = Discovery()
     try:
@@ -72,10 +72,9 @@ def discover_items(kind: str, folder: str, base: str, deadline: Deadline) -> Dis
 def _look_below(
     kind: str, folder: str, looks_like: Callable[[str], bool], deadline: Deadline, found: Discovery
 ) -> dict[str, list[str]]:
-    """Find what lies below a folder; return {path from there at which there is no repository: the paths of what it holds}.
+    """Add items and failures below a folder to `found`; return {relative path of each other folder: relative paths of its entries}.
 
-    What is at no path of it is an item, is of a restore, or has a failure that says why this is not known. All that is equally deep is asked
-    for an answer at once.
+    Repositories, what restores left, and paths with a failure are no keys. All paths of one depth are tested for hung mounts at once.
     """
     below: dict[str, list[str]] = {}
     items: dict[str, dict[str, Any]] = {}
@@ -108,12 +107,12 @@ def _look_below(
 
 
 def _in_order(by_path: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return values as a walk from folder to folder meets their paths."""
+    """Return the values sorted by path, component by component."""
     return [by_path[path] for path in sorted(by_path, key=lambda path: path.split("/"))]
 
 
 def _others(below: Mapping[str, list[str]]) -> list[str]:
-    """Given what was looked into, return the topmost paths at and below which nothing was found."""
+    """Return the topmost of the paths at and below which no repository was found."""
     others: list[str] = []
 
     def is_known(relative: str) -> bool:
@@ -130,7 +129,7 @@ def _others(below: Mapping[str, list[str]]) -> list[str]:
 
 
 def _recognizer(kind: str, folder: str, limit: float) -> Callable[[str], bool]:
-    """Given a kind and a folder to look in, which answers within a limit, return what tells such a thing. Raise InvalidInput."""
+    """Return the function that recognizes a repository of a kind; the folder has to answer within `limit` seconds. Raise InvalidInput."""
     looks_like = kind_of(kind).looks_like if kind in DISCOVERABLE else None
     if looks_like is None:
         hint = nearest(kind, DISCOVERABLE, DISCOVERABLE if kind in CATEGORIES else ())
@@ -147,7 +146,7 @@ def _recognizer(kind: str, folder: str, limit: float) -> Callable[[str], bool]:
 
 
 def _as_item(kind: str, relative: str, path: str) -> dict[str, Any]:
-    """Return a repository as an item. Raise InvalidInput if its path cannot be the name of one."""
+    """Return a repository as an item as declared. Raise InvalidInput if its path gives no valid name."""
     if printable(relative) != relative:
         raise InvalidInput(f"{path} is not backed up: its name is not UTF-8 text: rename it")
     item = {"kind": kind, "name": encode_name(relative), "path": path}
@@ -159,12 +158,14 @@ def _as_item(kind: str, relative: str, path: str) -> dict[str, Any]:
 
 
 def _entries(path: str) -> list[str]:
-    """Return what is to be looked at in a folder: nothing if it is something else, or a link. Raise OSError if that cannot be seen."""
+    """Return the sorted names in a folder, none for a link or anything else than a folder. Raise OSError if it cannot be read."""
     try:
         if not stat.S_ISDIR(os.stat(path).st_mode):
             return []
         names = os.listdir(path)
-        os.stat(os.path.join(path, os.curdir))  # what can be listed, but not searched, hides what its entries are
+        os.stat(
+            os.path.join(path, os.curdir)
+        )  # a folder that can be listed but not searched hides the types of its entries
     except OSError as error:
         if error.errno in _NOT_THERE:
             return []
@@ -173,7 +174,7 @@ def _entries(path: str) -> list[str]:
 
 
 def _stored(kind: str, base: str) -> dict[str, str]:
-    """Return {path below the folder of its kind: name} of the items of a kind that a base has; that it cannot be read is told elsewhere."""
+    """Return {path below the discovered folder: name} of a kind's items in a base; a base that cannot be read is reported elsewhere."""
     try:
         return {decode_name(name): name for name in os.listdir(open_tree(base).path(CATEGORIES[kind]))}
     except (AltbackupError, OSError):
@@ -181,7 +182,7 @@ def _stored(kind: str, base: str) -> dict[str, str]:
 
 
 def _lost(kind: str, folder: str, relative: str, base: str, stored: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Given a path at and below which there is no repository, return a failure for each that was backed up from there."""
+    """Return a failure for each item that was backed up from a path at or below one where there is no repository now."""
     failures = []
     for place, name in sorted(stored.items()):
         if not is_within(place, relative):
@@ -200,7 +201,7 @@ def _lost(kind: str, folder: str, relative: str, base: str, stored: Mapping[str,
 
 
 def is_of_restore(path: str) -> bool:
-    """Return whether a restore put what is at a path there: a marker, or the private folder of one under way. Raise OSError."""
+    """Return whether a path is a marker of a restore, or the private folder of one in progress. Raise OSError."""
     name = os.path.basename(path)
     if not name.endswith(RESTORED) and not name.startswith(TEMPORARY):
         return False

@@ -1,4 +1,4 @@
-"""Sidecars that are missing are written."""
+"""Write missing sidecars."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _STAGE = "check"
 
 
 def write_dnas(paths: Sequence[str], algorithm: str, force: bool, *, check_mode: bool = False) -> dict[str, Any]:
-    """Given paths of tarballs, write the sidecars that are missing; return `dna`, `failures` and `changed`.
+    """Write the missing sidecars of tarballs at absolute paths; return `dna`, `failures` and `changed`.
 
-    A sidecar that does not match its tarball is left alone, unless forced: it may be the tarball that is damaged.
+    A sidecar that does not match its tarball stays unless `force` is given: the tarball may be what is damaged.
     """
     new_hash(algorithm)
     result: dict[str, Any] = {"changed": False, "dna": [], "failures": []}
@@ -52,7 +52,7 @@ def write_dnas(paths: Sequence[str], algorithm: str, force: bool, *, check_mode:
 
 
 def _dna_of(path: str, algorithm: str, force: bool) -> tuple[Dna, bool] | str:
-    """Given a tarball, return its dna and whether its sidecar is to be written, or why it gets none. Raise OSError."""
+    """Return a tarball's dna and whether its sidecar has to be written, or a message why it gets none. Raise OSError."""
     if not os.path.isabs(path):
         return f"path {path!r} is not absolute"
     if not path.endswith(EXTENSIONS):
@@ -84,6 +84,6 @@ def _dna_of(path: str, algorithm: str, force: bool) -> tuple[Dna, bool] | str:
 
 
 def _flush(path: str) -> None:
-    """Flush a tarball to the medium: no sidecar may survive a power cut that its tarball does not."""
+    """Flush a tarball to the medium, so that after a power cut no sidecar exists without its tarball's content."""
     with name_os_errors(path), open_plain(path) as stream:
         os.fsync(stream.fileno())

@@ -1,4 +1,4 @@
-"""Dumping: one run's tarballs of a list of items, each published by itself."""
+"""Dump: the tarballs of one run for a list of items, each published by itself."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from ..tree.publish import require_writable
 from ..tree.stamps import parse_stamp
 from .bases import nights_of
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
-from .dump_encrypted import form_of, prepare
-from .dump_order import MAX_AGE, Order, skipped_of
+from .dump_encrypted import format_of, prepare_encryption
+from .dump_order import MAX_AGE, Dumper, skipped_of
 from .dump_state import STAGE
-from .hooks import Said
+from .hooks import Report
 
 
 def dump(
@@ -46,16 +46,16 @@ def dump(
     max_age: float = MAX_AGE,
     check_mode: bool = False,
 ) -> dict[str, Any]:
-    """Given a base, items as written and a stamp, make the tarballs; return `tarballs`, `failures`, `notes`, `not_now` and `changed`.
+    """Make the tarballs of items, as declared, under a stamp; return `tarballs`, `failures`, `notes`, `not_now` and `changed`.
 
-    One that is not what an item should hold, within `limits` and those of the item, is suspect: kept, and a failure until it is accepted.
+    A tarball that deviates from earlier ones by more than `limits`, or the item's own, is suspect: it is kept, and is a failure until it is accepted.
+    `received` are folders in which this node keeps copies that it receives; no item may contain them. `controller` is the text of `pack_controller`, one more
+    item. `hooks` are those of the source, around all items. An item whose `before` hook says that it is not the time for a dump is in `not_now`
+    (category/name), and a failure if its newest copy is older than `max_age` seconds. `signing_key` is the public key by which other nodes verify this
+    source's signatures.
 
-    `received` are folders where the node keeps copies that it receives: no item may hold them. What a `controller` packed
-    is one more item. `hooks` are those of the source, around all items. An item of which they, or its own, say that this is no time for it is
-    in `not_now` (category/name), and a failure where its newest copy is older than `max_age` seconds.
-    A `signing_key` is the public one by which others know what this source has signed.
-    In check mode nothing is written and the tarballs are those that would be made; what cannot be known yet is empty.
-    Raise AltbackupError where nothing can be done at all.
+    In check mode nothing is written, and the result has the tarballs that would be made, with empty values for what is not known yet. Raise AltbackupError if
+    nothing can be dumped at all.
     """
     parse_stamp(stamp)
     compressor(form)
@@ -64,11 +64,11 @@ def dump(
     context = Context(tree, stamp, **context_options)
     failures: list[dict[str, Any]] = []
     marks = _marks(tree, failures)
-    own = _controller_items(tree, controller, check_mode, failures)
+    controller_items = _controller_items(tree, controller, check_mode, failures)
     limit = mounts.answer_timeout(context.deadline)
     silent = mounts.find_hung(received, limit)
     good, bad = find_problems(
-        [*items, *own],
+        [*items, *controller_items],
         base,
         [folder for folder in received if folder not in silent],
         lambda asked: _silent_items(asked, limit),
@@ -78,8 +78,8 @@ def dump(
     if not items:
         failures.append(failure(STAGE, f"there are no items to dump to {base}: nothing was backed up"))
     notes: list[str] = []
-    good, secret = _ready_to_encrypt(tree, good, form, signing_key, context, failures, notes, check_mode)
-    order = Order(
+    good, secret = _encryptable(tree, good, form, signing_key, context, failures, notes, check_mode)
+    dumper = Dumper(
         good,
         context,
         form,
@@ -88,14 +88,14 @@ def dump(
         hooks,
         max_age,
         lambda item: _require_fit(item, base, received, limit),
-        Said(failures, notes),
+        Report(failures, notes),
         declared,
         secret,
         check_mode,
     )
-    with _modes_kept(tree):
-        order.work()
-    outcomes = order.outcomes
+    with _restoring_modes(tree):
+        dumper.dump_all()
+    outcomes = dumper.outcomes
     notes += sorted({outcome.refused for outcome in outcomes if outcome.refused})
     full = [item.key for item in good if (item.full_every or 1) > 1 and nights_of(item, context, form) == 1]
     if full:
@@ -118,7 +118,7 @@ def dump(
     }
 
 
-def _ready_to_encrypt(
+def _encryptable(
     tree: Tree,
     items: list[Item],
     form: ArchiveFormat,
@@ -128,12 +128,12 @@ def _ready_to_encrypt(
     notes: list[str],
     check_mode: bool,
 ) -> tuple[list[Item], bytes]:
-    """Return the items that can be dumped, and the secret of the source if one of them is encrypted; what keeps it from that is one failure."""
-    encrypted = [item for item in items if form_of(item, form).recipients]
+    """Return the items that can be dumped, and the secret of the source if any is encrypted; what prevents encryption is one failure."""
+    encrypted = [item for item in items if format_of(item, form).recipients]
     if not encrypted:
         return items, b""
     try:
-        secret, public = prepare(tree, signing_key, context.deadline, check_mode=check_mode)
+        secret, public = prepare_encryption(tree, signing_key, context.deadline, check_mode=check_mode)
         if public and not signing_key:
             notes.append(
                 f"this source signs what it encrypts with {public}: enter that as altbackup_signing_key, and on the recovery sheet"
@@ -147,7 +147,7 @@ def _ready_to_encrypt(
 
 
 def _marks(tree: Tree, failures: list[dict[str, Any]]) -> Marks:
-    """Return what is accepted; where that cannot be known it is a failure, and nothing is."""
+    """Return the marks of the tree; if they cannot be read, that is a failure, and there are none."""
     try:
         return marks_of(tree)
     except (AltbackupError, OSError) as error:
@@ -156,8 +156,8 @@ def _marks(tree: Tree, failures: list[dict[str, Any]]) -> Marks:
 
 
 @contextlib.contextmanager
-def _modes_kept(tree: Tree) -> Iterator[None]:
-    """Give a base and its private folders their modes back after the block: readers without a view have to come to their scratch folders."""
+def _restoring_modes(tree: Tree) -> Iterator[None]:
+    """Restore the modes of a base and its private folders after the block: readers without a view need access to their scratch folders."""
     modes = {folder: os.stat(folder).st_mode & 0o7777 for folder in (tree.private, tree.base)}
     try:
         yield
@@ -166,7 +166,7 @@ def _modes_kept(tree: Tree) -> Iterator[None]:
             folders = [tree.private_path(kind), *_folders_in(tree.private_path(kind))]
             modes = {**dict.fromkeys(filter(os.path.isdir, folders), 0o700), **modes}
         for path, mode in modes.items():
-            with contextlib.suppress(OSError):  # of a base that is gone each item has failed
+            with contextlib.suppress(OSError):  # if the base is gone, each item has failed already
                 if os.stat(path).st_mode & 0o7777 != mode:
                     set_mode(path, mode)
 
@@ -180,7 +180,7 @@ def _folders_in(path: str) -> list[str]:
 def _controller_items(
     tree: Tree, packed: str, check_mode: bool, failures: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the controller's own item, if it handed one over, with its folder made; a failure is reported."""
+    """Return the controller's own item, if it was passed, and make its folder; an error is added to `failures`."""
     if not packed:
         return []
     try:
@@ -193,7 +193,7 @@ def _controller_items(
 
 
 def _require_fit(item: Item, base: str, received: Sequence[str], limit: float) -> None:
-    """Raise InvalidInput for an item that cannot be dumped by what lies at its path, perhaps only since a hook mounted it there."""
+    """Raise InvalidInput if an item cannot be dumped from its path as it is now, for instance after a hook mounted something there."""
     silent = _silent_items([item], limit)
     if item in silent:
         raise InvalidInput(silent[item])
@@ -204,13 +204,13 @@ def _require_fit(item: Item, base: str, received: Sequence[str], limit: float) -
 
 
 def _silent_items(items: Sequence[Item], limit: float) -> dict[Item, str]:
-    """Given items, return why those do not answer whose path, or a mount in it that is not excluded, does not within a limit."""
+    """Return {item: reason} of items whose path, or a mount in it that is not excluded, does not answer within `limit` seconds."""
     silent = mounts.find_hung_within({item: item.path for item in items if item.path}, limit, _enters)
     return {item: mounts.hung_message(path, limit) for item, path in silent.items()}
 
 
 def _enters(item: Item, inside: str) -> bool:
-    """Given an item and a path from its own, return whether its dump goes there."""
+    """Return whether the dump of an item enters a path, relative to its own."""
     patterns = Patterns(item.exclude)
     parts = inside.split("/")
     return not any(patterns.match("/".join(parts[:count]), True) for count in range(1, len(parts) + 1))

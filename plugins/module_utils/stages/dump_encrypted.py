@@ -1,4 +1,4 @@
-"""Dumping to recipients: what a source needs for it, which tarballs hold the same, and what is recorded so that a target learns nothing."""
+"""Dumps encrypted to recipients: requirements, tarballs of equal content, and records that reveal nothing to targets."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from ..tree.layout import Tarball, Tree
 from ..tree.owner import source_of
 from ..tree.publish import read_record
 from ..tree.sidecar import Dna
-from .dump_state import Dump
+from .dump_state import ItemDump
 
 
-def form_of(item: Item, form: ArchiveFormat) -> ArchiveFormat:
-    """Given an item and how its source writes archives, return how this one is written."""
+def format_of(item: Item, form: ArchiveFormat) -> ArchiveFormat:
+    """Return the archive format of an item, from that of its source and its own recipients."""
     return form if item.encrypt_to is None else replace(form, recipients=tuple(item.encrypt_to))
 
 
-def prepare(tree: Tree, signing_key: str, deadline: Deadline, *, check_mode: bool) -> tuple[bytes, str]:
-    """Given a source's tree and the public key of its signatures, empty where nobody says it, see that it can encrypt and sign; return its secret and that key.
+def prepare_encryption(tree: Tree, signing_key: str, deadline: Deadline, *, check_mode: bool) -> tuple[bytes, str]:
+    """Make sure that a source can encrypt and sign; return its secret and the public key of its signatures, both empty in check mode.
 
-    What is not there yet is made, unless in check mode. Raise AltbackupError or OSError.
+    `signing_key` is the configured public key, empty if there is none. Keys that are missing are made, unless in check mode. Raise AltbackupError or OSError.
     """
     for tool in ("age", "ssh-keygen"):
         find_tool(tool)
@@ -58,20 +58,21 @@ def prepare(tree: Tree, signing_key: str, deadline: Deadline, *, check_mode: boo
     return (b"", "") if check_mode else (secret_of(tree), public)
 
 
-def require_still_encrypted(work: Dump, before: Sequence[Tarball], *, check_mode: bool = False) -> None:
-    """Given the item's verified tarballs, the newest last, raise InvalidInput if it was encrypted, is to be no more, and nobody accepted that.
+def require_still_encrypted(dump: ItemDump, before: Sequence[Tarball], *, check_mode: bool = False) -> None:
+    """Raise InvalidInput if an item was encrypted, is not to be any more, and nobody accepted that.
 
-    What was accepted before that was told was something else: a suspect. When it was told is kept, unless in check mode.
+    `before` are its verified tarballs, the newest last. The stamp of the first refusal is stored, unless in check mode: an acceptance that is older than that
+    refusal was meant for a suspect.
     """
-    if work.form.recipients or not before or not is_encrypted(before[-1].filename):
+    if dump.form.recipients or not before or not is_encrypted(before[-1].filename):
         return
-    newest, item, tree = before[-1], work.item, work.context.tree
-    told = refused_at(tree, item.key)
-    is_told = told > newest.stamp
-    if not is_told or not work.marks.accepts(item.key, told):
-        if not is_told and not check_mode:
-            with contextlib.suppress(OSError):  # then it is told once more
-                keep_refused(tree, item.key, work.context.stamp)
+    newest, item, tree = before[-1], dump.item, dump.context.tree
+    first_refusal = refused_at(tree, item.key)
+    is_current = first_refusal > newest.stamp
+    if not is_current or not dump.marks.accepts(item.key, first_refusal):
+        if not is_current and not check_mode:
+            with contextlib.suppress(OSError):  # then the next dump refuses it as the first one did
+                keep_refused(tree, item.key, dump.context.stamp)
         source = source_of(tree) or "SOURCE"
         accepted = extra_vars({"altbackup_accept": [f"{source}/{item.key}"]})
         raise InvalidInput(
@@ -80,16 +81,16 @@ def require_still_encrypted(work: Dump, before: Sequence[Tarball], *, check_mode
         )
 
 
-def equal_to(work: Dump, before: Sequence[Tarball], dna: Dna, plain: str) -> list[Tarball]:
-    """Given the item's verified tarballs, the newest last, and what was made now, return those that have the same bytes.
+def equal_to(dump: ItemDump, before: Sequence[Tarball], dna: Dna, plain: str) -> list[Tarball]:
+    """Return those of the item's verified tarballs (the newest last) that have the same bytes as what was made now.
 
-    Of encrypted ones these are those of the same plain archive to the same recipients, and all of them are one ciphertext.
+    For encrypted ones these are those with the same keyed digest `plain` and the same recipients, reduced to one ciphertext.
     """
-    if not work.form.recipients:
+    if not dump.form.recipients:
         return [tarball for tarball in before if tarball.dna and tarball.dna.same_content(dna)]
     found = []
     for tarball in before:
-        record = read_record(work.context.tree, tarball.key, tarball.stamp)
+        record = read_record(dump.context.tree, tarball.key, tarball.stamp)
         known = tarball.dna
         if (
             known is not None
@@ -97,34 +98,34 @@ def equal_to(work: Dump, before: Sequence[Tarball], dna: Dna, plain: str) -> lis
             and record.get(PLAIN) == plain
             and dna_in(record) == (known.alg, known.size, known.dig)
             and (known.base is None) == (dna.base is None)
-            and same_recipients(record, work.form.recipients)
+            and same_recipients(record, dump.form.recipients)
         ):
             found.append(tarball)
     last = found[-1].dna if found else None
     return [tarball for tarball in found if tarball.dna and last and tarball.dna.same_content(last)]
 
 
-def comparable(work: Dump, before: Sequence[Tarball]) -> list[Tarball]:
-    """Return those tarballs of an item whose contents are told as that of the new one is: encrypted ones have keyed digests, and nothing opens them here."""
-    return [tarball for tarball in before if is_encrypted(tarball.filename) == bool(work.form.recipients)]
+def comparable(dump: ItemDump, before: Sequence[Tarball]) -> list[Tarball]:
+    """Return the tarballs whose content digests can be compared with that of the new one: keyed digests of encrypted ones only with such."""
+    return [tarball for tarball in before if is_encrypted(tarball.filename) == bool(dump.form.recipients)]
 
 
-def with_keyed(work: Dump, record: Mapping[str, Any], plain: str) -> dict[str, Any]:
-    """Given the record of a dump and the keyed digest of its plain archive, return it as that of an encrypted tarball; of another one, as it is."""
-    if not work.form.recipients:
+def with_keyed(dump: ItemDump, record: Mapping[str, Any], plain: str) -> dict[str, Any]:
+    """Return the record of an encrypted tarball with keyed digests instead of plain ones; any other record is returned as it is."""
+    if not dump.form.recipients:
         return dict(record)
-    content = keyed_content(work.secret, str(record.get(CONTENT) or plain))
-    return {**record, PLAIN: plain, TO: list(work.form.recipients), CONTENT: content}
+    content = keyed_content(dump.secret, str(record.get(CONTENT) or plain))
+    return {**record, PLAIN: plain, TO: list(dump.form.recipients), CONTENT: content}
 
 
-def with_seal(work: Dump, record: Mapping[str, Any], content: str, equal: Sequence[Tarball]) -> dict[str, Any]:
-    """Given the record of a dump, the plain digest of its content, and what has equal bytes, return it sealed and signed; of another one, as it is.
+def with_seal(dump: ItemDump, record: Mapping[str, Any], content: str, equal: Sequence[Tarball]) -> dict[str, Any]:
+    """Return the record of an encrypted tarball sealed and signed; any other record is returned as it is. Raise AltbackupError or OSError.
 
-    Raise AltbackupError or OSError.
+    `content` is the plain content digest, `equal` the tarballs of equal bytes, the newest last.
     """
-    if not work.form.recipients:
+    if not dump.form.recipients:
         return dict(record)
-    tree, item, stamp = work.context.tree, work.item, work.context.stamp
+    tree, item, stamp = dump.context.tree, dump.item, dump.context.stamp
     first = read_record(tree, item.key, equal[-1].stamp).get(FIRST) if equal else None
     return sealed(
         tree,
@@ -133,5 +134,5 @@ def with_seal(work: Dump, record: Mapping[str, Any], content: str, equal: Sequen
         source=source_of(tree) or os.path.basename(tree.base),
         key=item.key,
         stamp=stamp,
-        deadline=work.context.deadline,
+        deadline=dump.context.deadline,
     )

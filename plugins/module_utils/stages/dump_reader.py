@@ -1,4 +1,4 @@
-"""What a reader does, as the owner of an item and in a view of it: read its copy, choose what of it is archived, and confirm that it was one state."""
+"""Code of a reader process, which runs as the owner of an item in a view of it: copy, select, archive, and confirm consistency."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from ..archive.differential import select_changed
-from ..archive.rules import Judge
+from ..archive.rules import WriteChecker
 from ..archive.snapshot import new_private, read_known
-from ..archive.write import Part, packed, survey
+from ..archive.write import Part, survey, tar_process
 from ..kinds.base import Context, Snapshot, Verdict, walk
 from ..kinds.items import Item
 from ..kinds.registry import kind_of
@@ -27,11 +27,11 @@ from ..system.readers import Identity
 from ..tree.publish import remove_if_there
 
 STATES, KNOWN = "states", "known"
-"""Files in the folder of a reader: what it has seen, and what it is to know of a full tarball"""
+"""Names of files in a reader's folder: the states of what it read, and the entries of the full tarball"""
 
 
 def can_read(identity: Identity, conversation: Conversation, stream: IO[bytes], path: str) -> bool:
-    """Return whether this reader can open a plain file."""
+    """Return whether this process can open a plain file."""
     try:
         open_plain(os.path.realpath(path)).close()
         return True
@@ -47,15 +47,15 @@ def read_item(
     context: Context,
     predicted: bool,
 ) -> dict[str, Any]:
-    """Read an item, as a reader: say what its copy is, write its archive to the stream, and confirm that it was one state.
+    """Read an item: send what its copy is, write its archive to the stream, and confirm that it was one consistent state.
 
-    With `predicted` return only which revision it would have, and see that what it would read can be read. Raise AltbackupError or OSError.
+    With `predicted` return only its revision, and test that what would be read can be read. Raise AltbackupError or OSError.
     """
     context = replace(context, identity=identity)
     try:
         return _read(conversation, stream, item, context, predicted)
     except ToolFailed:
-        look_through(item, context)  # programs have many words for what they may not read
+        look_through(item, context)  # a program's own message rarely names the file that it may not read
         raise
 
 
@@ -70,39 +70,39 @@ def _read(
         look_through(item, context)
         return {"revision": kind.revision(item, context), **vars(kind.foresee(item, context))}
     with kind.copy(item, context) as prepared:
-        chosen = _choose(prepared, item, context)
-        if not chosen.listed:
-            judge_of(item, chosen.top, context).look_at_names(_entries(prepared.parts, chosen.top))
+        selection = _select(prepared, item, context)
+        if not selection.listed:
+            checker_of(item, selection.top, context).check_names(_entries(prepared.parts, selection.top))
         surveyed = survey(prepared.parts)
         owners = surveyed.owners if prepared.owner is None else [prepared.owner]
-        if chosen.differs:
-            surveyed = replace(surveyed, holes=survey(chosen.parts).holes)
-        told = {"revision": prepared.revision, "record": prepared.record, "noted": prepared.noted}
+        if selection.differs:
+            surveyed = replace(surveyed, holes=survey(selection.parts).holes)
+        found = {"revision": prepared.revision, "record": prepared.record, "noted": prepared.noted}
         amounts = {"count": sum(len(part.names) for part in prepared.parts), "owners": list(owners)}
-        how = {"listed": chosen.listed, "way": chosen.way, "differs": chosen.differs}
-        conversation.send({"value": {**told, **amounts, **how}})
-        named = conversation.receive()
+        how = {"listed": selection.listed, "way": selection.way, "differs": selection.differs}
+        conversation.send({"value": {**found, **amounts, **how}})
+        names = conversation.receive()
 
         def as_root(argv: Sequence[str | bytes]) -> list[str | bytes]:
             return replace(identity, uid=os.geteuid()).argv(argv, "dac_read_search", "sys_admin")
 
-        with packed(
-            chosen.parts,
-            top=chosen.top,
+        with tar_process(
+            selection.parts,
+            top=selection.top,
             owner=prepared.owner,
             fixed_times=prepared.fixed_times,
             sparse=prepared.sparse,
             stdout=stream,
             as_user=as_root,
             surveyed=surveyed,
-            names=Names(dict(named["users"]), dict(named["groups"])),
+            names=Names(dict(names["users"]), dict(names["groups"])),
         ) as tar:
             stream.close()
             try:
                 tar.check(context.deadline, f"archiving {item.place}")
             except ToolFailed:
                 if prepared.judge is None or not all(map(_tells_of_a_change, tar.lines())):
-                    prepared.confirm()  # tar fails where a file changes or vanishes while it is read: that is worth another try
+                    prepared.confirm()  # tar fails if a file changes or vanishes while it is read; confirm raises SourceChanged then, so that it is tried again
                     raise
             conversation.send({"value": {}})
             conversation.receive()
@@ -110,20 +110,20 @@ def _read(
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """What of a copy is archived, and how."""
+class _Selection:
+    """The parts of a copy that are archived, and how."""
 
     parts: Sequence[Part]
     top: str
     listed: bool
     way: Sequence[Any] = ()
-    """How its archives are made: a differential is of the same way as its full tarball"""
+    """Archive options [owner, fixed_times, sparse]; a differential needs those of its full tarball"""
     differs: bool = False
 
 
-def _choose(prepared: Snapshot, item: Item, context: Context) -> _Chosen:
-    """Given a copy, return what of it is archived: what changed since a full tarball, if that is to be known and goes; what was seen is written down."""
-    whole = _Chosen(prepared.parts, prepared.top(item.name), prepared.listed)
+def _select(prepared: Snapshot, item: Item, context: Context) -> _Selection:
+    """Select what of a copy is archived: changes since the full tarball if there is a base, else all; write the states of all files."""
+    whole = _Selection(prepared.parts, prepared.top(item.name), prepared.listed)
     if context.base is None:
         return whole
     owner = None if prepared.owner is None else list(prepared.owner)
@@ -140,7 +140,7 @@ def _choose(prepared: Snapshot, item: Item, context: Context) -> _Chosen:
             owner=owner is not None,
             fixed_times=prepared.fixed_times,
         )
-    return _Chosen(parts, str(context.base["top"]) if differs else whole.top, True, way, differs)
+    return _Selection(parts, str(context.base["top"]) if differs else whole.top, True, way, differs)
 
 
 _CHANGE = re.compile(
@@ -148,9 +148,9 @@ _CHANGE = re.compile(
     r"|(?:Warning: )?Cannot \w+: (?:No such file or directory|Not a directory|Too many levels of symbolic links))"
     r"|Exiting with failure status due to previous errors)"
 )
-"""How GNU tar tells of what changed or vanished while it was read, after which it goes on"""
+"""Messages of GNU tar about files that changed or vanished while they were read, after which it continues"""
 _NO_ATTRIBUTES = re.compile(r".*: Warning: Cannot \w*xattr\w*: Operation not supported")
-"""How it tells, of each file, that nothing on its file system can have attributes"""
+"""Message of GNU tar, for each file, if a file system has no extended attributes"""
 
 
 def _tells_of_a_change(line: str) -> bool:
@@ -158,49 +158,49 @@ def _tells_of_a_change(line: str) -> bool:
 
 
 def _verdict(prepared: Snapshot, tar: Child, conversation: Conversation) -> Verdict:
-    """Return what is said of an item once its archive is written. Raise SourceChanged."""
+    """Return the verdict on an item whose archive was written. Raise SourceChanged."""
 
-    def asked(paths: Sequence[str]) -> Mapping[str, Sequence[Any]]:
+    def look_up(paths: Sequence[str]) -> Mapping[str, Sequence[Any]]:
         conversation.send({"value": {"asked": list(paths)}})
-        told: Mapping[str, Sequence[Any]] = conversation.receive()["told"]
-        return told
+        digests: Mapping[str, Sequence[Any]] = conversation.receive()["told"]
+        return digests
 
     if prepared.judge is None:
         prepared.confirm()
-        verdict = Verdict() if prepared.examine is None else prepared.examine(asked)
+        verdict = Verdict() if prepared.examine is None else prepared.examine(look_up)
     else:
-        verdict = prepared.judge(asked)
-    told = [line for line in tar.stderr().splitlines() if not _NO_ATTRIBUTES.fullmatch(line)]
-    more = [line for line in told if not (prepared.judge and _tells_of_a_change(line))]
+        verdict = prepared.judge(look_up)
+    lines = [line for line in tar.stderr().splitlines() if not _NO_ATTRIBUTES.fullmatch(line)]
+    more = [line for line in lines if not (prepared.judge and _tells_of_a_change(line))]
     return Verdict([*prepared.notes, *verdict.notes, *more], verdict.failures, verdict.noted, verdict.doubts)
 
 
 def look_through(item: Item, context: Context) -> None:
-    """See whether what a dump of an item would read can be read, without reading it; `Kind.foresee` does that for folders. Raise InvalidInput."""
+    """Test that what a dump would read can be opened, without reading it; `Kind.foresee` does that for folders. Raise InvalidInput."""
     paths, needless = kind_of(item.kind).reads(item)
     there = [path for path in paths if os.path.lexists(path) and not os.path.islink(path)]
-    with contextlib.suppress(SourceChanged):  # it is in use, and a dump would try again
+    with contextlib.suppress(SourceChanged):  # it is in use; a dump would try again
         if not there:
             return
-        if context.identity.viewed:  # then programs may read what others own in it
+        if context.identity.viewed:  # in a view programs may read files of other owners
             require_readable(there, needless)
         else:
             context.identity.call(require_readable, there, needless)
 
 
 def require_readable(paths: Sequence[str], needless: Sequence[str] = ()) -> None:
-    """Raise InvalidInput unless this user can read files, or folders with all below them but for what is needless; no link in them is followed."""
+    """Raise InvalidInput unless this user can read files, or folders and all below them except `needless`; links in them are not followed."""
     for path in paths:
-        walk(path, lambda below, folder: f"{path}/{below}" in needless)  # noqa: B023 (it is called in this turn)
+        walk(path, lambda below, folder: f"{path}/{below}" in needless)  # noqa: B023 (called in this iteration)
 
 
-def judge_of(item: Item, top: str, context: Context, links: Iterable[str] = ()) -> Judge:
-    """Return who sees to it that nothing is stored which no restore would unpack; `links` are those of the full tarball of a differential."""
-    return Judge(f"item {item.kind} {item.name!r}", top, context.deadline, [f"{top}/{link}" for link in links])
+def checker_of(item: Item, top: str, context: Context, links: Iterable[str] = ()) -> WriteChecker:
+    """Return the checker that refuses an archive which no restore would unpack; `links` are those of the full tarball of a differential."""
+    return WriteChecker(f"item {item.kind} {item.name!r}", top, context.deadline, [f"{top}/{link}" for link in links])
 
 
 def _entries(parts: Sequence[Part], top: str) -> Iterator[tuple[bytes, int]]:
-    """Yield (path in the archive, mode) of what is to be archived; what vanished meanwhile tar tells."""
+    """Yield (path in the archive, mode) of what will be archived; tar reports what vanished in the meantime."""
     for part in parts:
         for name in part.names:
             with contextlib.suppress(FileNotFoundError):

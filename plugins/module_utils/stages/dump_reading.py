@@ -1,4 +1,4 @@
-"""A reader at work, seen by who dumps: the places it is given, what it says, and the names of the owners it found."""
+"""The dump's side of a reader process: the places it may see, its answers, and the names of owners."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ from ..tree.failures import explain
 from ..tree.layout import TEMPORARY
 from ..tree.publish import prune_empty, remove_folder
 from .dump_reader import KNOWN, STATES, can_read, read_item
-from .dump_state import Dump, Outcome
+from .dump_state import ItemDump, Outcome
 
 _MOST_PLACES = 20
-"""Most folders out of an item that its reader is given"""
+"""Maximum number of folders outside of an item that its reader is given"""
 
 
 _HARMLESS = (DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing)
-"""What ends a reader before it has done anything to what is kept, or while it went on as before"""
+"""Errors after which what the kind keeps for an item is still intact"""
 
 
-class Reading:
-    """A reader at work on an item, as a context manager; it was given all places that it needs."""
+class ReaderSession:
+    """A reader process for one item; a context manager, which gives it all places that it asks for."""
 
-    def __init__(self, work: Dump, predicted: bool) -> None:
-        self._work = work
+    def __init__(self, dump: ItemDump, predicted: bool) -> None:
+        self._dump = dump
         self._predicted = predicted
         self._reader: Reader | None = None
         self._arrangement = Arrangement(0, [])
-        self._made: list[str] = []
-        self.said: dict[str, Any] = {}
+        self._created: list[str] = []
+        self.answer: dict[str, Any] = {}
         self.noted: Mapping[str, str] = {}
-        """{what: digest} of what its kind kept of it for later dumps, known once it has ended"""
+        """{name: digest} of what the item's kind kept for later dumps; set on exit"""
         self.owners = Owners()
-        """Those of what is read, as its archive has them"""
-        self._own = ""
+        """Owners of what is read, as the archive has them"""
+        self._folder = ""
 
     def states(self) -> Iterator[State]:
-        """Yield what was seen of what is read. Raise Unproven for what is none."""
-        return read_states(os.path.join(self._own, STATES))
+        """Yield the states that the reader has written. Raise Unproven if they are malformed."""
+        return read_states(os.path.join(self._folder, STATES))
 
-    def __enter__(self) -> Reading:
-        work = self._work
-        kind = kind_of(work.item.kind)
+    def __enter__(self) -> ReaderSession:
+        dump = self._dump
+        kind = kind_of(dump.item.kind)
         try:
             self._arrangement = self._arrange(kind)
             places = [*self._arrangement.places, *(() if self._predicted else self._writable_places())]
@@ -65,38 +65,38 @@ class Reading:
             while True:
                 self._begin(places)
                 try:
-                    self.said = self._result()
+                    self.answer = self._result()
                 except NeedsPlace as error:
                     if len(places) == most:
                         raise
                     places.append(self._admit(error))
                 else:
                     if not self._predicted:
-                        self._name_owners()
+                        self._send_names()
                     return self
         except BaseException as error:
             self.__exit__(type(error), error)
             raise
 
     def __exit__(self, kind: object, error: BaseException | None = None, *_: object) -> None:
-        item, context = self._work.item, self._work.context
+        item, context = self._dump.item, self._dump.context
         if self._reader is not None:
             self._reader.__exit__()
         try:
-            if "noted" in self.said:
-                self.noted = kind_of(item.kind).keep(item, context, self.said["noted"]) or {}
+            if "noted" in self.answer:
+                self.noted = kind_of(item.kind).keep(item, context, self.answer["noted"]) or {}
             elif self._reader is not None and not (self._predicted or isinstance(error, _HARMLESS)):
                 kind_of(item.kind).spoiled(item, context)
         finally:
-            for folder in self._made:
+            for folder in self._created:
                 remove_folder(folder)
                 if error is not None:
                     prune_empty(os.path.dirname(folder), context.tree.private)
 
-    def _name_owners(self) -> None:
-        """Tell the reader the names that this node has for the owners of what it reads: in its view it could ask for none but those of files."""
-        pairs = _owners_told(self.said.pop("owners"))
-        names = names_for(pairs, self._work.directory, self._work.item, self._work.outcome)
+    def _send_names(self) -> None:
+        """Send the reader this node's names of the owners that it found: in its view only names in files can be looked up."""
+        pairs = _parse_owners(self.answer.pop("owners"))
+        names = names_for(pairs, self._dump.directory, self._dump.item, self._dump.outcome)
         users, groups = names.users, names.groups
         self.owners = Owners({(uid, gid, users.get(uid, ""), groups.get(gid, "")) for uid, gid in pairs})
         if self._reader is not None:
@@ -104,38 +104,38 @@ class Reading:
 
     @property
     def stream(self) -> IO[bytes]:
-        """The archive that is read."""
+        """The stream of the uncompressed archive."""
         if self._reader is None:
             raise AssertionError("nothing is read")
         return self._reader.stream
 
     def end(self) -> None:
-        """End the reader, if it still works."""
+        """End the reader if it is running."""
         if self._reader is not None:
             self._reader.end()
 
     def check(self, deadline: Deadline, what: str) -> None:
-        """Wait until all is read. Raise what made it fail."""
+        """Wait until all is read. Raise the error that made it fail."""
         self._result()
 
     def confirm(self, digests: Digests) -> Verdict:
-        """Given those of the archive, return what is said of what was read, once it is known that it was one state. Raise SourceChanged if not."""
+        """Confirm that what was read was one consistent state, and return the verdict; `digests` are those of the archive. Raise SourceChanged."""
         if self._reader is None:
             raise AssertionError("nothing is read")
         self._reader.conversation.send({})
-        said = self._result()
-        while "asked" in said:
-            self._reader.conversation.send({"told": digests.look_up([str(path) for path in said["asked"]])})
-            said = self._result()
-        if said["noted"]:
-            self.said["noted"] = said["noted"]
-        notes, failures, doubts = ([str(text) for text in said[name]] for name in ("notes", "failures", "doubts"))
+        answer = self._result()
+        while "asked" in answer:
+            self._reader.conversation.send({"told": digests.look_up([str(path) for path in answer["asked"]])})
+            answer = self._result()
+        if answer["noted"]:
+            self.answer["noted"] = answer["noted"]
+        notes, failures, doubts = ([str(text) for text in answer[name]] for name in ("notes", "failures", "doubts"))
         return Verdict(notes, failures, doubts=doubts)
 
     def _arrange(self, kind: Kind) -> Arrangement:
-        item = self._work.item
+        item = self._dump.item
         try:
-            return kind.arrange(item, self._work.context)
+            return kind.arrange(item, self._dump.context)
         except FileNotFoundError as error:
             if error.filename != item.path:
                 raise
@@ -144,54 +144,54 @@ class Reading:
             raise InvalidInput(f"item {item.kind} {item.name!r}: path {item.path} {problem}") from error
 
     def _writable_places(self) -> Iterator[Place]:
-        """Make the folders that the reader can write to, and yield them."""
-        tree, item, owner = self._work.context.tree, self._work.item, self._arrangement.owner
-        own = self._own = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}.reader")
+        """Make the folders in which the reader may write, and yield them as places."""
+        tree, item, owner = self._dump.context.tree, self._dump.item, self._arrangement.owner
+        own = self._folder = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}.reader")
         base = os.path.dirname(tree.private)
         for folder in (own, *self._arrangement.scratch):
             own_folder(tree, folder, owner)
-            self._made.append(folder)
-            if folder == own and self._work.base is not None:
-                self._work.base.hand_over(os.path.join(folder, KNOWN), folder)
+            self._created.append(folder)
+            if folder == own and self._dump.base is not None:
+                self._dump.base.write_for_reader(os.path.join(folder, KNOWN), folder)
             yield Place(folder, writable=True, inside=TEMPORARY_FOLDER if folder == own else "", below=base)
         for folder in self._arrangement.kept:
             give_folder(folder, owner)
             yield Place(folder, writable=True, below=base)
 
     def _begin(self, places: list[Place]) -> None:
-        work, owner = self._work, self._arrangement.owner
+        dump, owner = self._dump, self._arrangement.owner
         if self._reader is not None:
             self._reader.__exit__()
         shown = [place.inside or place.path for place in places]
-        base = work.base.about if work.base else {} if work.is_known else None
-        context = replace(work.context, known=self._arrangement.known, shown=shown, base=base)
-        self._reader = work.readers.begin(
+        base = dump.base.about if dump.base else {} if dump.is_known else None
+        context = replace(dump.context, known=self._arrangement.known, shown=shown, base=base)
+        self._reader = dump.readers.begin(
             read_item,
-            work.item,
+            dump.item,
             context,
             self._predicted,
             places=places,
             owner=owner,
             confined=self._arrangement.confined,
-            as_root=kind_of(work.item.kind).is_tree or (owner == 0 and not self._arrangement.confined),
+            as_root=kind_of(dump.item.kind).is_tree or (owner == 0 and not self._arrangement.confined),
         )
 
     def _result(self) -> dict[str, Any]:
         if self._reader is None:
             raise AssertionError("nothing is read")
-        said = self._reader.conversation.result(self._work.context.deadline)
-        if isinstance(said, dict) and "refused" in said:
-            why = str(said["refused"])
+        answer = self._reader.conversation.result(self._dump.context.deadline)
+        if isinstance(answer, dict) and "refused" in answer:
+            why = str(answer["refused"])
             if why and os.geteuid() == 0 and self._arrangement.confined:
-                self._work.outcome.refused = f"the kernel does not allow a view that holds an item alone ({why}): items were read as their owners"
-            said = said["value"]
-        if not isinstance(said, dict):
+                self._dump.outcome.refused = f"the kernel does not allow a view that holds an item alone ({why}): items were read as their owners"
+            answer = answer["value"]
+        if not isinstance(answer, dict):
             raise AltbackupError("a reader said what is no result")
-        return said
+        return answer
 
     def _admit(self, error: NeedsPlace) -> Place:
-        """Return what an item needs besides itself, if it is its owner's. Raise InvalidInput."""
-        item, owner = self._work.item, self._arrangement.owner
+        """Return the place of a path that an item needs besides its own, if it has the same owner. Raise InvalidInput."""
+        item, owner = self._dump.item, self._arrangement.owner
         title = f"item {item.kind} {item.name!r}: {error}"
         try:
             with opened(error.path) as descriptor:
@@ -214,19 +214,19 @@ class Reading:
         )
 
     def _may_read(self, path: str) -> bool:
-        """Return whether the owner of the item can read a file himself."""
-        work = self._work
-        asked = work.readers.begin(can_read, path, places=[], owner=self._arrangement.owner, confined=False)
+        """Return whether the owner of the item can read a file."""
+        dump = self._dump
+        asked = dump.readers.begin(can_read, path, places=[], owner=self._arrangement.owner, confined=False)
         with asked as reader:
-            return reader.conversation.result(work.context.deadline)["value"] is True
+            return reader.conversation.result(dump.context.deadline)["value"] is True
 
 
 _NUMBERS = range(1 << 32)
-"""Of users and groups"""
+"""Valid numbers of users and groups"""
 
 
-def _owners_told(value: object) -> list[tuple[int, int]]:
-    """Return the (uid, gid) that a reader told. Raise AltbackupError for what is none."""
+def _parse_owners(value: object) -> list[tuple[int, int]]:
+    """Return the (uid, gid) in a reader's answer. Raise AltbackupError if it is malformed."""
     pairs = []
     for pair in value if isinstance(value, list) else [None]:
         if (
@@ -240,9 +240,9 @@ def _owners_told(value: object) -> list[tuple[int, int]]:
 
 
 def names_for(owners: Iterable[tuple[int, int]], directory: Directory, item: Item, outcome: Outcome) -> Names:
-    """Given (uid, gid) of what is archived, return the names that headers have beside the numbers; none where one of them is not kept.
+    """Return the names of owners for the headers of an archive, or none, with a note, if one of them cannot be stored.
 
-    tar itself would put such a one there. A note tells why there are none.
+    Without any tar would look them up itself.
     """
     pairs = list(owners)
     found = directory.names({uid for uid, _ in pairs}, {gid for _, gid in pairs})
@@ -259,7 +259,7 @@ def names_for(owners: Iterable[tuple[int, int]], directory: Directory, item: Ite
 
 
 def whole_number(number: object) -> int | None:
-    """Return a revision that a reader told. Raise AltbackupError for what is none."""
+    """Return the revision in a reader's answer. Raise AltbackupError if it is malformed."""
     if number is None or (isinstance(number, int) and number >= 0):
         return number
-    raise AltbackupError(f"a reader said {number!r}, which is no revision")
+    raise AltbackupError(f"a reader returned {number!r}, which is no revision")

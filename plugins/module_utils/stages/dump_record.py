@@ -1,4 +1,4 @@
-"""What a dump records of an item, and what it compares that with."""
+"""The record of a dump, and its comparison with those of earlier dumps."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..tree.layout import Tarball, base_in, parse_filename
 from ..tree.noted import NotNoted, forget_noted, keep_noted, noted_by, open_noted
 from ..tree.publish import record_of
 from ..tree.sidecar import Dna
-from .dump_state import STAGE, Dump, Past
+from .dump_state import STAGE, ItemDump, Past
 
 _FILES = "files"
-"""What is noted of a folder: what its files hold"""
+"""Name under which the digests of a folder's files are kept"""
 
 
-def past_of(work: Dump, tarballs: Iterable[Tarball]) -> Past:
-    """Given the item's verified tarballs, return what their dumps recorded; a record that is damaged is reported, and counts for nothing."""
-    item, context = work.item, work.context
+def past_of(dump: ItemDump, tarballs: Iterable[Tarball]) -> Past:
+    """Return what the dumps of the item's verified tarballs recorded; a damaged record is a failure and is left out."""
+    item, context = dump.item, dump.context
     records, whole = {}, True
     stamps = sorted({tarball.stamp for tarball in tarballs if parse_filename(tarball.filename, item.name)})
     for stamp in stamps:
@@ -36,21 +36,21 @@ def past_of(work: Dump, tarballs: Iterable[Tarball]) -> Past:
             if doubt.stamp_of(record) == stamp:
                 records[stamp] = record
         except AltbackupError as error:
-            work.outcome.failures.append(failure(STAGE, error, key=item.key))
+            dump.outcome.failures.append(failure(STAGE, error, key=item.key))
             whole = False
     before = [record for stamp, record in records.items() if stamp < context.stamp]
     if whole and not before and any(stamp < context.stamp for stamp in stamps):
-        work.outcome.notes.append(f"{item.key}: no earlier dump left a record, so this one was compared with nothing")
-    good = doubt.trusted(before, work.marks.accepted.get(item.key, ""))
+        dump.outcome.notes.append(f"{item.key}: no earlier dump left a record, so this one was compared with nothing")
+    good = doubt.trusted(before, dump.marks.accepted.get(item.key, ""))
     doubtful = before[-1] if before and before[-1:] != good[-1:] else None
     noted = frozenset(name for record in records.values() for name in noted_by(record).values())
     return Past(good, doubtful, noted, whole)
 
 
-def judged(work: Dump, record: Mapping[str, Any], churn: doubt.Churn | None) -> dict[str, Any]:
-    """Return the record of a dump with why it is suspect, if it is, and with what it is to tell of those before it."""
-    past = work.past
-    reasons = doubt.judge(record, past.good, work.limits, churn=churn, doubtful=past.doubtful)
+def judged(dump: ItemDump, record: Mapping[str, Any], churn: doubt.Churn | None) -> dict[str, Any]:
+    """Return the record of a dump with the reasons why it is suspect, if any, and the measures of earlier nights."""
+    past = dump.past
+    reasons = doubt.judge(record, past.good, dump.limits, churn=churn, doubtful=past.doubtful)
     more = {
         "nights": doubt.nights_before(past.good),
         "suspect": reasons,
@@ -63,9 +63,9 @@ def judged(work: Dump, record: Mapping[str, Any], churn: doubt.Churn | None) -> 
     }
 
 
-def note_files(work: Dump, digests: Digests) -> tuple[dict[str, str], doubt.Churn | None]:
-    """Keep what the files of an archive hold; return {what: digest}, and what became of those of the last good dump, None where that is not known."""
-    tree, key, last = work.context.tree, work.item.key, work.past.last
+def note_files(dump: ItemDump, digests: Digests) -> tuple[dict[str, str], doubt.Churn | None]:
+    """Keep the digests of an archive's files; return {name: digest of that list}, and the churn since the last good dump, None if unknown."""
+    tree, key, last = dump.context.tree, dump.item.key, dump.past.last
     noted = {_FILES: keep_noted(tree, key, digests.compact)}
     if noted_by(last).get(_FILES) in (None, noted[_FILES]):
         return noted, None
@@ -73,19 +73,19 @@ def note_files(work: Dump, digests: Digests) -> tuple[dict[str, str], doubt.Chur
         with open_noted(tree, key, last, _FILES) as stream:
             return noted, compare_lists(stream, digests.compact)
     except NotNoted as error:
-        work.outcome.notes.append(f"{key}: how many files changed is not known: {error}")
+        dump.outcome.notes.append(f"{key}: how many files changed is not known: {error}")
     except (AltbackupError, OSError) as error:
-        work.outcome.failures.append(failure(STAGE, error, key=key))
+        dump.outcome.failures.append(failure(STAGE, error, key=key))
     return noted, None
 
 
-def forget_unrecorded(work: Dump, noted: Collection[str]) -> None:
-    """Remove what dumps noted of which no record is left, but for what this one did (digests); what cannot be removed is a failure."""
-    if work.past.whole:
+def forget_unrecorded(dump: ItemDump, noted: Collection[str]) -> None:
+    """Remove lists of digests that no record and not this dump (`noted`, digests) refers to; an error is a failure."""
+    if dump.past.whole:
         try:
-            forget_noted(work.context.tree, work.item.key, work.past.noted.union(noted))
+            forget_noted(dump.context.tree, dump.item.key, dump.past.noted.union(noted))
         except OSError as error:
-            work.outcome.failures.append(failure(STAGE, error, key=work.item.key))
+            dump.outcome.failures.append(failure(STAGE, error, key=dump.item.key))
 
 
 def record_for(
@@ -108,6 +108,6 @@ def record_for(
         amounts = {"entries": manifest.entries, "bytes": manifest.bytes}
         record.update(amounts, manifest=manifest.digest)
         record[CONTENT] = manifest.content
-        if kind_of(item.kind).is_tree:  # of others they are storage, which packing changes
+        if kind_of(item.kind).is_tree:  # in other kinds they are storage, which repacking changes
             record["measures"] = amounts
     return record

@@ -1,4 +1,4 @@
-"""What a dump reports of an item: what is incomplete, suspect, damaged, or had no room."""
+"""Messages of a dump: incomplete, suspect and damaged tarballs, and full disks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..tree.readings import read_first
 from ..tree.scan import scan
 from ..tree.suspects import doubts_of
 from .dump_record import past_of
-from .dump_state import STAGE, Dump, Outcome, Past
+from .dump_state import STAGE, ItemDump, Outcome, Past
 
 
 def report_incomplete(item: Item, reasons: Iterable[str], outcome: Outcome) -> None:
@@ -29,24 +29,24 @@ def report_incomplete(item: Item, reasons: Iterable[str], outcome: Outcome) -> N
     ]
 
 
-def report_suspect(work: Dump, record: Mapping[str, Any]) -> None:
-    """Report a dump that is suspect, unless somebody accepted it."""
-    item, reasons = work.item, doubts_of(record)
-    if reasons and not work.marks.accepts(item.key, doubt.stamp_of(record)):
-        source = source_of(work.context.tree) or "SOURCE"
-        if work.past == Past():  # its tarball was there
-            work.past = past_of(work, scan(work.context.tree, keys={item.key}).verified())
-        reason = _suspect_reason(item, source, record, reasons, doubt.stamp_of(work.past.last))
-        work.outcome.failures.append(failure(STAGE, reason, relpath=str(record["relpath"])))
+def report_suspect(dump: ItemDump, record: Mapping[str, Any]) -> None:
+    """Report a suspect dump, unless it was accepted."""
+    item, reasons = dump.item, doubts_of(record)
+    if reasons and not dump.marks.accepts(item.key, doubt.stamp_of(record)):
+        source = source_of(dump.context.tree) or "SOURCE"
+        if dump.past == Past():  # its tarball existed before this call
+            dump.past = past_of(dump, scan(dump.context.tree, keys={item.key}).verified())
+        reason = _suspect_reason(item, source, record, reasons, doubt.stamp_of(dump.past.last))
+        dump.outcome.failures.append(failure(STAGE, reason, relpath=str(record["relpath"])))
 
 
-def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons: Sequence[str], good: str) -> str:
-    """Return what is said of a suspect: why it is one, what became of it, and what to do; `good` is the stamp of the last good one, or empty."""
-    wanted = {"source": source, "kind": item.kind, "name": item.name, "to": "/NEW/PATH"}
+def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons: Sequence[str], good_stamp: str) -> str:
+    """Return the message on a suspect: reasons, consequences and what to do; `good_stamp` is the stamp of the last good dump, or empty."""
+    request = {"source": source, "kind": item.kind, "name": item.name, "to": "/NEW/PATH"}
     play, title = "ansible-playbook -i INVENTORY altbackup.core", f"item {item.kind} {item.name!r}"
 
     def restore(stamp: str) -> str:
-        return f"{play}.restore {extra_vars({'altbackup_restore': [{**wanted, 'at': stamp}]})}"
+        return f"{play}.restore {extra_vars({'altbackup_restore': [{**request, 'at': stamp}]})}"
 
     safe = f"Until that is decided no good copy of {item.key} is removed on any node."
     lines = [
@@ -55,13 +55,13 @@ def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons:
         f"To look at this copy: {restore(doubt.stamp_of(record))}",
         f"If it is as it should be, accept it: {play}.mark {extra_vars({'altbackup_accept': [f'{source}/{item.key}']})}",
         f"If not, put {item.place} right: the next night is compared with the last good one again"
-        + (f", of {good}. To have that beside it: {restore(good)}" if good else ""),
+        + (f", of {good_stamp}. To have that beside it: {restore(good_stamp)}" if good_stamp else ""),
     ]
     return "\n".join(lines)
 
 
 def with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError | OSError:
-    """Return the error; for a full disk, also one that a tool met, one that says how much is free."""
+    """Return the error; if the disk is full, also according to a tool's message, a NoRoom that says how much is free."""
     full = error.errno in FULL if isinstance(error, OSError) else os.strerror(errno.ENOSPC) in str(error)
     if not full:
         return error
@@ -72,7 +72,7 @@ def with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError | 
     )
 
 
-def report_old(tree: Tree, old: Tarball, error: DigestMismatch | OSError, outcome: Outcome) -> None:
+def report_unusable(tree: Tree, old: Tarball, error: DigestMismatch | OSError, outcome: Outcome) -> None:
     if isinstance(error, DigestMismatch):
         read_first(tree, [old.relpath])
     how = "is damaged" if isinstance(error, DigestMismatch) else "cannot be used"

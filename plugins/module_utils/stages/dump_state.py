@@ -1,4 +1,4 @@
-"""One item of a dump: how it is dumped, what earlier dumps recorded, and what became of it."""
+"""State of one item's dump: options, earlier records, and outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAGE = "dump"
 
 @dataclass
 class Outcome:
-    """What became of one item."""
+    """The outcome of one item's dump."""
 
     key: str = ""
     tarball: dict[str, Any] | None = None
@@ -28,33 +28,33 @@ class Outcome:
     failures: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     refused: str = ""
-    """Why the item was not read in a view of its own"""
+    """Why the kernel refused a view of the item, empty if it did not"""
     skipped: bool = False
-    """Whether a hook said that this is no time for it, and its newest copy is recent enough"""
+    """Whether a hook skipped it while its newest copy is recent enough"""
 
 
 @dataclass(frozen=True)
 class Past:
-    """What earlier dumps of an item recorded."""
+    """The records of earlier dumps of an item."""
 
     good: Sequence[Mapping[str, Any]] = ()
-    """The records to compare with, oldest first"""
+    """Records to compare with, oldest first"""
     doubtful: Mapping[str, Any] | None = None
-    """That of the newest dump before this one, if it is none to compare with"""
+    """Record of the newest earlier dump if it is suspect, else None"""
     noted: frozenset[str] = frozenset()
-    """Digests of what any of them noted"""
+    """Digests of the lists to which any record refers"""
     whole: bool = True
     """Whether all records could be read"""
 
     @property
     def last(self) -> Mapping[str, Any]:
-        """The newest one to compare with, empty without one."""
+        """The newest record to compare with, empty if there is none."""
         return self.good[-1] if self.good else {}
 
 
 @dataclass
-class Dump:
-    """One item, how it is dumped, and what became of it."""
+class ItemDump:
+    """One item with the options of its dump, and its outcome."""
 
     item: Item
     context: Context
@@ -66,11 +66,11 @@ class Dump:
     past: Past = field(default_factory=Past)
     outcome: Outcome = field(default_factory=Outcome)
     secret: bytes = b""
-    """That of the source, where something is encrypted"""
+    """The secret of the source, if the item is encrypted"""
     base: Base | None = None
-    """Against what a differential is made, if it is to be one"""
+    """The full tarball against which a differential is made, None for a full one"""
 
     @property
     def is_known(self) -> bool:
-        """Whether full tarballs of the item are to be known, for later differentials."""
+        """Whether snapshots of the item's full tarballs are kept for later differentials."""
         return nights_of(self.item, self.context, self.form) > 1

@@ -1,4 +1,4 @@
-"""How an archive becomes the tarball under a stamp: not stored again, linked, or published; what killed runs left is seen to."""
+"""Storing an archive as the tarball under a stamp: not at all, as a link, or as a new file; and completing what killed runs left."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..tree.publish import (
 from ..tree.scan import scan
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, day_of
-from .dump_report import report_old, with_space
+from .dump_report import report_unusable, with_space
 from .dump_state import STAGE, Outcome
 
 
@@ -36,7 +36,7 @@ def describe_stored(tree: Tree, tarball: Tarball, seconds: float) -> dict[str, A
 
 
 def stored_under(context: Context, item: Item) -> Tarball | None:
-    """Return the item's verified tarball under this stamp, if it has one."""
+    """Return the item's verified tarball under this stamp, None if there is none."""
     found = scan(context.tree, day_of(context.stamp), {item.key}).verified()
     return next(
         (
@@ -58,9 +58,10 @@ def store(
     equal: Sequence[Tarball],
     outcome: Outcome,
 ) -> Tarball:
-    """Keep the archive: not at all if the day has one `equal` to it, as a link if an earlier day has it, else as a file of its own.
+    """Store an archive; return the stored tarball, or an equal one of the same day.
 
-    Raise Unproven where it is to be a link, as there is no `temporary` file of these bytes, and cannot be one.
+    `equal` are tarballs of the same bytes; if an earlier day has one, a link to it is made, else `temporary` is published. Raise Unproven if `temporary` is
+    empty and no link can be made.
     """
     tree = context.tree
     today, earlier = _today_and_earlier(context, equal)
@@ -70,7 +71,7 @@ def store(
     _discard_unverified(tree, item, relpath, outcome)
     try:
         write_record(tree, item.key, context.stamp, record)
-        if not _link(tree, earlier, relpath, dna, outcome):
+        if not _link_to_earlier(tree, earlier, relpath, dna, outcome):
             if not temporary:
                 raise Unproven("its full tarball, which holds the same, can have no second name, or is damaged")
             publish(tree, temporary, relpath, dna)
@@ -80,23 +81,23 @@ def store(
         prune_empty(os.path.dirname(path), tree.private)
         raise
     outcome.changed = True
-    return _found(tree, relpath)
+    return _rescan(tree, relpath)
 
 
 def _is_sound(tree: Tree, old: Tarball, dna: Dna, outcome: Outcome) -> bool:
-    """Return whether an older tarball, read again, is what its dna says; a failure is reported."""
+    """Read an older tarball from disk and return whether it matches its dna; report a mismatch."""
     try:
         verify(tree.path(old.relpath), dna, from_disk=True)
         return True
     except (DigestMismatch, OSError) as error:
-        report_old(tree, old, error, outcome)
+        report_unusable(tree, old, error, outcome)
         return False
 
 
-def _link(tree: Tree, earlier: Sequence[Tarball], relpath: str, dna: Dna, outcome: Outcome) -> bool:
-    """Store an unchanged item as a link to an older tarball, or of one whose blocks it shares; return whether that could be done.
+def _link_to_earlier(tree: Tree, earlier: Sequence[Tarball], relpath: str, dna: Dna, outcome: Outcome) -> bool:
+    """Store an unchanged item as a hard link to, or a reflink of, an older tarball; return whether that was possible.
 
-    Those that are damaged are reported. Where files have one name alone, what was just made is the copy that is stored.
+    Damaged ones are reported. On a file system without either, the new file is stored.
     """
     for old in earlier:
         try:
@@ -107,12 +108,12 @@ def _link(tree: Tree, earlier: Sequence[Tarball], relpath: str, dna: Dna, outcom
         except (DigestMismatch, OSError) as error:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise
-            report_old(tree, old, error, outcome)
+            report_unusable(tree, old, error, outcome)
     return False
 
 
 def tarballs_before(context: Context, item: Item) -> list[Tarball]:
-    """Return the item's verified tarballs, the newest last. One of the future does not count."""
+    """Return the item's verified tarballs, the newest last, without stamps of the future."""
     moment = Moment(context.stamp, context.clock)
     found = scan(context.tree, keys={item.key}).verified()
     counting = [
@@ -124,7 +125,7 @@ def tarballs_before(context: Context, item: Item) -> list[Tarball]:
 
 
 def _today_and_earlier(context: Context, equal: Sequence[Tarball]) -> tuple[list[Tarball], list[Tarball]]:
-    """Given tarballs of the same bytes, the newest last, return those of this day, and the newest of each earlier file, newest first."""
+    """Split tarballs of the same bytes: those of this day, and the newest of each file of earlier days, newest first."""
     day = day_of(context.stamp)
     today = [tarball for tarball in equal if day_of(tarball.stamp) == day]
     newest_of_each = {tarball.inode: tarball for tarball in equal if day_of(tarball.stamp) < day}
@@ -132,7 +133,7 @@ def _today_and_earlier(context: Context, equal: Sequence[Tarball]) -> tuple[list
 
 
 def _discard_unverified(tree: Tree, item: Item, relpath: str, outcome: Outcome) -> None:
-    """Make room under this stamp: what stands there without a verified sidecar was left by a killed run."""
+    """Remove tarballs without a verified sidecar under this stamp, which killed runs left."""
     stamp = "/".join(relpath.split("/")[2:6])
     for tarball in scan(tree, day_of(stamp), {item.key}).tarballs:
         if tarball.state in ("verified", ALONE):
@@ -145,9 +146,9 @@ def _discard_unverified(tree: Tree, item: Item, relpath: str, outcome: Outcome) 
 
 
 def complete_leftovers(tree: Tree, item: Item, outcome: Outcome) -> list[Tarball]:
-    """See to what killed runs left of an item: remove temporary files, and complete what is as it was recorded.
+    """Remove temporary files that killed runs left of an item, and write missing sidecars of tarballs that match their records.
 
-    Return the verified tarballs of the item.
+    Return the item's verified tarballs.
     """
     found, completed = scan(tree, keys={item.key}), False
     for relpath in found.temporaries:
@@ -164,7 +165,7 @@ def complete_leftovers(tree: Tree, item: Item, outcome: Outcome) -> list[Tarball
 
 
 def _complete(tree: Tree, tarball: Tarball, outcome: Outcome) -> bool:
-    """Write the sidecar of a tarball that a killed run had renamed and recorded, if its bytes are what was recorded."""
+    """Write the sidecar of a tarball that a killed run had renamed and recorded, if its bytes match the record; return whether it was."""
     path, record = tree.path(tarball.relpath), read_record(tree, tarball.key, tarball.stamp)
     if record.get("relpath") != tarball.relpath:
         return False
@@ -188,8 +189,8 @@ def move_last(context: Context, item: Item, stamp: str, outcome: Outcome) -> Non
         outcome.failures.append(failure(STAGE, with_space(error, context.tree), key=item.key))
 
 
-def _found(tree: Tree, relpath: str) -> Tarball:
-    """Return the tarball just stored, as a look at the tree shows it. Raise AltbackupError if it is not verified."""
+def _rescan(tree: Tree, relpath: str) -> Tarball:
+    """Return the tarball just stored, from a new scan. Raise AltbackupError if it is not verified."""
     category, name, year, month, day, clock, _ = relpath.split("/")
     for tarball in scan(tree, f"{year}/{month}/{day}", {f"{category}/{name}"}).verified():
         if tarball.relpath == relpath:

@@ -1,4 +1,4 @@
-"""What a node is like, for whoever asks whether a set-up is right: facts, none of which is judged here. Nothing is changed."""
+"""Facts about a node, from which the controller judges whether a set-up is right. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ _VERSION_OF = {"svnadmin": ["--version", "--quiet"]}
 
 @dataclass(frozen=True)
 class Questions:
-    """What is asked of a node."""
+    """The facts that are asked of a node."""
 
     owners: Sequence[Mapping[str, Any]] = ()
-    """Its bases, and whose they are to be, as tree.owner has them"""
+    """Its bases with their owners, as tree.owner has them"""
     tools: Sequence[str] = ()
     kinds: Sequence[str] = ()
-    """Whose tools are needed, too"""
+    """Kinds whose tools are needed, too"""
     ext: str = ""
-    """The archive format that is written there, if any"""
+    """Extension of the archive format that is written there, if any"""
     items: Sequence[Mapping[str, Any]] = ()
     discover: Mapping[str, str] = field(default_factory=dict)
     trees: Sequence[Mapping[str, Any]] = ()
@@ -62,16 +62,16 @@ class Questions:
     peers: Sequence[Peer] = ()
     fetched: Sequence[Peer] = ()
     logins: Sequence[str] = ()
-    """Users as whom peers log in here"""
+    """Users as which peers log in here"""
     now: float | None = None
     """The controller's clock, in seconds since 1970"""
     word: str = "altbackup"
-    """What lines of schedules are looked for"""
+    """Word by which lines of schedules are recognized"""
     deadline: Deadline = field(default_factory=Deadline)
 
 
 def examine(asked: Questions) -> dict[str, Any]:
-    """Given what is asked, return the facts, as plain values."""
+    """Return the facts as plain values."""
     began = time.time()
     bases = [os.path.normpath(str(one["base"])) for one in asked.owners]
     items = _parsed(asked.items)
@@ -105,25 +105,25 @@ def examine(asked: Questions) -> dict[str, Any]:
 def _parsed(values: Sequence[Mapping[str, Any]]) -> list[Item]:
     found = []
     for value in values:
-        with contextlib.suppress(AltbackupError):  # the plan tells of the others
+        with contextlib.suppress(AltbackupError):  # the plan reports the others
             found.append(parse_item(value))
     return found
 
 
 def _is_path(base: str) -> bool:
-    """Return whether a base may be looked at: whether it is an absolute path that there can be."""
+    """Return whether a base is an absolute path that can exist."""
     return os.path.isabs(base) and "\0" not in base
 
 
 def _system() -> dict[str, str]:
-    """Return what the system is called: id, and ids of those that it is like."""
+    """Return id, id_like and pretty_name of the system, see os-release(5)."""
     with contextlib.suppress(OSError), open("/etc/os-release", encoding="utf-8", errors="replace") as stream:
         return _named(stream.read(_MOST_BYTES))
     return _named("")
 
 
 def _named(release: str) -> dict[str, str]:
-    """Given what a file of a release holds, see os-release(5), return what the system is called."""
+    """Parse the text of a file of os-release(5)."""
     found = {"id": "", "id_like": "", "pretty_name": ""}
     for line in release.splitlines():
         name, _, value = line.partition("=")
@@ -133,12 +133,12 @@ def _named(release: str) -> dict[str, str]:
 
 
 def _needed(asked: Questions) -> list[str]:
-    """Return the programs that are needed."""
+    """Return the names of the needed programs."""
     return list(dict.fromkeys([*asked.tools, *(tool for kind in asked.kinds for tool in kind_of(kind).tools)]))
 
 
 def _version(tool: str) -> str:
-    """Return the first line in which a program tells its version, `there` where it does not, empty where it is missing."""
+    """Return the first line of a program's version, `there` if it prints none, empty if it is missing."""
     try:
         path = find_tool(tool)
         said = subprocess.run(
@@ -158,7 +158,7 @@ def _version(tool: str) -> str:
 
 
 def _base(one: Mapping[str, Any], silent: Mapping[str, str], seconds: float) -> dict[str, Any]:
-    """Return what is known of a base."""
+    """Return the facts about a base."""
     base = os.path.normpath(str(one["base"]))
     found: dict[str, Any] = {"base": base, "role": str(one["role"]), "there": False, "marker": False, "problem": ""}
     if not _is_path(base):
@@ -201,7 +201,7 @@ def _base(one: Mapping[str, Any], silent: Mapping[str, str], seconds: float) -> 
 
 
 def _space(asked: Questions, items: Sequence[Item], silent: Mapping[str, str], bases: Sequence[str]) -> list[str]:
-    """Return a sentence on each disk that has too little room for a night, as far as its bases can be used."""
+    """Return a sentence on each disk with too little space for a night, as far as its bases can be used."""
     own = [os.path.normpath(str(one["base"])) for one in asked.owners if one["role"] == "source"]
     usable = [base for base in bases if base not in silent and os.path.isdir(os.path.join(base, MARKER))]
     trees = [tree for tree in asked.trees if os.path.dirname(str(tree["base"])) in usable]
@@ -216,7 +216,7 @@ def _space(asked: Questions, items: Sequence[Item], silent: Mapping[str, str], b
 
 
 def _item(item: Item, silent: Mapping[str, str], seconds: float) -> dict[str, Any]:
-    """Return whether an item is there for this user."""
+    """Return whether an item exists and can be read by this user."""
     found = {"key": item.key, "path": item.path, "kind": item.kind, "problem": "", "denied": False}
     if item.path in silent:
         return {**found, "problem": mounts.hung_message(silent[item.path], seconds)}
@@ -231,7 +231,7 @@ def _item(item: Item, silent: Mapping[str, str], seconds: float) -> dict[str, An
 
 
 def _discovered(asked: Questions) -> list[dict[str, Any]]:
-    """Return how many items are found below each folder, and what failed there."""
+    """Return the number of items found below each folder, and the failures there."""
     own = next((str(one["base"]) for one in asked.owners if one["role"] == "source"), "")
     found = []
     for kind, folder in asked.discover.items():
@@ -246,7 +246,7 @@ def _tried(peers: Sequence[Peer], deadline: Deadline, *, fetch: bool) -> list[di
 
 
 def _authorized(user: str) -> dict[str, Any]:
-    """Return the file of a user's authorized keys, who owns it and its folders, and its lines; see sshd(8)."""
+    """Return path, lines and too permissive folders of a user's authorized_keys, see sshd(8)."""
     try:
         entry = pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())
         home = os.path.expanduser("~") if entry.pw_uid == os.geteuid() else entry.pw_dir

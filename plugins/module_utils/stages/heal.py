@@ -1,7 +1,7 @@
-"""Healing: good copies from elsewhere take the places of what had rotted.
+"""Healing: good copies from other nodes replace tarballs in the quarantine.
 
-What arrived from another node lies in `.altbackup/healing/[<source>]`, by its path below the base there. Only what the quarantine has is taken, with
-the content that it had, by this node's own sidecar: nobody can bring another one in its place.
+What arrived from another node lies in `.altbackup/healing/[<source>]`, by its path below the base there. Only a tarball that the quarantine has is accepted,
+and only with the content that this node's own sidecar gives, so no node can substitute another one.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ STAGE = "heal"
 def heal(
     hold: Hold, tarballs: Sequence[Mapping[str, Any]], *, moment: Moment, origin: Origin | None = None
 ) -> dict[str, Any]:
-    """Given a tree and tarballs of its quarantine as another node has them, give those that arrived their places; return what was done.
+    """Publish the good copies that arrived of tarballs in the quarantine; return `healed` (relpaths), `notes`, and a failure for each other one.
 
-    Each has what an offer has, and `held`, its path below the base from which it came, or below this one where `here` is true. Return `healed`
-    (relpaths), `notes`, and a failure for each other one. Raise BaseUnusable where the tree holds the copies of another source than `origin`.
+    Each of `tarballs` has the keys of an offer, and `held`, its path below the base from which it came, or below this one if `here` is true. Raise
+    BaseUnusable if the tree has the copies of another source than `origin`.
     """
     tree = hold.tree
     require_origin(tree, origin)
@@ -72,7 +72,7 @@ def heal(
 
 
 def _awaited(offer: Offer, entry: Quarantined | None, moment: Moment) -> Quarantined:
-    """Return what the quarantine has of a tarball, if a good copy of just that may take its place. Raise AltbackupError."""
+    """Return the entry of the quarantine that an offered copy may replace. Raise AltbackupError if there is none with that content."""
     if moment.is_ahead(offer.stamp):
         raise AltbackupError(f"{ahead_reason(offer.relpath, 0, moment)}. It was not taken")
     if entry is None or not entry.is_same(offer.dna):
@@ -90,7 +90,7 @@ def _held(given: Mapping[str, Any]) -> str:
 
 
 def _put_back(tree: Tree, entry: Quarantined, offer: Offer, held: str, twin: Tarball | None, moment: Moment) -> Tarball:
-    """Verify a good copy and give it its place, as one more name of its `twin` here if there is one. Raise AltbackupError or OSError."""
+    """Verify a good copy and publish it, as a link to its `twin` here if there is one. Raise AltbackupError or OSError."""
     final = tree.path(offer.relpath)
     if is_there(final):
         raise AltbackupError(f"{offer.relpath} stands there already: it was not touched")
@@ -123,11 +123,11 @@ def _put_back(tree: Tree, entry: Quarantined, offer: Offer, held: str, twin: Tar
 
 
 def _tidy(tree: Tree, healed: Sequence[str], waiting: Collection[str], moment: Moment) -> None:
-    """Clear the folder into which good copies come, which is there as long as any is awaited, and note what was read."""
+    """Empty the folder in which good copies arrive, which exists while any is awaited, and record that the healed ones were read."""
     folder = healing_folder(tree)
     remove_folder(folder)
     if waiting:
         make_folders(folder, tree.private)
-    with contextlib.suppress(AltbackupError):  # what is damaged there the next check says, and writes anew
+    with contextlib.suppress(AltbackupError):  # the next check reports and rewrites a damaged file
         if healed:
             keep_readings(tree, {**readings(tree), **dict.fromkeys(healed, moment.stamp)})

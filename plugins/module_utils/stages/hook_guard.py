@@ -1,8 +1,8 @@
-"""The guard of a dump's hooks: the process that runs them, and runs what is owed when the call that asked for them is gone.
+"""The guard of a dump's hooks: the process that runs them, and that runs owed hooks if the call that asked for them is gone.
 
-It has a session of its own and no file of the call but the end of a socket. Whatever ends the call - an error, its limit,
-SIGKILL - closes the other end; without the word that all is done the guard then ends the `before` that runs, waits until the call's
-readers have let go of the item, runs each `after` that is owed, and writes down what became of it. Each program has a limit, so it ends, too.
+It has its own session and no open file of the call except one end of a socket. Whatever ends the call - an error, its limit, SIGKILL - closes the other end.
+Unless the call had said that all is done, the guard then ends the `before` that is running, waits until the call's readers have released the item, runs each
+owed `after`, and writes the results to the ledger. Each program has a time limit, so the guard ends, too.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from ..tree.layout import Tree
 from .hook_ledger import Ledger
 
 CUT = "cut"
-"""The state of a dump whose call was ended"""
+"""Value of ALTBACKUP_STATE for a dump whose call was ended"""
 _PATIENCE = 15.0
-"""Seconds to wait for what a call that is gone had started"""
+"""Seconds to wait for the readers of a call that is gone"""
 _SETTLING = 0.1
 _TICK = 0.05
 _MOST_SAID = 64 << 20
@@ -45,107 +45,107 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 class GuardGone(AltbackupError):
-    """A guard that answers no more."""
+    """A guard that does not answer."""
 
     def __init__(self, message: str, *, killed: bool) -> None:
-        """It was `killed`, or else it goes on without the call."""
+        """`killed` says whether the guard is gone; else it continues without the call."""
         super().__init__(message)
         self.killed = killed
 
 
 @dataclass(frozen=True)
 class Program:
-    """A hook as it is run."""
+    """A hook with everything needed to run it."""
 
     argv: list[str]
     uid: int
     seconds: float
-    """After so many it is ended"""
+    """Time limit"""
 
 
 @dataclass
-class _Order:
-    """A dump whose `after` is owed."""
+class _OwedHooks:
+    """A dump whose `after` hooks are owed."""
 
     title: str
     stamp: str
     programs: Mapping[str, list[Program]]
-    """{AFTER and ON_FAILURE: those that run then}"""
+    """{AFTER or ON_FAILURE: programs}"""
     done: set[tuple[str, int]] = field(default_factory=set)
-    """(when, which) of those that ran"""
+    """(when, index) of the programs that were started"""
 
 
-class Keeper:
-    """Runs hooks, and keeps the ledger of what is owed."""
+class HookExecutor:
+    """Runs hooks, and records in the ledger which are owed."""
 
     def __init__(self, tree: Tree, is_over: Callable[[], bool] = lambda: False) -> None:
-        """`is_over` says whether the call for which hooks are run is gone."""
+        """`is_over` returns whether the call for which hooks are run is gone."""
         self.ledger = Ledger(tree)
         self._is_over = is_over
-        self._orders: dict[str, _Order] = {}
+        self._owed: dict[str, _OwedHooks] = {}
 
     def open(self, wait: float) -> dict[str, Any]:
-        """Take the ledger; return what an earlier call left in it. Raise Locked or OSError."""
+        """Lock the ledger, waiting up to `wait` seconds; return what an earlier call left in it. Raise Locked or OSError."""
         self.ledger.open(wait, self._is_over)
-        told, owed = list(map(asdict, self.ledger.told)), list(map(asdict, self.ledger.owed))
-        return {"told": told, "owed": owed, "damaged": self.ledger.damaged}
+        results, owed = list(map(asdict, self.ledger.results)), list(map(asdict, self.ledger.owed))
+        return {"results": results, "owed": owed, "damaged": self.ledger.damaged}
 
     def owe(self, item: str, title: str, stamp: str, programs: Mapping[str, list[dict[str, Any]]]) -> None:
-        """Take over that after this dump its `after` is run. Raise OSError, and then it is not."""
+        """Record in the ledger that the hooks after this dump are owed. Raise OSError, and then they are not."""
         self.ledger.owe(item, stamp)
         known = {when: [Program(**program) for program in several] for when, several in programs.items()}
-        self._orders[item] = _Order(title, stamp, known)
+        self._owed[item] = _OwedHooks(title, stamp, known)
 
     def run(
         self, item: str, stamp: str, title: str, when: str, which: int, program: Mapping[str, Any], state: str
     ) -> None:
-        """Run a program to its end. Raise ToolFailed, DeadlineExceeded, AltbackupError or OSError."""
-        order = self._orders.get(item)
-        if order:
-            order.done.add((when, which))
-        told = Program(**program)
+        """Run a program and wait for it. Raise ToolFailed, DeadlineExceeded, AltbackupError or OSError."""
+        owed_hooks = self._owed.get(item)
+        if owed_hooks:
+            owed_hooks.done.add((when, which))
+        to_run = Program(**program)
         environment = {"ALTBACKUP_ITEM": item, "ALTBACKUP_STAMP": stamp, "ALTBACKUP_STATE": state}
         try:
-            run_program(told, environment, f"{title}: {when}", self._is_over if when == BEFORE else lambda: False)
+            run_program(to_run, environment, f"{title}: {when}", self._is_over if when == BEFORE else lambda: False)
         except (AltbackupError, OSError) as error:
             if when != BEFORE and self._is_over():
-                self.ledger.tell(item, explain(error), bad=True)
+                self.ledger.add_result(item, explain(error), bad=True)
             raise
         if when != BEFORE and self._is_over():
-            self.ledger.tell(
+            self.ledger.add_result(
                 item,
-                f"{title}: {when}: {told.argv[0]}, for which the call of {stamp} did not wait, ended well",
+                f"{title}: {when}: {to_run.argv[0]}, for which the call of {stamp} did not wait, ended well",
                 bad=False,
             )
 
     def pay(self, item: str) -> None:
-        """Take that all that was owed is done. Raise OSError."""
-        self._orders.pop(item, None)
+        """Record that nothing is owed for an item any more. Raise OSError."""
+        self._owed.pop(item, None)
         self.ledger.pay(item)
 
     def end(self) -> None:
-        """Take that all is done, and what was left is told. Raise OSError."""
-        self.ledger.close(told=True)
+        """Release the ledger; what an earlier call left in it was reported. Raise OSError."""
+        self.ledger.close(reported=True)
 
     def take_over(self) -> None:
-        """Run all that is owed, the last first, and write down what became of it."""
-        for item, order in reversed(list(self._orders.items())):
-            said: list[tuple[str, bool]] = []
+        """Run all owed hooks, of the last dump first, and record the results."""
+        for item, owed_hooks in reversed(list(self._owed.items())):
+            results: list[tuple[str, bool]] = []
             for when in (AFTER, ON_FAILURE):
-                for which, program in enumerate(order.programs[when]):
-                    if (when, which) not in order.done:
-                        said.append(self._run_alone(item, order, when, program))
-            with contextlib.suppress(OSError):  # a full disk: the next call runs them once more
-                for text, bad in said:
-                    self.ledger.tell(item, text, bad=bad)
+                for which, program in enumerate(owed_hooks.programs[when]):
+                    if (when, which) not in owed_hooks.done:
+                        results.append(self._run_alone(item, owed_hooks, when, program))
+            with contextlib.suppress(OSError):  # if the disk is full, the next call runs them again
+                for text, bad in results:
+                    self.ledger.add_result(item, text, bad=bad)
                 self.pay(item)
         self.ledger.drop()
 
-    def _run_alone(self, item: str, order: _Order, when: str, program: Program) -> tuple[str, bool]:
-        """Run a program that nobody asks for any more; return what is told of it, and whether that is bad."""
-        environment = {"ALTBACKUP_ITEM": item, "ALTBACKUP_STAMP": order.stamp, "ALTBACKUP_STATE": CUT}
+    def _run_alone(self, item: str, owed_hooks: _OwedHooks, when: str, program: Program) -> tuple[str, bool]:
+        """Run a program without a call; return a message on it, and whether that is a failure."""
+        environment = {"ALTBACKUP_ITEM": item, "ALTBACKUP_STAMP": owed_hooks.stamp, "ALTBACKUP_STATE": CUT}
         began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        about = f"{order.title}: {when}, after the dump of {order.stamp} had been cut, at {began}"
+        about = f"{owed_hooks.title}: {when}, after the dump of {owed_hooks.stamp} had been cut, at {began}"
         try:
             run_program(program, environment, about, lambda: False)
         except (AltbackupError, OSError) as error:
@@ -153,17 +153,19 @@ class Keeper:
         return f"{about}: {program.argv[0]} was run, and ended well", False
 
 
-def run_program(program: Program, told: Mapping[str, str], what: str, is_over: Callable[[], bool]) -> None:
-    """Run a program with variables that it is told, to its end, at its limit, or when `is_over`.
+def run_program(program: Program, variables: Mapping[str, str], what: str, is_over: Callable[[], bool]) -> None:
+    """Run a program with environment variables, until it ends, exceeds its limit, or `is_over` returns true.
 
-    What it leaves at work after its end is left alone: it may be the service that it was to start. Raise ToolFailed with its own
-    words, DeadlineExceeded, AltbackupError or OSError.
+    Processes that it leaves running are not ended: one may be the service that it had to start. Raise ToolFailed with its stderr, DeadlineExceeded,
+    AltbackupError or OSError.
     """
     argv = Identity(program.uid, viewed=False).argv(program.argv)
     end = time.monotonic() + program.seconds
     with tempfile.TemporaryFile() as out:
         name = program.argv[0]
-        with Child(argv, stdout=out, environment=_environment(program.uid, told), name=name, locking=False) as child:
+        with Child(
+            argv, stdout=out, environment=_environment(program.uid, variables), name=name, locking=False
+        ) as child:
             while (code := _waited(child)) is None:
                 late, large = (
                     time.monotonic() > end,
@@ -186,7 +188,7 @@ def run_program(program: Program, told: Mapping[str, str], what: str, is_over: C
 
 
 def _waited(child: Child) -> int | None:
-    """Return the exit code of a program that has ended within a moment, else None."""
+    """Return the exit code of a program that ends within 50 ms, else None."""
     end = time.monotonic() + _TICK
     while (code := child.process.poll()) is None and time.monotonic() < end:
         time.sleep(0.005)
@@ -198,17 +200,17 @@ def _tail_of(stream: IO[bytes]) -> str:
     return stream.read().decode("utf-8", "backslashreplace").strip()
 
 
-def _environment(uid: int, told: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a hook: nothing of this process's own."""
+def _environment(uid: int, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a hook, without any variable of this process."""
     names = {"PATH": system_path()}
     with contextlib.suppress(KeyError):
         entry = pwd.getpwuid(uid)
         names.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
-    return clean_environment(**names, **told)
+    return clean_environment(**names, **variables)
 
 
 class Guard:
-    """The guard as a call has it; a context manager, to be entered before any thread is started."""
+    """The call's side of the guard; a context manager, to be entered before any thread is started."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -218,7 +220,7 @@ class Guard:
         mine, other = socket.socketpair()
         watched, lifeline = os.pipe()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # threads that only wait hold no lock of this process
+            warnings.simplefilter("ignore", DeprecationWarning)  # threads that only wait hold no lock
             self.pid = os.fork()
         if self.pid == 0:
             try:
@@ -243,10 +245,10 @@ class Guard:
             os.waitpid(self.pid, 0 if self._ended else os.WNOHANG)
 
     def ask(self, what: str, seconds: float, **values: Any) -> dict[str, Any]:
-        """Have one of a Keeper's methods called; return its value, or an empty mapping.
+        """Call a method of the guard's HookExecutor; return its value, or an empty mapping.
 
-        Raise what it raises, and GuardGone where no answer comes: after so many seconds, or because somebody killed it.
-        What is owed is then the guard's, or nobody's.
+        Raise what it raises, and GuardGone if there is no answer within `seconds`, or the guard was killed. What is owed is then the guard's to do, or the
+        caller's if it was killed.
         """
         try:
             self._conversation.send({"ask": what, "values": values})
@@ -266,24 +268,24 @@ class Guard:
 
 
 def _error_of(answer: Mapping[str, Any]) -> AltbackupError:
-    """Return the error of which a guard tells."""
+    """Return the exception in a guard's answer."""
     if answer["kind"] == "ToolFailed":
         return ToolFailed(str(answer["failed"]), answer["rc"], str(answer["stderr"]))
     return AltbackupError(str(answer["failed"]))
 
 
 def _begun(connection: int, watched: int) -> tuple[int, int]:
-    """Make this fork a process of its own; return the numbers that its two open files have now."""
+    """Detach this fork from the call; return the new descriptors of the socket and the lifeline."""
     signal.set_wakeup_fd(-1)
     for number in _SIGNALS:
         signal.signal(
             number, signal.SIG_DFL if number == signal.SIGCHLD else _stay
-        )  # which programs that it starts do not inherit
+        )  # a handler, unlike SIG_IGN, is not inherited by programs
     os.setsid()
     os.chdir("/")
     process_groups.forget_all()
     kept = os.dup(connection), os.dup(watched)
-    null = os.open(os.devnull, os.O_RDWR)  # closed below, unless it is one of the three
+    null = os.open(os.devnull, os.O_RDWR)  # closed below, unless it is 0, 1 or 2
     for descriptor in range(3):
         os.dup2(null, descriptor)
     first = 3
@@ -291,34 +293,34 @@ def _begun(connection: int, watched: int) -> tuple[int, int]:
         os.closerange(first, descriptor)
         first = descriptor + 1
     restore_priority()
-    process_groups.start_guard()  # of the programs, should somebody kill this one
+    process_groups.start_guard()  # ends the programs if this process is killed
     return kept
 
 
 def _stay(*_: object) -> None:
-    """Do not end: who ends the call ends the guard by closing its socket."""
+    """Ignore a signal: the guard ends when the call closes its socket."""
 
 
 def _serve(tree: Tree, connection: int, watched: int) -> None:
-    """Answer until the call is gone, or says that all is done."""
+    """Answer requests until the call is gone or says that all is done."""
     peer = socket.socket(fileno=connection)
     conversation = Conversation(peer)
     poll = select.poll()
     poll.register(peer, select.POLLRDHUP)
-    keeper = Keeper(tree, lambda: bool(poll.poll(0)))
+    executor = HookExecutor(tree, lambda: bool(poll.poll(0)))
     asked: dict[str, Callable[..., Any]] = {
-        "open": keeper.open,
-        "owe": keeper.owe,
-        "run": keeper.run,
-        "pay": keeper.pay,
-        "end": keeper.end,
+        "open": executor.open,
+        "owe": executor.owe,
+        "run": executor.run,
+        "pay": executor.pay,
+        "end": executor.end,
     }
     while True:
         try:
             message = conversation.receive()
         except AltbackupError:
             break
-        answer = _answered(lambda: asked[message["ask"]](**message["values"]))  # noqa: B023 (it is called at once)
+        answer = _answered(lambda: asked[message["ask"]](**message["values"]))  # noqa: B023 (called at once)
         with contextlib.suppress(OSError):
             conversation.send(answer)
         if message["ask"] == "end":
@@ -327,7 +329,7 @@ def _serve(tree: Tree, connection: int, watched: int) -> None:
     gone.register(watched, 0)
     gone.poll(_PATIENCE * 1000)
     time.sleep(_SETTLING)
-    keeper.take_over()
+    executor.take_over()
 
 
 def _answered(function: Callable[[], Any]) -> dict[str, Any]:
@@ -336,5 +338,5 @@ def _answered(function: Callable[[], Any]) -> dict[str, Any]:
     except (AltbackupError, OSError) as error:
         known = {"rc": error.rc, "stderr": error.stderr} if isinstance(error, ToolFailed) else {}
         return {"failed": explain(error), "kind": type(error).__name__, **known}
-    except Exception as error:  # noqa: BLE001 (a bug is told to who asked; what is owed stays the guard's)
+    except Exception as error:  # noqa: BLE001 (the caller gets the error; what is owed remains the guard's)
         return {"failed": f"unexpected {type(error).__name__}: {error}", "kind": "AltbackupError"}

@@ -1,6 +1,6 @@
-"""Which hooks are owed: a small private record on the node, written before a dump's first hook, and data alone.
+"""The ledger of owed hooks: a small private file on the node, written before the first hook of a dump, treated as data only.
 
-It names items and stamps. Programs are never taken from it, but from the plan of whoever reads it.
+It has items and stamps. Programs are never read from it, but from the plan of the call that reads it.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ _LONGEST_NAME = 512
 
 @dataclass(frozen=True)
 class Owed:
-    """A dump whose `before` was started, and whose `after` is not done."""
+    """A dump whose `before` was started and whose `after` is not done."""
 
     item: str
     """category/name, empty for the source itself"""
     stamp: str
     boot: str = ""
-    """When the node had been started"""
+    """Boot id of the node at that time"""
 
 
 @dataclass(frozen=True)
-class Message:
-    """What was done by nobody's order, for the next call to tell."""
+class HookResult:
+    """The result of a hook that ran without a call, for the next call to report."""
 
     item: str
     text: str
     bad: bool = False
-    """Whether it is a failure"""
+    """Whether that is a failure"""
 
 
 @dataclass
 class Ledger:
-    """The record, which one process has for itself."""
+    """The ledger file, locked by one process at a time."""
 
     tree: Tree
     owed: list[Owed] = field(default_factory=list)
-    told: list[Message] = field(default_factory=list)
+    results: list[HookResult] = field(default_factory=list)
     damaged: str = ""
-    """Why what was written there is not known"""
+    """Message if the file cannot be read, else empty"""
     _descriptor: int = -1
 
     @property
@@ -67,11 +67,11 @@ class Ledger:
 
     @property
     def path(self) -> str:
-        """Where it is written."""
+        """The path of the file."""
         return os.path.join(self._folder, "owed.json")
 
     def open(self, wait: float, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Take it, once nobody else has it, and read it. Raise Locked where somebody has it for so many seconds, or OSError."""
+        """Lock and read the ledger. Raise Locked if another process has it for `wait` seconds or `is_over` returns true, or OSError."""
         make_folders(self._folder, self.tree.private)
         path = os.path.join(self._folder, "lock")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -106,38 +106,38 @@ class Ledger:
                     os.unlink(name, dir_fd=folder)
         try:
             found = json.loads(read_private(self.tree, self.path, _LONGEST).decode("utf-8"))
-            self.owed = [_owed(entry) for entry in found["owed"][:_MOST]]
-            self.told = [_read_message(entry) for entry in found["told"][:_MOST]]
+            self.owed = [_parse_owed(entry) for entry in found["owed"][:_MOST]]
+            self.results = [_parse_result(entry) for entry in found["told"][:_MOST]]
         except FileNotFoundError:
             return
         except (BaseUnusable, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            self.owed, self.told = [], []
+            self.owed, self.results = [], []
             self.damaged = f"{self.path}, the record of hooks, cannot be read ({one_line(str(error))})"
 
     def owe(self, item: str, stamp: str) -> None:
-        """Write down that the `after` of an item (category/name, empty for the source) is owed. Raise OSError or BaseUnusable."""
+        """Record that the `after` of an item (category/name, empty for the source) is owed. Raise OSError or BaseUnusable."""
         self.owed = [*self._without(item), Owed(item, stamp, boot_id())]
         self._write()
 
     def pay(self, item: str) -> None:
-        """Write down that it is owed no longer. Raise OSError or BaseUnusable."""
+        """Record that it is not owed any more. Raise OSError or BaseUnusable."""
         self.owed = self._without(item)
         self._write()
 
-    def tell(self, item: str, text: str, *, bad: bool) -> None:
-        """Write down, for the next call, what became of a hook. Raise OSError or BaseUnusable."""
-        self.told = [*self.told, Message(item, text[:_LONGEST_TEXT], bad)][-_MOST:]
+    def add_result(self, item: str, text: str, *, bad: bool) -> None:
+        """Record the result of a hook for the next call. Raise OSError or BaseUnusable."""
+        self.results = [*self.results, HookResult(item, text[:_LONGEST_TEXT], bad)][-_MOST:]
         self._write()
 
-    def close(self, *, told: bool) -> None:
-        """Give it up; whether what it tells was told. Raise OSError or BaseUnusable."""
-        if told and self._descriptor >= 0:
-            self.told = []
+    def close(self, *, reported: bool) -> None:
+        """Unlock the ledger, and remove its results if they were reported. Raise OSError or BaseUnusable."""
+        if reported and self._descriptor >= 0:
+            self.results = []
             self._write()
         self.drop()
 
     def drop(self) -> None:
-        """Give it up as it is."""
+        """Unlock the ledger without writing."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
@@ -150,42 +150,42 @@ class Ledger:
             raise BaseUnusable(
                 f"{self.path} could not be had: what is owed stays there, and is run once more by the next call"
             )
-        if not (self.owed or self.told):
+        if not (self.owed or self.results):
             remove_if_there(self.path)
             return
-        entries = {"owed": list(map(asdict, self.owed)), "told": list(map(asdict, self.told))}
+        entries = {"owed": list(map(asdict, self.owed)), "told": list(map(asdict, self.results))}
         write_text(self.path, json.dumps(entries, sort_keys=True) + "\n")
 
 
 def folder_of(tree: Tree) -> str:
-    """Return where a tree keeps what is owed."""
+    """Return the private folder of a tree's ledger."""
     return tree.private_path("hooks")
 
 
 def is_anything_left(tree: Tree) -> bool:
-    """Return whether an earlier call left something to do, or to tell; also where that cannot be known."""
+    """Return whether the ledger has entries of an earlier call; also true if that cannot be read."""
     with contextlib.suppress(FileNotFoundError):
         os.lstat(Ledger(tree).path)
         return True
     return False
 
 
-def _owed(entry: Mapping[str, Any]) -> Owed:
-    """Return what is owed by what was written. Raise ValueError, KeyError or TypeError."""
+def _parse_owed(entry: Mapping[str, Any]) -> Owed:
+    """Parse an entry of `owed`. Raise ValueError, KeyError or TypeError."""
     item, stamp, boot = _name(entry["item"]), _name(entry["stamp"]), _name(entry["boot"])
     if not is_stamp(stamp):
-        raise ValueError("it has what is no stamp")
+        raise ValueError("it has an invalid stamp")
     return Owed(item, stamp, boot)
 
 
-def _read_message(entry: Mapping[str, Any]) -> Message:
+def _parse_result(entry: Mapping[str, Any]) -> HookResult:
     text = entry["text"]
     if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
-        raise ValueError("it has what is no text")
-    return Message(_name(entry["item"]), text, entry["bad"] is True)
+        raise ValueError("it has an invalid text")
+    return HookResult(_name(entry["item"]), text, entry["bad"] is True)
 
 
 def _name(value: object) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST_NAME:
-        raise ValueError("it has what is no name")
+        raise ValueError("it has an invalid name")
     return value

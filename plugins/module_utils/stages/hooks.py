@@ -1,4 +1,4 @@
-"""Hooks around a dump: what runs when, what it means, and what an earlier call still owes."""
+"""Hooks around a dump: when each runs, what its exit code means, and hooks that an earlier call owes."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from ..tree.failures import failure
 from ..tree.stamps import parse_stamp
 from .dump_state import STAGE
 from .dump_store import tarballs_before
-from .hook_guard import CUT, Guard, GuardGone, Keeper
+from .hook_guard import CUT, Guard, GuardGone, HookExecutor
 
 NOT_NOW = 75
-"""The exit code of a `before` that says that this is no time for a dump: EX_TEMPFAIL, see sysexits.h(3head)"""
+"""Exit code of a `before` that skips the dump: EX_TEMPFAIL, see sysexits.h(3head)"""
 BEGUN, DONE, FAILED, SKIPPED = "begun", "done", "failed", "skipped"
-"""How a dump stands, as hooks are told it"""
+"""Values of ALTBACKUP_STATE"""
 _WAIT = 900.0
-"""Seconds to wait at most for the guard of an earlier call"""
+"""Maximum seconds to wait for the guard of an earlier call"""
 _ANSWER = 15.0
-"""Seconds in which a guard answers, beside those that a program takes"""
-_LAST = 10.0
-"""Seconds for which a call whose limit is over waits for a program that is owed"""
+"""Seconds in which a guard answers, in addition to those of a program"""
+_OWED_WAIT = 10.0
+"""Seconds for which a call whose limit has passed waits for an owed program"""
 
 
 @dataclass(frozen=True)
-class Bearer:
-    """What has hooks: an item, or the source itself."""
+class HookOwner:
+    """An item, or the source itself, with its hooks."""
 
     hooks: Hooks
     key: str = ""
@@ -45,195 +45,202 @@ class Bearer:
     title: str = "the source"
 
 
-def bearer_of(item: Item) -> Bearer:
-    """Return an item as what has hooks."""
-    return Bearer(item.hooks, item.key, f"item {item.kind} {item.name!r}")
+def hook_owner_of(item: Item) -> HookOwner:
+    """Return an item as the owner of its hooks."""
+    return HookOwner(item.hooks, item.key, f"item {item.kind} {item.name!r}")
 
 
 @dataclass
-class Said:
-    """What is to be told of what was done."""
+class Report:
+    """Failures and notes of a dump."""
 
     failures: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def fail(self, reason: str | BaseException, key: str = "") -> None:
-        """Tell of a failure."""
+        """Add a failure."""
         self.failures.append(failure(STAGE, reason, key=key))
 
 
 class Runner:
-    """Has hooks run by a guard, for one dump of a source."""
+    """Runs the hooks of one dump by way of a guard."""
 
     def __init__(self, guard: Guard, context: Context) -> None:
         self._guard = guard
         self._context = context
         self._problem = "the ledger of hooks was not opened"
-        """Why nothing may be begun"""
-        self._left: Keeper | None = None
-        """What runs what is owed, where the guard was killed"""
+        """Why no hook may be started, empty if it may"""
+        self._executor: HookExecutor | None = None
+        """Runs owed hooks in this process if the guard was killed"""
         self._is_handed_over = False
-        """Whether the guard does the rest, for which this call cannot wait"""
+        """Whether the guard runs the remaining hooks because this call cannot wait"""
 
-    def settle(self, bearers: Mapping[str, Bearer], said: Said) -> None:
-        """Wait until no guard of an earlier call is at work, tell what one did, and run what is still owed, with the programs of today."""
+    def run_owed(self, hook_owners: Mapping[str, HookOwner], report: Report) -> None:
+        """Wait for the guard of an earlier call, report its results, and run what is still owed with the programs declared now."""
         try:
             wait = self._context.deadline.at_most(_WAIT)
             left = self._guard.ask("open", wait + _ANSWER, wait=wait)
         except (AltbackupError, OSError) as error:
             self._problem = str(error)
-            if not bearers:
-                said.fail(error)
+            if not hook_owners:
+                report.fail(error)
             return
         self._problem = ""
         if left["damaged"]:
-            said.fail(
+            report.fail(
                 f"{left['damaged']}: whether an `after` is owed is not known; see whether something still stands still for a backup"
             )
-        for entry in left["told"]:
+        for entry in left["results"]:
             if entry["bad"]:
-                said.fail(entry["text"], entry["item"])
+                report.fail(entry["text"], entry["item"])
             else:
-                said.notes.append(entry["text"])
+                report.notes.append(entry["text"])
         for entry in left["owed"]:
-            self._pay_late(entry, bearers, said)
+            self._run_owed(entry, hook_owners, report)
 
-    def _pay_late(self, entry: Mapping[str, str], bearers: Mapping[str, Bearer], said: Said) -> None:
-        """Run what is owed since a call that neither itself nor its guard could end."""
+    def _run_owed(self, entry: Mapping[str, str], hook_owners: Mapping[str, HookOwner], report: Report) -> None:
+        """Run the hooks owed by a call whose guard did not run them."""
         key, stamp = entry["item"], entry["stamp"]
-        bearer = bearers.get(key, Bearer(Hooks(), key, one_line(key) or "the source"))
+        hook_owner = hook_owners.get(key, HookOwner(Hooks(), key, one_line(key) or "the source"))
         why = "its guard was killed" if entry["boot"] == boot_id() else "the node was restarted"
-        about = f"{bearer.title}: its before was started for {stamp}, and then {why}"
-        if not bearer.hooks.after:
-            said.fail(
+        about = f"{hook_owner.title}: its before was started for {stamp}, and then {why}"
+        if not hook_owner.hooks.after:
+            report.fail(
                 f"{about}: no after is declared for it any more, so none was run; see whether something still stands still for a backup",
                 key,
             )
-            self._pay(key, said)
+            self._pay(key, report)
             return
-        said.notes.append(f"{about}: its after, as it is declared now, was run by this call")
-        for which, hook in enumerate(bearer.hooks.after):
+        report.notes.append(f"{about}: its after, as it is declared now, was run by this call")
+        for which, hook in enumerate(hook_owner.hooks.after):
             try:
-                self._run(bearer, stamp, AFTER, which, _program(bearer, AFTER, hook), CUT)
+                self._run(hook_owner, stamp, AFTER, which, _program(hook_owner, AFTER, hook), CUT)
             except (AltbackupError, OSError) as error:
-                said.fail(error, key)
-        self._pay(key, said)
+                report.fail(error, key)
+        self._pay(key, report)
 
-    def around(self, bearer: Bearer, said: Said, make: Callable[[], None], skip: Callable[[str], None]) -> None:
-        """Run the hooks of an item, or of the source, around what makes its dump and tells what failed in `said`.
+    def around(
+        self, hook_owner: HookOwner, report: Report, dump: Callable[[], None], skip: Callable[[str], None]
+    ) -> None:
+        """Run the hooks of an item, or of the source, around `dump`, which makes its dump and adds failures to `report`.
 
-        Where a `before` says that this is no time for it, `skip` is told so, instead. What this call cannot do, since it is ended, its
-        guard does.
+        If a `before` exits with NOT_NOW, `skip` is called with the message instead. If this call is ended, its guard runs what remains.
         """
-        failed = len(said.failures) if bearer.key else 0  # the source has failed with any item
+        failures_before = len(report.failures) if hook_owner.key else 0  # a failure of any item is one of the source
         state, owed, programs = FAILED, False, {}
         try:
-            programs = self._begin(bearer)
+            programs = self._record_owed(hook_owner)
             owed = True
-            self._before(bearer, programs[BEFORE])
+            self._run_before(hook_owner, programs[BEFORE])
         except (AltbackupError, OSError) as error:
             if owed and isinstance(error, ToolFailed) and error.rc == NOT_NOW:
                 state = SKIPPED
                 skip(str(error))
             else:
-                said.fail(error, bearer.key)
+                report.fail(error, hook_owner.key)
         else:
-            make()
+            dump()
             state = DONE
-        if len(said.failures) > failed:
+        if len(report.failures) > failures_before:
             state = FAILED
         if owed:
-            self._all(bearer, AFTER, programs[AFTER], state, said)
-        if len(said.failures) > failed and programs:
-            self._all(bearer, ON_FAILURE, programs[ON_FAILURE], FAILED, said)
+            self._run_all(hook_owner, AFTER, programs[AFTER], state, report)
+        if len(report.failures) > failures_before and programs:
+            self._run_all(hook_owner, ON_FAILURE, programs[ON_FAILURE], FAILED, report)
         if owed:
-            self._pay(bearer.key, said)
+            self._pay(hook_owner.key, report)
 
-    def end(self, said: Said) -> None:
-        """Say that all is done, and that what the ledger had to tell is told."""
+    def end(self, report: Report) -> None:
+        """Tell the guard that all is done, and that the ledger's results were reported."""
         try:
-            if self._left is not None:
-                self._left.end()
+            if self._executor is not None:
+                self._executor.end()
             elif not self._problem:
                 self._guard.ask("end", _ANSWER)
         except (AltbackupError, OSError) as error:
-            said.fail(error)
+            report.fail(error)
 
-    def _begin(self, bearer: Bearer) -> dict[str, list[dict[str, Any]]]:
-        """Have the guard owe what comes after; return the programs. Raise AltbackupError or OSError, and then nothing was begun."""
-        programs = programs_of(bearer)
+    def _record_owed(self, hook_owner: HookOwner) -> dict[str, list[dict[str, Any]]]:
+        """Record the later hooks as owed; return all programs. Raise AltbackupError or OSError, and then nothing was started."""
+        programs = programs_of(hook_owner)
         if self._problem:
-            raise AltbackupError(f"{bearer.title}: {self._problem}")
+            raise AltbackupError(f"{hook_owner.title}: {self._problem}")
         later = {when: programs[when] for when in (AFTER, ON_FAILURE)}
-        self._guard.ask("owe", _ANSWER, item=bearer.key, title=bearer.title, stamp=self._context.stamp, programs=later)
+        self._guard.ask(
+            "owe", _ANSWER, item=hook_owner.key, title=hook_owner.title, stamp=self._context.stamp, programs=later
+        )
         return programs
 
-    def _before(self, bearer: Bearer, programs: Sequence[Mapping[str, Any]]) -> None:
+    def _run_before(self, hook_owner: HookOwner, programs: Sequence[Mapping[str, Any]]) -> None:
         for which, program in enumerate(programs):
             require_go_on()
             seconds = self._context.deadline.at_most(program["seconds"])
-            self._run(bearer, self._context.stamp, BEFORE, which, {**program, "seconds": seconds}, BEGUN)
+            self._run(hook_owner, self._context.stamp, BEFORE, which, {**program, "seconds": seconds}, BEGUN)
 
-    def _all(self, bearer: Bearer, when: str, programs: Sequence[Mapping[str, Any]], state: str, said: Said) -> None:
+    def _run_all(
+        self, hook_owner: HookOwner, when: str, programs: Sequence[Mapping[str, Any]], state: str, report: Report
+    ) -> None:
         for which, program in enumerate(programs):
             try:
-                self._run(bearer, self._context.stamp, when, which, program, state)
+                self._run(hook_owner, self._context.stamp, when, which, program, state)
             except (AltbackupError, OSError) as error:
-                said.fail(error, bearer.key)
+                report.fail(error, hook_owner.key)
 
-    def _run(self, bearer: Bearer, stamp: str, when: str, which: int, program: Mapping[str, Any], state: str) -> None:
-        """Run a program. Raise what it fails with; of what comes after none is left out because the guard was killed."""
+    def _run(
+        self, hook_owner: HookOwner, stamp: str, when: str, which: int, program: Mapping[str, Any], state: str
+    ) -> None:
+        """Run a program. Raise its error; if the guard was killed, later hooks are run in this process."""
         if self._is_handed_over:
             return
-        told: dict[str, Any] = {
-            "item": bearer.key,
-            "title": bearer.title,
+        request: dict[str, Any] = {
+            "item": hook_owner.key,
+            "title": hook_owner.title,
             "stamp": stamp,
             "when": when,
             "which": which,
             "program": program,
             "state": state,
         }
-        if self._left is None:
+        if self._executor is None:
             try:
-                self._guard.ask("run", self._patience(program["seconds"], when), **told)
+                self._guard.ask("run", self._answer_timeout(program["seconds"], when), **request)
                 return
             except GuardGone as error:
                 self._problem, self._is_handed_over = str(error), not error.killed
                 if self._is_handed_over or when == BEFORE:
                     raise
-            self._left = Keeper(self._context.tree)
-            with contextlib.suppress(AltbackupError, OSError):  # told when it is to be paid
-                self._left.open(_ANSWER)
-        self._left.run(**told)
+            self._executor = HookExecutor(self._context.tree)
+            with contextlib.suppress(AltbackupError, OSError):  # reported when the debt is settled
+                self._executor.open(_ANSWER)
+        self._executor.run(**request)
 
-    def _patience(self, seconds: float, when: str) -> float:
-        """Return for how long to wait for a program: one that is owed gets a little time though there is none left."""
+    def _answer_timeout(self, seconds: float, when: str) -> float:
+        """Return the seconds to wait for a program; an owed one gets at least _LAST."""
         if when == BEFORE:
             return seconds + _ANSWER
         try:
-            return max(_LAST, self._context.deadline.at_most(seconds + _ANSWER))
+            return max(_OWED_WAIT, self._context.deadline.at_most(seconds + _ANSWER))
         except DeadlineExceeded:
-            return _LAST
+            return _OWED_WAIT
 
-    def _pay(self, key: str, said: Said) -> None:
+    def _pay(self, key: str, report: Report) -> None:
         try:
-            if self._left is not None:
-                self._left.pay(key)
+            if self._executor is not None:
+                self._executor.pay(key)
             elif not self._problem:
                 self._guard.ask("pay", _ANSWER, item=key)
         except (AltbackupError, OSError) as error:
-            said.fail(error, key)
+            report.fail(error, key)
 
 
-def programs_of(bearer: Bearer) -> dict[str, list[dict[str, Any]]]:
-    """Given what has hooks, return {when: programs as a guard takes them}. Raise InvalidInput for one that cannot be run here."""
-    return {when: [_program(bearer, when, hook) for hook in bearer.hooks.of(when)] for when in KEYS}
+def programs_of(hook_owner: HookOwner) -> dict[str, list[dict[str, Any]]]:
+    """Return {when: programs as a guard takes them}. Raise InvalidInput for one that cannot be run on this node."""
+    return {when: [_program(hook_owner, when, hook) for hook in hook_owner.hooks.of(when)] for when in KEYS}
 
 
-def _program(bearer: Bearer, when: str, hook: Hook) -> dict[str, Any]:
+def _program(hook_owner: HookOwner, when: str, hook: Hook) -> dict[str, Any]:
     path, uid = hook.argv[0], os.geteuid()
-    about = f"{bearer.title}: {when}"
+    about = f"{hook_owner.title}: {when}"
     if hook.user:
         try:
             uid = pwd.getpwnam(hook.user).pw_uid
@@ -248,32 +255,35 @@ def _program(bearer: Bearer, when: str, hook: Hook) -> dict[str, Any]:
     return {"argv": list(hook.argv), "uid": uid, "seconds": hook.time_limit}
 
 
-def foretold(bearers: Iterable[Bearer], said: Said) -> None:
-    """Tell, for check mode, what would be run, and what of it cannot be."""
-    for bearer in bearers:
+def report_predicted(hook_owners: Iterable[HookOwner], report: Report) -> None:
+    """Report, for check mode, which hooks would be run, and which of them cannot be."""
+    for hook_owner in hook_owners:
         for when in KEYS:
-            for hook in bearer.hooks.of(when):
-                said.notes.append(
-                    f"{bearer.key or bearer.title}: {when} would run {hook}, for {hook.time_limit:g} s at most; check mode runs none"
+            for hook in hook_owner.hooks.of(when):
+                report.notes.append(
+                    f"{hook_owner.key or hook_owner.title}: {when} would run {hook}, for {hook.time_limit:g} s at most; check mode runs none"
                 )
         try:
-            programs_of(bearer)
+            programs_of(hook_owner)
         except InvalidInput as error:
-            said.fail(error, bearer.key)
+            report.fail(error, hook_owner.key)
 
 
-def skipped(item: Item, context: Context, why: str, max_age: float, said: Said) -> bool:
-    """Given why an item is not dumped now, note it, or fail where its newest copy is older than so many seconds; return whether that is no failure."""
+def report_skip(item: Item, context: Context, why: str, max_age: float, report: Report) -> bool:
+    """Report that a hook skipped an item: a note, or a failure if its newest copy is older than `max_age` seconds.
+
+    Return whether it is no failure.
+    """
     title = f"item {item.kind} {item.name!r}"
     stamps = [tarball.stamp for tarball in tarballs_before(context, item)]
     newest = max(stamps, default="")
     if newest and parse_stamp(context.stamp) - parse_stamp(newest) <= timedelta(seconds=max_age):
-        said.notes.append(f"{item.key}: not now, said exit code {NOT_NOW}; its newest copy is of {newest}: {why}")
+        report.notes.append(f"{item.key}: not now, said exit code {NOT_NOW}; its newest copy is of {newest}: {why}")
         return True
     how = (
         f"its newest copy, of {newest}, is older than {max_age / 3600:g} h (altbackup_max_age)"
         if newest
         else "it has no copy yet"
     )
-    said.fail(f"{title}: not now, said exit code {NOT_NOW}, but {how}: {why}", item.key)
+    report.fail(f"{title}: not now, said exit code {NOT_NOW}, but {how}: {why}", item.key)
     return False

@@ -1,4 +1,4 @@
-"""Marking: a node keeps what its controller was told of the copies of a source, and says what that changed there."""
+"""Marking: a node stores the marks that its controller has of a source's copies, and reports what that changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..tree.scan import scan
 from ..tree.suspects import reasons_of
 
 _NAMED = 10
-"""Most tarballs that a note names"""
+"""Maximum number of tarballs that a note names"""
 EMPTY: dict[str, Any] = {"marks_kept": False, "held": [], "identities": [], "notes": []}
 
 
@@ -30,13 +30,13 @@ def mark(
     source: str = "",
     origin: Origin | None = None,
 ) -> dict[str, Any]:
-    """Given a base and marks as a controller hands them over, keep them; return which tarballs there are held, and notes on what is new.
+    """Store marks, as a controller passes them; return the tarballs that are held here, and notes on what is new.
 
-    `source` is whose own base it is, which then tells its id. A tree that holds the copies of another source than the origin is left alone.
-    Without a `hold`, in check mode, nothing is written. Raise AltbackupError or OSError.
+    `source` is the name of the source whose own base it is, which then returns its identity. Without a `hold`, in check mode, nothing is written. Raise
+    AltbackupError, also if the tree has the copies of another source than `origin`, or OSError.
     """
     tree = hold.tree if hold else open_tree(base)
-    if tree.source and not is_there(tree.base):  # its first backup may take over what is there under a former name
+    if tree.source and not is_there(tree.base):  # its first backup may rename a tree with a former name to it
         return _later(f"{tree.base} is not there yet")
     require_origin(tree, origin)
     identities = [identify(tree, Owner("source", source), claim=False)] if source else []
@@ -53,7 +53,7 @@ def mark(
 
 
 def unless_absent(base: str, function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Given a base and what marks it, return the result of that, or a note where the base is not there, or another run has it now."""
+    """Call the function that marks a base; return its result, or a note if the base does not exist or another run has its lock."""
     try:
         open_tree(base)
     except BaseUnusable as error:
@@ -69,7 +69,7 @@ def _later(error: BaseUnusable | str) -> dict[str, Any]:
 
 
 def _news(tree: Tree, known: Marks, marks: Marks) -> Iterator[str]:
-    """Yield what the marks of a tree say now that they did not say before."""
+    """Yield a note on each difference between the former marks and the new ones."""
     for key, stamp in sorted(marks.accepted.items()):
         if known.accepted.get(key) != stamp:
             yield f"accepts {key} up to {stamp}: {_accepted(tree, key, known, marks)}"
@@ -87,7 +87,7 @@ def _news(tree: Tree, known: Marks, marks: Marks) -> Iterator[str]:
 
 
 def _accepted(tree: Tree, key: str, known: Marks, marks: Marks) -> str:
-    """Return which suspects of an item are ordinary backups now that were none before."""
+    """Return the suspects of an item that are ordinary backups now, as text."""
     with contextlib.suppress(AltbackupError):
         there = scan(tree, keys={key}, tolerate_unreadable=True).verified()
         left = reasons_of(tree, there, marks)

@@ -1,4 +1,4 @@
-"""What a tree is known to have held, compared with the items that its source has now: nothing is given up in silence."""
+"""Comparison of the items that a tree held with those of its source now, so that none is given up unnoticed."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ from ..tree.stamps import Moment, day_of
 
 _STAGE = "check"
 _NAMED = 50
-"""Most items that a failure names"""
+"""Maximum number of items that a failure names"""
 
 
 @dataclass(frozen=True)
-class Given:
-    """What the inventory says of items that are none any more."""
+class Declarations:
+    """The inventory's declarations about former items."""
 
     retired: Mapping[str, str] = field(default_factory=dict)
-    """{category/name: the day from which on it is given up}"""
+    """{category/name: day from which on it is retired}"""
     former: Mapping[str, str] = field(default_factory=dict)
-    """{category/name: the item that has its place now}"""
+    """{category/name: item that replaced it}"""
     undiscovered: Collection[str] = ()
-    """Categories of which not all items could be discovered: of these nothing is known to be gone"""
+    """Categories whose discovery was incomplete, so that their missing items are no failure"""
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What a tree held, or holds, and is no item."""
+class FormerItems:
+    """Items that a tree held or holds, and that its source does not have now."""
 
     gone: Sequence[str] = ()
-    """Those of which nobody says that they were given up"""
+    """Items that are neither retired nor renamed"""
     kept: Sequence[str] = ()
-    """Those that were given up, or have another name now"""
-    again: Sequence[str] = ()
-    """Those that were given up, and are items all the same"""
-    told: Collection[str] = ()
-    """Those of which it is told here, whatever tarballs of the day there are: what was held before"""
+    """Items that are retired or renamed"""
+    redeclared: Sequence[str] = ()
+    """Items that are retired and yet declared"""
+    reported: Collection[str] = ()
+    """Items that are reported here, so that a count does not report their tarballs again"""
 
-    def without(self, keys: Collection[str]) -> Memory:
-        """Return the same without what is gone of these items, of which it is told elsewhere."""
+    def without(self, keys: Collection[str]) -> FormerItems:
+        """Return a copy without these items in `gone`, as they are reported elsewhere."""
         return replace(self, gone=[key for key in self.gone if key not in keys])
 
 
-def parse_given(value: Mapping[str, Any] | None) -> Given | None:
-    """Given the option `memory` of a call, return it, None where nothing is to be compared. Raise InvalidInput."""
+def parse_declarations(value: Mapping[str, Any] | None) -> Declarations | None:
+    """Parse the option `former_items`, None if nothing is to be compared. Raise InvalidInput."""
     if value is None:
         return None
     retired, former = value.get("retired") or {}, value.get("former") or {}
@@ -61,22 +61,24 @@ def parse_given(value: Mapping[str, Any] | None) -> Given | None:
     if not isinstance(retired, Mapping) or not isinstance(former, Mapping) or not isinstance(undiscovered, list):
         raise InvalidInput("memory is not retired and former, mappings, and undiscovered, a list")
     texts = [{str(key): str(text) for key, text in mapping.items()} for mapping in (retired, former)]
-    return Given(texts[0], texts[1], frozenset(map(str, undiscovered)))
+    return Declarations(texts[0], texts[1], frozenset(map(str, undiscovered)))
 
 
-def recollect(known: Collection[str], held: Collection[str], items: Collection[str], given: Given) -> Memory:
-    """Given what a tree held and holds, the items of its source (category/name), and what is said of others, return what is none."""
-    put_aside = {**given.retired, **given.former}
+def compare_items(
+    known: Collection[str], held: Collection[str], items: Collection[str], declarations: Declarations
+) -> FormerItems:
+    """Compare the items that a tree held (`known`) and holds with those of its source (category/name)."""
+    put_aside = {**declarations.retired, **declarations.former}
     others = sorted({*known, *held} - set(items))
-    gone = [key for key in others if key not in put_aside and key.partition("/")[0] not in given.undiscovered]
+    gone = [key for key in others if key not in put_aside and key.partition("/")[0] not in declarations.undiscovered]
     kept = [key for key in others if key in put_aside]
-    return Memory(gone, kept, sorted(set(given.retired) & set(items)), frozenset(kept).union(known))
+    return FormerItems(gone, kept, sorted(set(declarations.retired) & set(items)), frozenset(kept).union(known))
 
 
 def remember(tree: Tree, kept: Sequence[str], moment: Moment) -> dict[str, Any]:
-    """Given a tree, whose lock is held, and what a purge has kept of its items (relpaths), keep in mind what it holds; return `pair` and `failures`.
+    """Store which items a tree holds, after a purge that kept these relpaths; the lock of the tree is held.
 
-    `pair` is what the source is to know of its tree on a target; there is none of a source's own tree.
+    Return `pair`, the state of a target's tree as its source is to know it, empty for a source's own tree, and `failures`.
     """
     pair: dict[str, Any] = {}
     failures = []
@@ -91,45 +93,51 @@ def remember(tree: Tree, kept: Sequence[str], moment: Moment) -> dict[str, Any]:
     return {"pair": pair, "failures": failures}
 
 
-def memory_of(tree: Tree, items: Collection[str], given: Given | None) -> Memory:
-    """Given a tree, the items of its source and what is said of others, return what it holds or held of these. Raise AltbackupError."""
-    return recollect(known_items(tree), held_items(tree), items, given) if given is not None else Memory()
+def former_items_of(tree: Tree, items: Collection[str], declarations: Declarations | None) -> FormerItems:
+    """Return the former items of a tree, none if `declarations` is None. Raise AltbackupError."""
+    return (
+        compare_items(known_items(tree), held_items(tree), items, declarations)
+        if declarations is not None
+        else FormerItems()
+    )
 
 
-def with_marks(tree: Tree, given: Given | None) -> Given | None:
-    """Given a tree and what the inventory says of items that are none any more, return that with what its marks say. Raise BaseUnusable."""
-    return given and replace(given, retired={**marks_of(tree).retired, **given.retired})
+def add_retired_marks(tree: Tree, declarations: Declarations | None) -> Declarations | None:
+    """Return the inventory's declarations with those of the tree's marks. Raise BaseUnusable."""
+    return declarations and replace(declarations, retired={**marks_of(tree).retired, **declarations.retired})
 
 
-def failures_of_memory(tree: Tree, memory: Memory, given: Given, moment: Moment) -> list[dict[str, Any]]:
-    """Given what a tree holds, or held, of what is no item, return what is wrong with it. Raise AltbackupError."""
+def failures_of_former_items(
+    tree: Tree, former_items: FormerItems, declarations: Declarations, moment: Moment
+) -> list[dict[str, Any]]:
+    """Return the failures of a tree's former items. Raise AltbackupError."""
     failures = []
-    if memory.gone:
-        newest = {key: newest_verified(tree, key, moment.latest) for key in memory.gone[:_NAMED]}
-        failures.append(failure(_STAGE, _gone(memory.gone, newest, day_of(moment.stamp))))
-    for key in memory.kept:
+    if former_items.gone:
+        newest = {key: newest_verified(tree, key, moment.latest) for key in former_items.gone[:_NAMED]}
+        failures.append(failure(_STAGE, _missing_message(former_items.gone, newest, day_of(moment.stamp))))
+    for key in former_items.kept:
         if not newest_verified(tree, key, moment.latest):
             why = (
-                f"is retired since {given.retired[key]}"
-                if key in given.retired
-                else f"is called {given.former[key]} now"
+                f"is retired since {declarations.retired[key]}"
+                if key in declarations.retired
+                else f"is called {declarations.former[key]} now"
             )
             reason = (
                 f"{key} {why}, but no verified copy of what was kept of it is left here: fetch one from another node. If they were removed on "
                 f"purpose, take {key} out of {known_path(tree)}, and say no more that it was given up"
             )
             failures.append(failure(_STAGE, reason, key=key))
-    for key in memory.again:
+    for key in former_items.redeclared:
         reason = (
-            f"{key} is retired since {given.retired[key]} (altbackup_retired), but is declared or found again: take it out of altbackup_retired if "
+            f"{key} is retired since {declarations.retired[key]} (altbackup_retired), but is declared or found again: take it out of altbackup_retired if "
             "it is to be backed up, else out of altbackup_items or of the folder in which it was discovered"
         )
         failures.append(failure(_STAGE, reason, key=key))
     return failures
 
 
-def _gone(keys: Sequence[str], newest: Mapping[str, str], today: str) -> str:
-    """Return that items are gone, with what there is of them and what to do; the same for all trees that hold the same."""
+def _missing_message(keys: Sequence[str], newest: Mapping[str, str], today: str) -> str:
+    """Return the message on missing items with their newest copies and what to do; it is the same for trees with the same copies."""
     shown = [f"{key} ({f'newest copy {newest[key]}' if newest.get(key) else 'no copy left'})" for key in keys[:_NAMED]]
     was, them = ("an item was", "it") if len(keys) == 1 else (f"{len(keys)} items were", "them")
     retire = json.dumps(dict.fromkeys(keys[:_NAMED], today))

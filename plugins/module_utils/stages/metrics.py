@@ -1,4 +1,4 @@
-"""How the copies of a tree stand, for Prometheus, as the node that has them found it at the end of a run."""
+"""Metrics of a tree's copies for Prometheus, written by the node that has them at the end of a run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..tree.proof_files import proved_by
 from ..tree.stamps import earliest_moment
 
 METRICS: dict[str, Any] = {"metrics": {"type": "dict", "default": {}}}
-"""What a call is told that leaves them: `folder`, `node`, `source`, `inventory` and `max_age` (seconds); nothing for none"""
+"""Options: `folder`, `node`, `source`, `inventory` and `max_age` (seconds); empty for no metrics"""
 
 
 def leave_metrics(wanted: Mapping[str, Any], base: str, result: Mapping[str, Any], timezone: str) -> list[str]:
-    """Given what a call is told, the base and what a purge returned of it, write how its copies stand; return notes: why that could not be done."""
+    """Write the metrics of a base to a file in the folder, from the result of its purge; return notes if that failed."""
     if not wanted.get("folder"):
         return []
     folder, name = str(wanted["folder"]), f"altbackup-node-{hashlib.sha256(os.fsencode(base)).hexdigest()[:8]}.prom"
@@ -33,7 +33,7 @@ def leave_metrics(wanted: Mapping[str, Any], base: str, result: Mapping[str, Any
 
 
 def samples(wanted: Mapping[str, Any], base: str, result: Mapping[str, Any], timezone: str) -> Iterator[Sample]:
-    """Yield the samples of a tree. Raise AltbackupError where it is none."""
+    """Yield the samples of a tree. Raise AltbackupError if the base is none."""
     tree = open_tree(base)
     place = {"source": str(wanted["source"]), "target": str(wanted["node"])}
     more = {"inventory": str(wanted["inventory"]), "by": "node"}
@@ -71,5 +71,5 @@ def _stamp(relpath: str) -> str:
 def _moment(stamp: str, timezone: str) -> float:
     try:
         return earliest_moment(stamp, timezone)
-    except InvalidInput:  # a zone that this node does not know
+    except InvalidInput:  # a time zone that this node does not have
         return earliest_moment(stamp, "UTC")

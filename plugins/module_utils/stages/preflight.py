@@ -1,4 +1,4 @@
-"""Preflight: what a node must have before anything is touched, and what it discovers. All that stays written are locks and owners."""
+"""Preflight: the requirements of a node before anything is changed, and what it discovers. It writes only locks and owners."""
 
 from __future__ import annotations
 
@@ -34,45 +34,45 @@ from .space import estimate, missing_space
 
 _STAGE = "preflight"
 _CLOCKS_APART = 3600.0
-"""Seconds between the clocks of a node and its controller from which on one of them is wrong"""
+"""Difference in seconds between the clocks of a node and its controller above which it is a failure"""
 _CLOCKS_DIFFER = 60.0
-"""Seconds from which on that is a note"""
+"""Difference in seconds above which it is a note"""
 
 
 @dataclass(frozen=True)
 class Demands:
-    """What a node has to be ready for."""
+    """The requirements of a node."""
 
     bases: Sequence[str]
     discover: Mapping[str, str] = field(default_factory=dict)
-    """{kind: folder} all of whose repositories are items"""
+    """{kind: folder} of discovery"""
     ext: str = ""
-    """The archive format, if any is written"""
+    """Extension of the archive format, if any is written"""
     tools: Sequence[str] = ()
     now: float | None = None
-    """The controller's clock, in seconds since 1970; more than an hour's difference is a failure, more than a minute's a note"""
+    """The controller's clock, in seconds since 1970"""
     writable: bool = True
     space: bool = True
-    """Whether it is estimated"""
+    """Whether the needed space is estimated"""
     items: Sequence[Mapping[str, Any]] = ()
-    """Those dumped to the first base, and those discovered are, too"""
+    """Items that are dumped to the first base, together with the discovered ones"""
     trees: Sequence[Mapping[str, Any]] = ()
-    """Those in bases that receive tarballs ({base, keys, keeps, rules}), of their `origin` alone, if that is given"""
+    """Trees in bases that receive tarballs ({base, keys, keeps, rules}), only from their `origin` if that is given"""
     keeps: Mapping[str, Any] = field(default_factory=dict)
     """{item: days and contents that are kept} of the first base"""
     rules: Mapping[str, Any] = field(default_factory=dict)
-    """What else is kept there, as rulings.parse_ruling takes it"""
+    """Further retention rules of the first base, see rulings.parse_ruling"""
     peers: Sequence[Peer] = ()
-    """Tried over ssh, all at once, in the direction of their transfers"""
+    """Peers that are tried over ssh, all at once, in the direction of their transfers"""
     fetch: bool = False
     locks: Sequence[str] = ()
-    """Trees that are taken for the run where all bases and trees can be used; one that is another run's makes the node unusable"""
+    """Trees that are locked for the run if all bases and trees are usable; one locked by another run makes the node unusable"""
     owners: Sequence[Mapping[str, Any]] = ()
-    """Whose the bases are to be ({base, role, name, former_names})"""
+    """Owners of the bases ({base, role, name, former_names})"""
     claim: bool = False
-    """Whether bases that are nobody's are theirs from now on"""
+    """Whether bases without an owner get these owners"""
     watch: Mapping[str, Any] | None = None
-    """What the node is to know of the source of the first tree to notice that it does not come; empty ends that"""
+    """What the node's watch has to know of the source of the first tree to notice missing runs; empty ends the watch"""
     watch_secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)
     watch_program: str = field(default="", repr=False)
     run: Run | None = None
@@ -81,7 +81,7 @@ class Demands:
 
 @dataclass(frozen=True)
 class _Bases:
-    """What a look at bases, and at the trees in them, shows."""
+    """The state of bases and of the trees in them."""
 
     free: dict[str, int] = field(default_factory=dict)
     identities: list[dict[str, Any]] = field(default_factory=list)
@@ -93,7 +93,7 @@ class _Bases:
 
 
 def parse_demands(options: Mapping[str, Any], *, check_mode: bool) -> Demands:
-    """Given the parameters of the module, return what a node has to be ready for; in check mode nothing is taken or claimed."""
+    """Return the requirements in the options of a module; in check mode without locks and claims."""
     given = {one.name: options[one.name] for one in fields(Demands) if one.name in options}
     given["peers"] = [parse_peer(value, options["ssh_args"]) for value in options["peers"]]
     given["run"], given["deadline"] = parse_run(options["run"]), Deadline(options["step_timeout"], "preflight")
@@ -101,15 +101,14 @@ def parse_demands(options: Mapping[str, Any], *, check_mode: bool) -> Demands:
 
 
 def inspect(demands: Demands) -> dict[str, Any]:
-    """Given what a node will do, return what is wrong and what it discovers.
+    """Test the requirements of a node; return what is missing, and what it discovers.
 
-    Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `lacking` (those of the notes that tell what
-    file systems of bases have not, which are tried with `claim`), `free` ({base: bytes}), `steady` (what is kept of each tree, and what its
-    rules keep once they are filled, as space.steady_need has it), `pairs` (what a source's base knows of its targets),
-    `unreachable_peers`, `absent` ({base that is not mounted: the reason of its failure}), `unusable` (bases, and those of `trees`),
-    `identities` (of bases, as owner.identify has them) and `usable`: whether any base is there, and the peers from which it fetches.
+    Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `lacking` (notes on features that file systems of bases do not
+    have, which are tested with `claim`), `free` ({base: bytes}), `steady` (see space.estimate), `pairs` (what a source's base knows of its targets),
+    `unreachable_peers`, `absent` ({base that is not mounted: reason of its failure}), `unusable` (bases and trees), `identities` (of bases, see
+    owner.identify) and `usable`: whether any base is usable, and the peers from which it fetches.
 
-    Nothing more looks at a path that does not answer. In a base of which trees are given, another tree need not answer.
+    A path that does not answer is not accessed again. In a base of which trees are given, other trees need not answer.
     """
     bases = [os.path.normpath(base) for base in demands.bases]
     limit = demands.deadline
@@ -145,7 +144,7 @@ def inspect(demands: Demands) -> dict[str, Any]:
         silent.update(
             mounts.find_hung_within({item.path: item.path for item in more if item.path}, mounts.answer_timeout(limit))
         )
-        answers = [item for item in [*more, *parsed] if item.path not in silent]  # the dump tells of the others
+        answers = [item for item in [*more, *parsed] if item.path not in silent]  # the dump reports the others
         estimates, unseen, steady = estimate(
             bases[0], answers, demands.trees, {"keeps": demands.keeps, "rules": demands.rules}
         )
@@ -172,7 +171,7 @@ def inspect(demands: Demands) -> dict[str, Any]:
 
 
 def clocks(here: float, controller: float | None) -> tuple[list[str], list[str]]:
-    """Given the clocks of this node and of the controller, in seconds since 1970, if that is known, return what is wrong, and what is a note."""
+    """Compare the clocks of this node and of the controller (None if unknown), in seconds since 1970; return failures and notes."""
     apart = 0.0 if controller is None else here - controller
     if abs(apart) <= _CLOCKS_DIFFER:
         return [], []
@@ -182,10 +181,10 @@ def clocks(here: float, controller: float | None) -> tuple[list[str], list[str]]
 
 
 def _discovered(demands: Demands, stored: str) -> tuple[list[dict[str, Any]], list[str], list[dict[str, Any]]]:
-    """Given the base where their tarballs lie, if it answers, return the items that are discovered, notes and failures."""
+    """Return discovered items, notes and failures; `stored` is the base that has their tarballs, empty if it does not answer."""
     items, notes, failures = [], [], []
     for kind, folder in demands.discover.items():
-        # All kinds come with it: a call that discovers nothing reads none of them.
+        # imported here, as it imports all kinds: a call without discovery needs none
         from .discovery import discover_items
 
         found = discover_items(kind, folder, stored, demands.deadline)
@@ -196,14 +195,14 @@ def _discovered(demands: Demands, stored: str) -> tuple[list[dict[str, Any]], li
 
 
 def _failure(reason: str | BaseException) -> dict[str, Any]:
-    """Return a failure; one that is of this node alone, whoever asks it, bears its name."""
+    """Return a failure; one about an owner has the name of this node."""
     return {**failure(_STAGE, reason), **({"node": reason.owner.name} if isinstance(reason, Taken) else {})}
 
 
 def _silent(bases: Sequence[str], inner: Sequence[str], paths: Sequence[str], seconds: float) -> dict[str, str]:
-    """Given bases, trees in them and other paths, return {each that does not answer within so many seconds: what of it does not}.
+    """Return {base, tree or path that does not answer within `seconds`: its hung mount or folder}.
 
-    What is mounted below a base of which trees are given is theirs, but for its private state.
+    Of a base of which trees are given, only its private folder has to answer.
     """
     private = {os.path.join(base, MARKER): base for base in {os.path.dirname(tree) for tree in inner} & set(bases)}
     places = [*bases, *private, *inner, *paths]
@@ -214,7 +213,7 @@ def _silent(bases: Sequence[str], inner: Sequence[str], paths: Sequence[str], se
 
 
 def _look_at_bases(demands: Demands, bases: Sequence[str], inner: Sequence[str], silent: Mapping[str, str]) -> _Bases:
-    """Given bases and the trees in them, and {one that does not answer: why}, return what a look at the others shows."""
+    """Test bases and the trees in them; `silent` is {path that does not answer: reason}."""
     seen = _Bases()
     owners = {os.path.normpath(str(one["base"])): parse_owner(one) for one in demands.owners}
     origins = {os.path.normpath(str(tree["base"])): tree.get("origin") for tree in demands.trees}
@@ -237,7 +236,7 @@ def _look_at_bases(demands: Demands, bases: Sequence[str], inner: Sequence[str],
 
 
 def _look_at_base(demands: Demands, base: str, owner: Owner | None, seen: _Bases) -> None:
-    """Add what a base shows, and make it the owner's where it is claimed. Raise AltbackupError or OSError if it cannot be used."""
+    """Add the state of a base to `seen`, and claim it for its owner. Raise AltbackupError or OSError if it is unusable."""
     tree = require_writable(base) if demands.writable else open_tree(base)
     claim = demands.claim and demands.writable
     if owner:
@@ -254,7 +253,7 @@ def _look_at_base(demands: Demands, base: str, owner: Owner | None, seen: _Bases
 
 
 def _require_received(base: str, bases: Sequence[str], owner: Owner | None, origin: Mapping[str, Any] | None) -> None:
-    """Raise AltbackupError unless a tree in a base is what a source's copies may be written to."""
+    """Raise AltbackupError unless a tree in a base may receive a source's copies."""
     if os.path.dirname(base) in bases and is_folder(os.path.join(base, MARKER)):
         raise AltbackupError(_marked_inside(base))
     if owner:
@@ -264,7 +263,7 @@ def _require_received(base: str, bases: Sequence[str], owner: Owner | None, orig
 
 
 def _marked_inside(base: str) -> str:
-    """Given a source's tree on a target that is marked itself, return what is wrong: its state would not be where it is sent to."""
+    """Return the message on a source's tree on a target that has a marker of its own, so that its state would be kept in the wrong place."""
     marker = os.path.join(base, MARKER)
     return (
         f"{marker} marks the tree of a source on a target, as if it were that source's own: was it copied with its tarballs? "
@@ -273,7 +272,7 @@ def _marked_inside(base: str) -> str:
 
 
 def take(base: str, run: Run | None, former: Sequence[str] = (), origin: Origin | None = None) -> list[str]:
-    """Given a base, take it for a run, with what is there under former names of its source, and remove what killed runs left; return notes.
+    """Lock a base for a run, rename trees with former names of its source, and remove what killed runs left; return notes.
 
     Raise AltbackupError or OSError.
     """
@@ -283,8 +282,8 @@ def take(base: str, run: Run | None, former: Sequence[str] = (), origin: Origin 
 
 
 def _watch(demands: Demands) -> list[str | BaseException]:
-    """Leave what the node is to know of its source, and see whether its own check runs; return what is wrong."""
-    # Only targets of a run that backs up need it.
+    """Store what the node's watch has to know of its source, and test whether the watch itself runs; return what is wrong."""
+    # imported here, as only targets of a backup run need it
     from ..tree.watching import leave_watched, silence
 
     try:
@@ -297,7 +296,7 @@ def _watch(demands: Demands) -> list[str | BaseException]:
 
 
 def _former(trees: Sequence[Mapping[str, Any]], base: str) -> tuple[Sequence[str], Origin | None]:
-    """Return the names that the source of a tree had, and that source."""
+    """Return the former names of the source of a tree, and its origin."""
     for tree in trees:
         if os.path.normpath(str(tree["base"])) == os.path.normpath(base):
             return [str(name) for name in tree.get("former_names") or ()], parse_origin(tree.get("origin"))
@@ -305,7 +304,7 @@ def _former(trees: Sequence[Mapping[str, Any]], base: str) -> tuple[Sequence[str
 
 
 def missing_tools(tools: Sequence[str], ext: str) -> list[str | BaseException]:
-    """Given programs and an archive format (or none), return an error for each program that is not installed."""
+    """Return an error for each missing program, and for a missing compressor of the archive format `ext` (empty for none)."""
     errors: list[str | BaseException] = []
     for tool in tools:
         try:
@@ -329,7 +328,7 @@ def _try(peer: Peer, deadline: Deadline, fetch: bool) -> AltbackupError | OSErro
 
 
 def _parsed(values: Sequence[Mapping[str, Any]]) -> list[Item]:
-    """Given items as written, return those that can be read: the dump tells of the others."""
+    """Parse declared items, without invalid ones, which the dump reports."""
     items = []
     for value in values:
         with contextlib.suppress(AltbackupError):

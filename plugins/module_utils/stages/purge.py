@@ -1,4 +1,4 @@
-"""Purging: removing the verified tarballs that retention does not keep, and nothing else."""
+"""Purge: removing the verified tarballs that no retention rule keeps, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..tree.scan import Scan, of_items, scan
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment, day_of
 from ..tree.trash import complete_removals, expired, kept_ones, last_links
-from .care import Care, withhold
+from .care import Safeguards, withhold
 from .purge_notes import as_judged, left_alone, newest_good, notes_of_suspects, notes_of_waiting, nothing_there
 from .purge_plan import STAGE, Copies, PurgePlan, Reviewed, plan_purge, plan_reviewed
 from .purge_removal import clean_up, count_late, count_removed, empty_trash, links_of, remove_going
-from .purge_survey import copies_of, counting_items, marks_known, matching_tarballs, needed_fulls, parse_awaited
+from .purge_survey import copies_of, counting_items, matching_tarballs, merge_marks, needed_fulls, parse_awaited
 from .rot import bad_survivors
 
 
@@ -38,33 +38,34 @@ def purge(
     verify: bool = False,
     only: Sequence[Reviewed] | None = None,
     marks: Mapping[str, Any] | None = None,
-    care: Care = Care(),  # noqa: B008 (it is frozen)
+    safeguards: Safeguards = Safeguards(),  # noqa: B008 (it is frozen)
     reverify_days: int = 0,
     awaited: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     found: Scan | None = None,
     check_mode: bool = False,
 ) -> dict[str, Any]:
-    """Given a base and how many to keep, remove what retention does not; return what was kept, removed and left alone.
+    """Remove the tarballs of a base that no rule keeps; return what was kept, removed and left alone.
 
-    `keep` and `rules` are as parse_ruling takes them. `names` (category/name) limits it to these items. Tarballs later than the moment
-    are left alone, reported and do not count. With `verify` each tarball that would count is read first, and only a match counts; with
-    `reverify_days` what stays of an item of which something goes, if it was not read within so many days. `found` is what the base holds,
-    if that is known. `awaited`, {item: dna}, are contents that do not go, as other nodes lost them. `predicted` are relpaths that a run
-    in check mode would have made. Of an item at most one more goes than what the run of the stamps `made_now` added to this node, oldest
-    first; what is to go and has to wait is `waiting`, too. What `care` withholds is neither. With `only` nothing but these goes, and each
-    of them that does not is a failure. `marks`, as a controller hands them over, are kept, too, and `held` are those tarballs that are
-    held and there. Raise AltbackupError where nothing can be done.
+    `keep` and `rules` are as parse_ruling takes them. `names` (category/name) limits the purge to these items. Tarballs later than `moment` are left alone,
+    are reported and do not count. With `verify` each tarball that would count is read first, and one that does not match its dna does not count. With
+    `reverify_days` the remaining tarballs of an item of which something is removed are read, if that was not done within as many days. `found` is a scan of
+    the base, if there is one already. `awaited`, {item: dna}, are contents that other nodes lost and need from here, so they stay. `predicted` are relpaths
+    that a run in check mode would have made.
+
+    Of each item at most one more is removed than the run of the stamps `made_now` added to this node, the oldest first; the others are `waiting`. What the
+    `safeguards` withhold is neither removed nor waiting. With `only` nothing but these tarballs is removed, and each of them that is not is a failure.
+    `marks`, as a controller passes them, are stored, and `held` are the tarballs that are held here. Raise AltbackupError if nothing can be done.
     """
     ruling = parse_ruling(keep, rules or {}, "purge")
-    imagined: dict[str, list[tuple[str, str]]] = {}
+    predicted_items: dict[str, list[tuple[str, str]]] = {}
     for category, name, stamp, filename in map(split_relpath, predicted):
-        imagined.setdefault(f"{category}/{name}", []).append((stamp, filename))
+        predicted_items.setdefault(f"{category}/{name}", []).append((stamp, filename))
     tree = require_writable(base)
     if not check_mode and not tree.source:
-        remove_outgoing(tree)  # its links would keep on disk what is removed here
-    known, untold = marks_known(tree, marks or {}, check_mode)
+        remove_outgoing(tree)  # its hard links would keep the blocks of removed tarballs
+    known, mark_failures = merge_marks(tree, marks or {}, check_mode)
     notes, failures = complete_removals(tree, check_mode=check_mode)
-    failures += untold
+    failures += mark_failures
     changed = bool(notes)
     keys = None if names is None else set(names)
     found = scan(tree, keys=keys, tolerate_unreadable=True) if found is None else of_items(found, keys)
@@ -74,18 +75,18 @@ def purge(
         items, bad = matching_tarballs(tree, items)
         unverified += bad
         failures += bad.values()
-    there = {tarball.key for tarball in found.tarballs}.union(imagined)
+    there = {tarball.key for tarball in found.tarballs}.union(predicted_items)
     failures += [failure(STAGE, reason) for reason in nothing_there(tree, names, there)]
     failures += [*unreadable(found, STAGE), *ahead(tree, moment, keys)]
     unseen = {"/".join(relpath.split("/")[:2]) for relpath, _ in found.unreadable}
     copies, unknown = copies_of(
-        tree, items, ruling, imagined, unseen, known, needed_fulls(found, items), parse_awaited(awaited or {})
+        tree, items, ruling, predicted_items, unseen, known, needed_fulls(found, items), parse_awaited(awaited or {})
     )
     failures += unknown
     plan = plan_purge(copies, made_now, moment.stamp)
     judged = [tarball for item in copies.values() for tarball in item.tarballs]
     numbers = {**dict.fromkeys(copies, 0), **Counter(tarball.key for tarball in plan.due)}
-    withheld = withhold(tree, numbers, {key: vars(item.rules) for key, item in copies.items()}, care, moment)
+    withheld = withhold(tree, numbers, {key: vars(item.rules) for key, item in copies.items()}, safeguards, moment)
     notes += withheld.notes
     failures += withheld.failures
     plan = plan.without(withheld.items)
@@ -93,35 +94,41 @@ def purge(
     if only is not None:
         plan, refused = plan_reviewed(tree, plan, judged, only)
         failures += refused
-    plan, stale = _trusted(tree, copies, plan, moment, reverify_days, noting=not check_mode)
+    plan, stale = _without_damaged(tree, copies, plan, moment, reverify_days, noting=not check_mode)
     failures += stale
     today = day_of(moment.clock)
-    removed = dict.fromkeys(plan.going(), not care.trash_days)
+    removed = dict.fromkeys(plan.going(), not safeguards.trash_days)
     failed: set[str] = set()
     problems: list[dict[str, Any]] = []
     if not check_mode:
         uncounted = count_removed(tree, len(plan.going()))
         came = {relpath: run for item in copies.values() for relpath, run in item.came.items()}
-        removed, failed, problems = remove_going(tree, plan, today if care.trash_days else "", came)
-        if uncounted:  # there may be room now
+        removed, failed, problems = remove_going(tree, plan, today if safeguards.trash_days else "", came)
+        if uncounted:  # there may be free space now
             problems += count_late(tree, len(removed))
     failures += problems
     gone = failed.union(tarball.relpath for tarball in removed)
     waiting = [tarball.relpath for tarball in due if tarball.relpath not in gone]
     deleted = [tarball for tarball, is_deleted in removed.items() if is_deleted]
-    lapsed = (
-        [] if care.trash_days is None or not care.allows(moment) else expired(kept_ones(tree), today, care.trash_days)
+    expired_entries = (
+        []
+        if safeguards.trash_days is None or not safeguards.allows(moment)
+        else expired(kept_ones(tree), today, safeguards.trash_days)
     )
-    freed = last_links([*map(links_of, deleted), *(links for one in lapsed if check_mode for links in one.tarballs)])
+    freed = last_links(
+        [*map(links_of, deleted), *(links for one in expired_entries if check_mode for links in one.tarballs)]
+    )
     if not check_mode:
         staying = [tarball for tarball in found.tarballs if tarball not in removed]
         tidied, untidy = clean_up(tree, items, copies, staying)
-        emptied, told, left = empty_trash(tree, today if care.allows(moment) else "", care.trash_days, staying)
+        emptied, trash_notes, trash_failures = empty_trash(
+            tree, today if safeguards.allows(moment) else "", safeguards.trash_days, staying
+        )
         changed, freed = changed or tidied or bool(emptied), freed + emptied
-        notes += told
-        failures += [*untidy, *left, *withheld.remember(tree)]
+        notes += trash_notes
+        failures += [*untidy, *trash_failures, *withheld.remember(tree)]
     return {
-        "changed": changed or bool(removed) or bool(lapsed),
+        "changed": changed or bool(removed) or bool(expired_entries),
         "kept": [tarball.relpath for tarball in judged if tarball.relpath not in gone],
         "waiting": waiting,
         "newest": newest_good(copies),
@@ -131,7 +138,7 @@ def purge(
         "reasons": {relpath: [*why] for relpath, why in plan.reasons.items()},
         "judged": [as_judged(tarball) for tarball in judged if tarball.dna],
         "unverified": unverified,
-        "marks_kept": not untold,
+        "marks_kept": not mark_failures,
         "held": held_here(tree, known),
         "notes": [*notes, *notes_of_suspects(tree, copies, plan), *notes_of_waiting(tree, waiting)],
         "bytes_freed": freed,
@@ -140,12 +147,12 @@ def purge(
     }
 
 
-def _trusted(
+def _without_damaged(
     tree: Tree, copies: Mapping[str, Copies], plan: PurgePlan, moment: Moment, days: int, *, noting: bool
 ) -> tuple[PurgePlan, list[dict[str, Any]]]:
-    """Given what is known of items and what is to go, read what stays of those of which something goes, if it was not within so many days.
+    """Read the remaining tarballs of items of which something is removed, if they were not read within `days` days (0: read nothing).
 
-    Return the plan, by which nothing goes of an item of which a copy that stays is not good, and failures; with 0 days nothing is read.
+    Return the plan without items of which a remaining tarball is damaged, and failures.
     """
     going = {tarball.key: tarball for tarball in plan.going()} if days else {}
     due = {tarball.relpath for tarball in plan.due}

@@ -1,4 +1,4 @@
-"""What a purge tells, but for failures of single steps: what was left alone, waits, or stays for a suspect."""
+"""Notes of a purge: what was left alone, waits, or stays because of a suspect."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..tree.stamps import Moment
 from .purge_plan import Copies, PurgePlan
 
 _NAMED = 10
-"""Most items that a note names"""
+"""Maximum number of items that a note names"""
 
 
 def newest_good(items: Mapping[str, Copies]) -> list[dict[str, Any]]:
-    """Return the newest tarball of each item that is whole and no suspect, with its size and digest."""
+    """Return the newest tarball of each item that is complete and no suspect, with its size and digest."""
     good = [
         [one for one in item.tarballs if one.dna and one.relpath not in {*item.partial, *item.suspects}]
         for item in items.values()
@@ -34,7 +34,7 @@ def as_judged(tarball: Tarball) -> dict[str, Any]:
 
 
 def left_alone(tree: Tree, found: Scan, names: Sequence[str] | None, moment: Moment) -> Iterator[str]:
-    """Yield a note on each thing that is no copy that counts, but for those that are failures."""
+    """Yield a note on each entry that does not count and is no failure."""
     for relpath, why in found.strange:
         if names is None or relpath.count("/") == 0 or "/".join(relpath.split("/")[:2]) in names:
             yield f"left alone in {tree.base}: {relpath}: {why}"
@@ -47,7 +47,7 @@ def left_alone(tree: Tree, found: Scan, names: Sequence[str] | None, moment: Mom
 
 
 def notes_of_suspects(tree: Tree, copies: Mapping[str, Copies], plan: PurgePlan) -> Iterator[str]:
-    """Yield a note on each item of which good copies stay that no rule demands, as a suspect of it is not accepted."""
+    """Yield a note on each item of which good tarballs stay only because a suspect of it is not accepted."""
     source = tree.source or source_of(tree) or "SOURCE"
     for key, item in copies.items():
         frozen = [tarball for tarball in item.tarballs if list(plan.reasons[tarball.relpath]) == [FROZEN]]
@@ -62,7 +62,7 @@ def notes_of_suspects(tree: Tree, copies: Mapping[str, Copies], plan: PurgePlan)
 
 
 def notes_of_waiting(tree: Tree, waiting: Sequence[str]) -> Iterator[str]:
-    """Yield a note on how many of which items are to go, but in a later run."""
+    """Yield a note with the numbers of tarballs that a later run will remove."""
     groups = by_item(waiting)
     if groups:
         numbers = [f"{len(relpaths)} of {'/'.join(relpaths[0].split('/')[:2])}" for relpaths in groups[:_NAMED]]
@@ -75,7 +75,7 @@ def notes_of_waiting(tree: Tree, waiting: Sequence[str]) -> Iterator[str]:
 
 
 def nothing_there(tree: Tree, names: Sequence[str] | None, there: Collection[str]) -> Iterator[str]:
-    """Yield why there is nothing to purge: no data is never success."""
+    """Yield a message for each item, or the base, without any tarball: no data is never success."""
     if names is None and not there:
         yield f"no tarballs in {tree.base}: there is nothing to purge"
     for name in names or ():

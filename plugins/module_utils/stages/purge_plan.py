@@ -1,4 +1,4 @@
-"""What is to go of what a tree holds, and how much of it now, from what is known of it alone."""
+"""The plan of a purge: which tarballs are to be removed, and how many of them now; nothing is read here."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from ..tree.sidecar import Dna
 STAGE = "purge"
 _AWAITED = "another node lost a copy of that, and has none again"
 _UNREADABLE = "a folder of the item cannot be read"
-"""Why one stays that no rule demands"""
+"""Reasons of tarballs that no rule keeps"""
 
 
 @dataclass(frozen=True)
 class Copies:
-    """What is known of an item's copies on a node, and the rules by which they are kept."""
+    """An item's tarballs on a node, what is known of them, and the rules by which they are kept."""
 
     tarballs: Sequence[Tarball]
-    """Those that count"""
+    """The tarballs that count"""
     rules: Rules
     imagined: Sequence[Tarball] = ()
-    """Those that a run in check mode would have made"""
+    """Tarballs that a run in check mode would have made"""
     came: Mapping[str, str] = field(default_factory=dict)
-    """{relpath: stamp of the run in which it came}"""
+    """{relpath: stamp of the run in which it arrived}"""
     partial: Collection[str] = ()
-    """Relpaths of those that are not whole"""
+    """Relpaths of incomplete ones"""
     readable: bool = True
-    """Whether all of the item's folders can be read; of one of which not all can, nothing goes"""
+    """Whether all of the item's folders can be read; if not, nothing is removed"""
     suspects: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """{relpath: why it is suspect} of those that nobody accepted"""
+    """{relpath: reasons} of suspects that are not accepted"""
     holds: Mapping[str, str] = field(default_factory=dict)
-    """{category/name/stamp: why it is held}"""
+    """{category/name/stamp: text of the hold}"""
     content: Mapping[str, Hashable] = field(default_factory=dict)
-    """{relpath: what stands for its content}"""
+    """{relpath: key of its content}"""
     needed: Mapping[str, str] = field(default_factory=dict)
-    """{digest of a full tarball: stamp of a differential that does not count, and needs it}"""
+    """{digest of a full tarball: stamp of a differential that needs it and does not count}"""
     awaited: Collection[Hashable] = ()
-    """Digests and sizes of what other nodes lost, and need from here"""
+    """(algorithm, digest, bytes) of tarballs that other nodes lost and need from here"""
 
 
 @dataclass(frozen=True)
 class Reviewed:
-    """A tarball that somebody has seen and wants to go."""
+    """A tarball whose removal was reviewed by a user."""
 
     relpath: str
     size: int
@@ -55,26 +55,26 @@ class Reviewed:
     alg: str
 
     def is_of(self, tarball: Tarball | None) -> bool:
-        """Return whether that is what was seen."""
+        """Return whether a tarball has the reviewed size and digest."""
         dna = tarball.dna if tarball else None
         return dna is not None and (dna.size, dna.dig, dna.alg) == (self.size, self.dig, self.alg)
 
 
 @dataclass(frozen=True)
 class PurgePlan:
-    """What is no longer to be kept, and how much of it may go now."""
+    """The tarballs that no rule keeps, and how many of them may be removed now."""
 
     due: Sequence[Tarball]
-    """The oldest first"""
+    """Tarballs to remove, the oldest first"""
     allowed: Mapping[str, int]
-    """{item: how many of its tarballs may go now}"""
+    """{item: number of its tarballs that may be removed now}"""
     reasons: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """{relpath: why it stays}, nothing for those that are due; of each item the newest first"""
+    """{relpath: reasons why it stays}, empty for those in `due`; the newest of each item first"""
     rests: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """{full one: differentials (relpaths) that need it}, where none like it stays: it goes after all of them"""
+    """{full tarball: differentials (relpaths) that need it}, for full ones to be removed, which go after those"""
 
     def going(self, failed: Collection[str] = ()) -> list[Tarball]:
-        """Return those that go now; in the place of those that could not be removed (relpaths) the item's next ones go."""
+        """Return the tarballs to remove now; each in `failed` (relpaths), which could not be removed, is replaced by the next of its item."""
         left = dict(self.allowed)
         going: dict[str, Tarball] = {}
         for tarball in self.due:
@@ -84,19 +84,19 @@ class PurgePlan:
         return [*going.values()]
 
     def is_free(self, tarball: Tarball, gone: Collection[str]) -> bool:
-        """Return whether nothing rests on a tarball once others (relpaths) are gone."""
+        """Return whether no differential needs a tarball once those in `gone` (relpaths) are removed."""
         return all(relpath in gone for relpath in self.rests.get(tarball.relpath, ()))
 
     def without(self, items: Mapping[str, str]) -> PurgePlan:
-        """Given {item of which nothing goes: why}, return the plan without these."""
+        """Return the plan without {item of which nothing is removed: reason}."""
         staying = {tarball.relpath: [items[tarball.key]] for tarball in self.due if tarball.key in items}
         due = [tarball for tarball in self.due if tarball.key not in items]
         return replace(self, due=due, reasons={**self.reasons, **staying})
 
 
 def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now: str = "") -> PurgePlan:
-    """Given what is known of items (category/name), the stamps made in this run and its own, return what is to go, and how much of it now."""
-    told: dict[str, Sequence[str]] = {}
+    """Return the plan for {category/name: copies}, the stamps made in this run and the run's own stamp, empty for the newest."""
+    all_reasons: dict[str, Sequence[str]] = {}
     due: list[Tarball] = []
     allowed: dict[str, int] = {}
     rests: dict[str, Collection[str]] = {}
@@ -120,39 +120,43 @@ def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now:
         )
         added = [tarball for tarball in everything if item.came.get(tarball.relpath, tarball.stamp) in made_now]
         own = {tarball.relpath: tarball for tarball in item.tarballs}
-        told.update(
-            {relpath: why or _why_else(item, relpath in awaited) for relpath, why in reasons.items() if relpath in own}
+        all_reasons.update(
+            {
+                relpath: why or _other_reason(item, relpath in awaited)
+                for relpath, why in reasons.items()
+                if relpath in own
+            }
         )
-        due += [tarball for relpath, tarball in own.items() if not told[relpath]]
+        due += [tarball for relpath, tarball in own.items() if not all_reasons[relpath]]
         allowed[key] = removable(added, late)
-        rests.update(rests_on(item.tarballs, [relpath for relpath in own if told[relpath]]))
-    return PurgePlan(sorted(due, key=lambda tarball: _turn(tarball, rests)), allowed, told, rests)
+        rests.update(rests_on(item.tarballs, [relpath for relpath in own if all_reasons[relpath]]))
+    return PurgePlan(sorted(due, key=lambda tarball: _order_key(tarball, rests)), allowed, all_reasons, rests)
 
 
-def _turn(tarball: Tarball, rests: Mapping[str, Collection[str]]) -> tuple[str, bool, str]:
-    """Return what sorts those that go: the oldest first, but a full one after the differentials that rest on it."""
+def _order_key(tarball: Tarball, rests: Mapping[str, Collection[str]]) -> tuple[str, bool, str]:
+    """Return the sort key of a tarball to remove: the oldest first, a full one after the differentials that need it."""
     users = [split_relpath(relpath)[2] for relpath in rests.get(tarball.relpath, ())]
     return max([tarball.stamp, *users]), bool(users), tarball.filename
 
 
-def _why_else(item: Copies, is_awaited: bool) -> list[str]:
-    """Return why a tarball stays that no rule demands, nothing for one that is to go."""
+def _other_reason(item: Copies, is_awaited: bool) -> list[str]:
+    """Return why a tarball stays that no rule keeps, empty for one that is removed."""
     if not item.readable:
         return [_UNREADABLE]
     return [_AWAITED] if is_awaited else []
 
 
 def _bytes_of(dna: Dna | None) -> Hashable:
-    """Return what stands for the bytes of a tarball, be it a differential or not."""
+    """Return a key of the bytes of a tarball, full or differential."""
     return (dna.alg, dna.dig, dna.size) if dna else None
 
 
 def plan_reviewed(
     tree: Tree, plan: PurgePlan, judged: Sequence[Tarball], only: Sequence[Reviewed]
 ) -> tuple[PurgePlan, list[dict[str, Any]]]:
-    """Given what is to go, all tarballs that were judged and what somebody has reviewed, return what goes of that, and failures.
+    """Limit the plan to reviewed tarballs; return it, and a failure for each reviewed one that is not removed.
 
-    What is not what was reviewed, and what is to stay or to wait now, does not go, and is a failure that says so.
+    `judged` are all tarballs that count. One that differs from what was reviewed, or that stays or waits now, is not removed.
     """
     there = {tarball.relpath: tarball for tarball in judged}
     due = {tarball.relpath for tarball in plan.due}

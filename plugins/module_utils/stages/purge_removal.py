@@ -1,4 +1,4 @@
-"""Carrying out a purge: removing what goes, by way of the trash, and what belongs to it."""
+"""Execution of a purge plan: tarballs are moved to the trash or deleted, with their sidecars and records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .purge_plan import STAGE, PurgePlan
 
 
 def count_removed(tree: Tree, number: int) -> bool:
-    """Count what is about to be removed; return whether there was no room to write that. Raise AltbackupError or OSError."""
+    """Record the number of tarballs about to be removed; return whether the disk was too full for that. Raise AltbackupError or OSError."""
     try:
         count_purged(tree, number)
     except OSError as error:
@@ -35,7 +35,7 @@ def count_removed(tree: Tree, number: int) -> bool:
 
 
 def count_late(tree: Tree, number: int) -> list[dict[str, Any]]:
-    """Count what was removed where there had been no room to count it before; return a failure where there is none still."""
+    """Record the number of removed tarballs if the disk had been too full before; return a failure if it still is."""
     if not count_removed(tree, number):
         return []
     reason = f"{tree.base}: {counted(number, 'tarball')} went, and there is no room to write that down: the next run may take them for lost"
@@ -45,10 +45,10 @@ def count_late(tree: Tree, number: int) -> list[dict[str, Any]]:
 def remove_going(
     tree: Tree, plan: PurgePlan, day: str = "", came: Mapping[str, str] | None = None
 ) -> tuple[dict[Tarball, bool], set[str], list[dict[str, Any]]]:
-    """Remove what goes with sidecars and records; one that cannot be removed keeps no other from going in its place.
+    """Remove the tarballs of a plan with sidecars and records; one that cannot be removed is replaced by the next of its item.
 
-    It is kept in the trash, of a `day`, if that is given, with the stamp of the run in which it `came`, {relpath: stamp}.
-    Return {tarball that was removed: whether its file is deleted, too}, the relpaths of those that could not be, and failures.
+    With a `day` they are moved to the trash of that day, with the stamp of the run in which each arrived, from `came`, {relpath: stamp}. Return {removed
+    tarball: whether its file is deleted}, the relpaths of those that could not be removed, and failures.
     """
     removed: dict[Tarball, bool] = {}
     failed: set[str] = set()
@@ -80,9 +80,9 @@ def links_of(tarball: Tarball) -> Links:
 def empty_trash(
     tree: Tree, today: str, days: int | None, staying: Sequence[Tarball]
 ) -> tuple[int, list[str], list[dict[str, Any]]]:
-    """Delete what is kept no longer in the trash, if it is known which day it is, and more where its disk is too small for the next night.
+    """Delete expired tarballs from the trash, unless `today` is empty, and more of them if the disk is too small for the next night.
 
-    That is as much as the newest tarballs of those `staying` take. Return the bytes that were freed, notes and failures.
+    The next night needs as much as the newest tarballs of the items in `staying`. Return the freed bytes, notes and failures.
     """
     freed = 0
     newest = {tarball.key: tarball.size for tarball in sorted(staying, key=lambda tarball: tarball.stamp)}
@@ -97,9 +97,9 @@ def empty_trash(
 def clean_up(
     tree: Tree, items: Collection[str], judged: Collection[str], staying: Sequence[Tarball]
 ) -> tuple[bool, list[dict[str, Any]]]:
-    """See to what killed purges left of the items, and forget when those came that are gone.
+    """Remove what killed purges left of items, and forget the arrivals of tarballs that are gone.
 
-    Return whether anything was left, and failures.
+    Return whether anything was removed, and failures.
     """
     changed, failures = False, []
     there: dict[str, set[str]] = {}
@@ -116,9 +116,9 @@ def clean_up(
 
 
 def _put_away(tree: Tree, tarball: Tarball, gone: str, day: str, came: str) -> bool:
-    """Keep a tarball that was taken out in the trash, of a day, or delete it if none is given; return whether it is deleted.
+    """Move a removed tarball to the trash of a day, or delete it if `day` is empty; return whether it is deleted.
 
-    Its empty folders and its record go. Raise AltbackupError or OSError; what cannot be deleted is reported by each purge until it can.
+    Its empty folders and its record are removed. Raise AltbackupError or OSError; each purge reports what cannot be deleted until it can.
     """
     is_kept = bool(day) and keep_in_trash(tree, tarball, gone, day, came)
     prune_empty(os.path.dirname(tree.path(tarball.relpath)), tree.path(tarball.key))
@@ -129,7 +129,7 @@ def _put_away(tree: Tree, tarball: Tarball, gone: str, day: str, came: str) -> b
 
 
 def _remove_record(tree: Tree, key: str, stamp: str) -> bool:
-    """Remove the record of a dump, unless a tarball of that stamp is still there; return whether it is removed. Raise BaseUnusable behind a link."""
+    """Remove the record of a dump unless a tarball of its stamp exists; return whether it was removed. Raise BaseUnusable behind a link."""
     folder = tree.path(f"{key}/{stamp}")
     if os.path.isdir(folder) and any(name.endswith(EXTENSIONS) for name in os.listdir(folder)):
         return False
@@ -142,9 +142,9 @@ def _remove_record(tree: Tree, key: str, stamp: str) -> bool:
 
 
 def _tidy(tree: Tree, key: str) -> bool:
-    """Remove what killed purges left of an item: records without a tarball and dated folders without anything.
+    """Remove records without a tarball, and empty dated folders, of an item.
 
-    Return whether there was any. Raise BaseUnusable where a link is in the place of the records, or OSError.
+    Return whether there was any. Raise BaseUnusable if the folder of records is a link, or OSError.
     """
     with opened_private(tree, tree.private_path("records", *key.split("/"))) as top:
         walk = walk_open(".", top) if top is not None else ()

@@ -1,4 +1,4 @@
-"""What a purge has to know of a tree before it judges."""
+"""Collecting what a purge plan needs to know of a tree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .purge_plan import STAGE, Copies
 
 
 def parse_awaited(value: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, set[Hashable]]:
-    """Given {item: mappings of dig, size and alg}, return {item: what stands for these bytes}. Raise InvalidInput."""
+    """Parse {item: mappings of dig, size and alg} to {item: keys of these bytes}. Raise InvalidInput."""
     try:
         return {
             key: {(str(one["alg"]), str(one["dig"]), int(one["size"])) for one in several}
@@ -42,10 +42,10 @@ def copies_of(
     needed: Mapping[str, Mapping[str, str]],
     awaited: Mapping[str, Collection[Hashable]],
 ) -> tuple[dict[str, Copies], list[dict[str, Any]]]:
-    """Return {item: what is known of its copies}, in order, and a failure for each item that cannot be judged.
+    """Return {item: Copies}, in order, and a failure for each item that cannot be judged.
 
-    What is `needed` is {item: what full ones are, by what does not count}. What is `imagined`, {item: (stamp, filename)}, counts with the content
-    of the item's newest one.
+    `needed` is what `needed_fulls` returns. `imagined`, {item: (stamp, filename)}, are predicted tarballs, with the content of the item's newest one.
+    `unseen` are items of which a folder cannot be read.
     """
     known: dict[str, Copies] = {}
     failures = []
@@ -62,17 +62,17 @@ def copies_of(
             failures.append(failure(STAGE, error, key=key))
             continue
         new = [replace(tarballs[-1], stamp=stamp, filename=filename) for stamp, filename in imagined.get(key, ())]
-        said = recorded(tree, tarballs)
+        records = recorded(tree, tarballs)
         known[key] = Copies(
             tarballs,
             rules,
             new,
             came,
-            said.partial,
+            records.partial,
             key not in unseen,
             suspects=suspects,
             holds=marks.holds,
-            content=said.content,
+            content=records.content,
             needed=needed.get(key, {}),
             awaited=awaited.get(key, ()),
         )
@@ -80,7 +80,7 @@ def copies_of(
 
 
 def needed_fulls(found: Scan, items: Mapping[str, Sequence[Tarball]]) -> dict[str, dict[str, str]]:
-    """Return {item: {digest of a full tarball: stamp of a differential that does not count now, and needs it}}."""
+    """Return {item: {digest of a full tarball: stamp of a differential that needs it and does not count now}}."""
     counting = {tarball.relpath for tarballs in items.values() for tarball in tarballs}
     needed: dict[str, dict[str, str]] = {}
     for tarball in found.tarballs:
@@ -90,7 +90,7 @@ def needed_fulls(found: Scan, items: Mapping[str, Sequence[Tarball]]) -> dict[st
 
 
 def counting_items(found: Scan, moment: Moment) -> tuple[dict[str, list[Tarball]], list[str]]:
-    """Return {category/name: its tarballs that count, oldest first}, and the relpaths of those for which no sidecar vouches."""
+    """Return {category/name: its tarballs that count, oldest first}, and the relpaths of unverified ones."""
     items: dict[str, list[Tarball]] = {}
     unverified = []
     for tarball in found.tarballs:
@@ -101,10 +101,10 @@ def counting_items(found: Scan, moment: Moment) -> tuple[dict[str, list[Tarball]
     return items, unverified
 
 
-def marks_known(tree: Tree, given: Mapping[str, Any], check_mode: bool) -> tuple[Marks, list[dict[str, Any]]]:
-    """Given a tree and marks as a controller hands them over, keep them; return the marks of the tree, and a failure where there is no room.
+def merge_marks(tree: Tree, given: Mapping[str, Any], check_mode: bool) -> tuple[Marks, list[dict[str, Any]]]:
+    """Merge and store marks, as a controller passes them; return the tree's marks, and a failure if the disk is full.
 
-    Raise AltbackupError where those that it has are damaged: it is not known then what is held.
+    Raise AltbackupError if the stored ones are damaged: then it is not known what is held.
     """
     marks = merged(marks_of(tree), parse_given(given))
     if check_mode:
@@ -121,7 +121,7 @@ def marks_known(tree: Tree, given: Mapping[str, Any], check_mode: bool) -> tuple
 def matching_tarballs(
     tree: Tree, items: Mapping[str, Sequence[Tarball]]
 ) -> tuple[dict[str, list[Tarball]], dict[str, dict[str, Any]]]:
-    """Return the tarballs whose bytes match their dna, and of the others {relpath: failure}."""
+    """Read tarballs; return {item: those that match their dna}, and {relpath: failure} of the others."""
     tarballs = [tarball for several in items.values() for tarball in several]
     read = digests({tree.path(tarball.relpath): tarball.dna for tarball in tarballs if tarball.dna})
     matching: dict[str, list[Tarball]] = {}

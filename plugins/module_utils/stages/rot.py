@@ -1,7 +1,7 @@
-"""Rot: which older tarballs a night reads again, and what becomes of those whose bytes are no longer what they were.
+"""Rot: which older tarballs a run reads again, and what is done with those that no longer match their dna.
 
-What does not match its dna goes to the quarantine, so that nothing counts, sends or restores it, and a good copy can take its place. What
-cannot be read stays where it is: then the disk may be at fault, or a cable, and not what is on it.
+They are moved to the quarantine, so that they do not count, are not sent and not restored, and a good copy can replace them. One that cannot be read stays
+where it is, as the disk or its connection may be at fault instead of the content.
 """
 
 from __future__ import annotations
@@ -34,78 +34,76 @@ from ..tree.scan import Scan
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment
 
-Outcome = Union[Tuple[str, int], OSError]
-"""What reading a tarball found: digest and bytes, or why it could not be read"""
+ReadResult = Union[Tuple[str, int], OSError]
+"""Result of reading a tarball: (digest, bytes), or the error"""
 NOTHING: dict[str, Any] = {"quarantined": [], "healed": [], "notes": []}
-"""What is returned where nothing could be set apart"""
+"""Result if nothing could be quarantined"""
 LEFT = "it stays where it is: its disk, or what leads there, may be at fault, and not what is on it"
 _STAGE = "check"
 _MOST = 1000
-"""Most tarballs of the quarantine of which one call tells; further ones come into their places in later runs"""
+"""Maximum number of quarantined tarballs that one call returns; later runs return the others"""
 _NAMED = 10
-"""Most names of one file that a failure tells"""
+"""Maximum number of names of one file in a failure"""
 
 
 @dataclass
-class Round:
-    """What a check that may move things knows of a tree: all that it holds, and when that was read."""
+class RotCheck:
+    """The state of a check that may move tarballs: a scan of the tree, and when its tarballs were read."""
 
     tree: Tree
     whole: Scan
-    """What is moved is taken out of it"""
+    """Scan of the whole base; quarantined tarballs are removed from it"""
     moment: Moment
     days: int
-    """In how many days all is to be read; 0 for no more than a check asks for"""
-    known: dict[str, str]
-    """{relpath: when it was last read}"""
+    """Days in which all tarballs are to be read once; 0 to read only those of the check"""
+    last_read: dict[str, str]
+    """{relpath: stamp of its last reading}"""
     failures: list[dict[str, Any]] = field(default_factory=list)
 
 
-def begin(tree: Tree, whole: Scan, moment: Moment, days: int) -> Round:
-    """Given a tree whose lock is held, all that it holds, the moment, and in how many days all is to be read, return what a check goes by."""
+def begin_check(tree: Tree, whole: Scan, moment: Moment, days: int) -> RotCheck:
+    """Return the state of a check; the lock of the tree is held. Damaged readings are a failure, and count as none."""
     try:
-        return Round(tree, whole, moment, days, readings(tree))
+        return RotCheck(tree, whole, moment, days, readings(tree))
     except (AltbackupError, OSError) as error:
-        return Round(tree, whole, moment, days, {}, [failure(_STAGE, error)])
+        return RotCheck(tree, whole, moment, days, {}, [failure(_STAGE, error)])
 
 
-def due_ones(known: Round, tonight: Sequence[Tarball]) -> list[Tarball]:
-    """Given what a check goes by and what it reads anyway, return what it is to read beside that: the share of the night.
-
-    One whose size is not what its dna says is read at once.
-    """
-    if not known.days:
+def due_tarballs(rot_check: RotCheck, tonight: Sequence[Tarball]) -> list[Tarball]:
+    """Return the tarballs to read in addition to `tonight`: the share of one night, and those with a wrong size."""
+    if not rot_check.days:
         return []
     read = {tarball.inode for tarball in tonight}
-    others = [tarball for tarball in known.whole.tarballs if tarball.dna is not None and tarball.inode not in read]
-    files = files_of(others, known.known, known.moment)
-    due = {*due_share(files, known.days, known.moment), *(one.inode for one in others if not one.verified)}
+    others = [tarball for tarball in rot_check.whole.tarballs if tarball.dna is not None and tarball.inode not in read]
+    files = files_of(others, rot_check.last_read, rot_check.moment)
+    due = {*due_share(files, rot_check.days, rot_check.moment), *(one.inode for one in others if not one.verified)}
     return [tarball for tarball in others if tarball.inode in due]
 
 
-def names_of(known: Round, read: Sequence[Tarball]) -> list[Tarball]:
-    """Given what a check goes by and what it reads, return what stands there as another name of a file that it reads."""
+def other_names(rot_check: RotCheck, read: Sequence[Tarball]) -> list[Tarball]:
+    """Return the other hard links of the files that a check reads."""
     inodes = {tarball.inode for tarball in read}
     given = {tarball.relpath for tarball in read}
     return [
         tarball
-        for tarball in known.whole.tarballs
+        for tarball in rot_check.whole.tarballs
         if tarball.inode in inodes and tarball.dna is not None and tarball.relpath not in given
     ]
 
 
-def settle(known: Round, read: Mapping[str, Outcome], reasons: Mapping[str, str]) -> dict[str, Any]:
-    """Given what a check goes by, {relpath: what reading it found} and {relpath: what is wrong with it}, set apart what rotted.
+def quarantine_damaged(
+    rot_check: RotCheck, read: Mapping[str, ReadResult], reasons: Mapping[str, str]
+) -> dict[str, Any]:
+    """Quarantine damaged tarballs, from {relpath: what reading found} and {relpath: message}, and record what was read.
 
-    Return `quarantined`, what was set apart and waits for a good copy, `healed`, what had rotted and stands again (relpaths), `notes`, and
-    `failures`, one for each file that rotted. `told` and `reason` of what was set apart now are of the failure that tells of it, of earlier
-    ones they are empty.
+    Return `quarantined`, those that wait for a good copy, `healed`, those that were replaced (relpaths), `notes`, and `failures`, one for each damaged file.
+    In an entry of `quarantined`, `reported` and `reason` are relpath and text of its failure of now, empty for one of an earlier run.
     """
-    tree, moment, notes, failures = known.tree, known.moment, [], list(known.failures)
-    told: dict[str, dict[str, Any]] = {}
+    tree, moment, notes, failures = rot_check.tree, rot_check.moment, [], list(rot_check.failures)
+    reported: dict[str, dict[str, Any]] = {}
     healed: list[str] = []
     waiting: list[Quarantined] = []
-    for names in _rotten(known.whole.tarballs, read):
+    for names in _damaged_files(rot_check.whole.tarballs, read):
         moved = []
         unsteady = _unsteady(tree, names[0], read[names[0].relpath])
         if unsteady:
@@ -116,25 +114,25 @@ def settle(known: Round, read: Mapping[str, Outcome], reasons: Mapping[str, str]
             reason = reasons.get(tarball.relpath, f"{tarball.relpath} does not match its dna")
             try:
                 found = _as_dna(tarball, read[tarball.relpath])
-                moved.append(set_apart(tree, tarball, found, reason, moment, _came(tree, tarball)))
-                known.whole.tarballs.remove(tarball)
+                moved.append(set_apart(tree, tarball, found, reason, moment, _arrived(tree, tarball)))
+                rot_check.whole.tarballs.remove(tarball)
             except (AltbackupError, OSError) as error:
-                failures.append(_unmoved(tarball, reason, error))
+                failures.append(_move_failure(tarball, reason, error))
         if moved:
-            failures.append(failure(_STAGE, _told(moved), relpath=moved[0].relpath))
-            told.update(dict.fromkeys((one.relpath for one in moved), failures[-1]))
+            failures.append(failure(_STAGE, _message(moved), relpath=moved[0].relpath))
+            reported.update(dict.fromkeys((one.relpath for one in moved), failures[-1]))
             waiting += moved
     try:
-        _keep(known, read)
-        notes += _completed(known)
+        _store_readings(rot_check, read)
+        notes += _complete_moves(rot_check)
         keys = {entry.key for entry in waiting}
         entries, problems = quarantined(tree)
         failures += [failure(_STAGE, problem, relpath=relpath) for relpath, problem in problems]
-        waiting, healed = _reviewed(known, entries, told, notes, failures)
+        waiting, healed = _review_quarantine(rot_check, entries, reported, notes, failures)
         remove_folder(healing_folder(tree))
         if waiting:
             make_folders(healing_folder(tree), tree.private)
-        _point_last(known, keys)
+        _point_last(rot_check, keys)
     except (AltbackupError, OSError) as error:
         failures.append(failure(_STAGE, error))
     return {
@@ -146,11 +144,11 @@ def settle(known: Round, read: Mapping[str, Outcome], reasons: Mapping[str, str]
                 "alg": entry.dna.alg,
                 "read": entry.read.dig if entry.read else "",
                 "read_size": entry.read.size if entry.read else 0,
-                "told": told[entry.relpath]["relpath"] if entry.relpath in told else "",
-                "reason": told[entry.relpath]["reason"] if entry.relpath in told else "",
+                "told": reported[entry.relpath]["relpath"] if entry.relpath in reported else "",
+                "reason": reported[entry.relpath]["reason"] if entry.relpath in reported else "",
                 "since": entry.since,
             }
-            for entry in sorted(waiting, key=lambda entry: entry.relpath not in told)[:_MOST]
+            for entry in sorted(waiting, key=lambda entry: entry.relpath not in reported)[:_MOST]
             if entry.dna is not None
         ],
         "healed": healed,
@@ -162,22 +160,22 @@ def settle(known: Round, read: Mapping[str, Outcome], reasons: Mapping[str, str]
 def bad_survivors(
     tree: Tree, staying: Sequence[Tarball], moment: Moment, days: int, *, noting: bool
 ) -> tuple[list[Tarball], list[dict[str, Any]]]:
-    """Given what a purge would leave of items of which something is to go, read what was not read within so many days.
+    """Read the tarballs that a purge would leave, if they were not read within `days` days.
 
-    Return those that do not match their dna or cannot be read, and a failure for each: of such an item nothing goes. With `noting` it is kept
-    what was read; what rotted is doubted, so that the next check reads it first and sets it apart.
+    Return those that are damaged or unreadable, and a failure for each: nothing is removed of such an item. With `noting` the readings are recorded, and
+    damaged ones are marked, so that the next check reads and quarantines them first.
     """
     if not staying:
         return [], []
     try:
-        known = readings(tree)
+        last_read = readings(tree)
     except (AltbackupError, OSError):
-        known = {}  # a check says so
-    files = files_of(staying, known, moment)
+        last_read = {}  # the check reports it
+    files = files_of(staying, last_read, moment)
     stale = [tarball for tarball in staying if tarball.dna and not is_fresh(files[tarball.inode], days, moment)]
     read = digests({tree.path(tarball.relpath): tarball.dna for tarball in stale if tarball.dna}) if stale else {}
     bad, failures = [], []
-    noted = dict(known)
+    noted = dict(last_read)
     for tarball in stale:
         outcome = read[tree.path(tarball.relpath)]
         if tarball.dna and outcome == (tarball.dna.dig, tarball.dna.size):
@@ -190,7 +188,7 @@ def bad_survivors(
             reason = f"{tarball.relpath} does not match its dna; the next check sets it apart, and fetches a good copy"
             noted[tarball.relpath] = ""
         failures.append(failure("purge", f"{reason}. Nothing of this item was removed", relpath=tarball.relpath))
-    if noting and noted != known:
+    if noting and noted != last_read:
         try:
             keep_readings(tree, noted)
         except OSError as error:
@@ -202,8 +200,8 @@ def bad_survivors(
     return bad, failures
 
 
-def _rotten(tarballs: Sequence[Tarball], read: Mapping[str, Outcome]) -> list[list[Tarball]]:
-    """Return those that were read and do not match, the names of one file together, the newest first."""
+def _damaged_files(tarballs: Sequence[Tarball], read: Mapping[str, ReadResult]) -> list[list[Tarball]]:
+    """Return the tarballs that do not match their dna, grouped by file, the newest first."""
     files: dict[tuple[int, int], list[Tarball]] = {}
     for tarball in sorted(tarballs, key=lambda tarball: tarball.stamp, reverse=True):
         outcome = read.get(tarball.relpath)
@@ -212,10 +210,10 @@ def _rotten(tarballs: Sequence[Tarball], read: Mapping[str, Outcome]) -> list[li
     return list(files.values())
 
 
-def _unsteady(tree: Tree, tarball: Tarball, outcome: Outcome) -> str:
-    """Read a tarball that does not match once more, from its medium; return why it is not moved if that finds something else, else nothing.
+def _unsteady(tree: Tree, tarball: Tarball, outcome: ReadResult) -> str:
+    """Read a damaged tarball again from disk; return why it is not moved if the result differs, else an empty text.
 
-    What is wrong then is the memory of the machine, or the way to its disk: the next one that it reads may be said to be rotten as well.
+    A different result points to the machine's memory or the connection of its disk, so that other results are not reliable either.
     """
     path, alg = tree.path(tarball.relpath), tarball.dna.alg if tarball.dna else ""
     try:
@@ -227,14 +225,14 @@ def _unsteady(tree: Tree, tarball: Tarball, outcome: Outcome) -> str:
     return f"the next time {alg} is {again[0]} over {again[1]} bytes; {LEFT}. Look at the memory of this machine, too"
 
 
-def _as_dna(tarball: Tarball, outcome: Outcome) -> Dna | None:
+def _as_dna(tarball: Tarball, outcome: ReadResult) -> Dna | None:
     if tarball.dna is None or isinstance(outcome, OSError):
         return None
     return Dna(outcome[0], outcome[1], tarball.dna.alg)
 
 
-def _told(moved: Sequence[Quarantined]) -> str:
-    """Given the names of one file that rotted, return what is said of it."""
+def _message(moved: Sequence[Quarantined]) -> str:
+    """Return the message on the names of one damaged file."""
     others = [entry.relpath for entry in moved[1:]]
     also = ""
     if others:
@@ -242,49 +240,49 @@ def _told(moved: Sequence[Quarantined]) -> str:
     return f"{moved[0].reason}; it was moved to {moved[0].folder}{also}"
 
 
-def _came(tree: Tree, tarball: Tarball) -> str:
-    """Return the stamp of the run in which a tarball came, empty where that is not known."""
-    with contextlib.suppress(AltbackupError, OSError):  # what is damaged there, those say who purge
+def _arrived(tree: Tree, tarball: Tarball) -> str:
+    """Return the stamp of the run in which a tarball arrived, empty if unknown."""
+    with contextlib.suppress(AltbackupError, OSError):  # the purge reports a damaged file
         return arrivals(tree, tarball.key).get(tarball.relpath, "")
     return ""
 
 
-def _point_last(known: Round, keys: Collection[str]) -> None:
-    """Let `last` of items of which something was set apart point to the newest that stands, if it led to what is gone."""
+def _point_last(rot_check: RotCheck, keys: Collection[str]) -> None:
+    """Update the link `last` of items with a quarantined tarball to the newest one that remains."""
     for key in keys:
-        stamps = [tarball.stamp for tarball in known.whole.verified() if tarball.key == key]
+        stamps = [tarball.stamp for tarball in rot_check.whole.verified() if tarball.key == key]
         if stamps:
-            point_last(known.tree, key, max(stamps), known.moment)
+            point_last(rot_check.tree, key, max(stamps), rot_check.moment)
 
 
-def _completed(known: Round) -> list[str]:
-    """End the moves that a killed call had not ended; return a note on each."""
-    done = complete_moves(known.tree, known.whole.orphans)
-    known.whole.orphans[:] = [relpath for relpath in known.whole.orphans if relpath not in done]
+def _complete_moves(rot_check: RotCheck) -> list[str]:
+    """Complete the moves of a killed call; return a note on each."""
+    done = complete_moves(rot_check.tree, rot_check.whole.orphans)
+    rot_check.whole.orphans[:] = [relpath for relpath in rot_check.whole.orphans if relpath not in done]
     return [f"moved {path} after its tarball to the quarantine, as a killed call had not come to it" for path in done]
 
 
-def _unmoved(tarball: Tarball, reason: str, error: AltbackupError | OSError) -> dict[str, Any]:
+def _move_failure(tarball: Tarball, reason: str, error: AltbackupError | OSError) -> dict[str, Any]:
     return failure(
         _STAGE, f"{reason}; it could not be moved to the quarantine: {explain(error)}", relpath=tarball.relpath
     )
 
 
-def _reviewed(
-    known: Round,
+def _review_quarantine(
+    rot_check: RotCheck,
     entries: Sequence[Quarantined],
-    told: Collection[str],
+    reported: Collection[str],
     notes: list[str],
     failures: list[dict[str, Any]],
 ) -> tuple[list[Quarantined], list[str]]:
-    """Given what lies in the quarantine, note what is healed, and remove what is no longer needed.
+    """Mark quarantined tarballs that were replaced, and remove those that are no longer needed.
 
-    Return what waits for a good copy, and the relpaths of what stands again.
+    Return those that wait for a good copy, and the relpaths of replaced ones.
     """
-    tree, moment = known.tree, known.moment
-    standing = {tarball.relpath: tarball.dna for tarball in known.whole.verified()}
+    tree, moment = rot_check.tree, rot_check.moment
+    standing = {tarball.relpath: tarball.dna for tarball in rot_check.whole.verified()}
     contents = {(dna.alg, dna.size, dna.dig) for dna in standing.values() if dna}
-    items = {tarball.key for tarball in known.whole.verified()}
+    items = {tarball.key for tarball in rot_check.whole.verified()}
     waiting = []
     healed = []
     for found in entries:
@@ -294,7 +292,7 @@ def _reviewed(
             there = standing.get(entry.relpath)
             if not entry.healed and there is not None and entry.is_same(there):
                 entry = note_healed(entry, moment)
-                notes.append(f"a good copy of {entry.relpath} stands in its place again; {_kept(entry)}")
+                notes.append(f"a good copy of {entry.relpath} stands in its place again; {_kept_note(entry)}")
             same = entry.dna is not None and (entry.dna.alg, entry.dna.size, entry.dna.dig) in contents
             if entry.is_due(moment) and (entry.healed or same):
                 remove(tree, entry)
@@ -307,7 +305,7 @@ def _reviewed(
         if entry.healed:
             healed += [entry.relpath] if entry.relpath in standing else []
             continue
-        if entry.relpath not in told:
+        if entry.relpath not in reported:
             text = (
                 f"{entry.relpath} lies in {entry.folder} since {entry.since}, as its bytes are not what its dna says, and no good copy of it has "
                 "come back"
@@ -323,19 +321,19 @@ def _reviewed(
     return waiting, healed
 
 
-def _kept(entry: Quarantined) -> str:
+def _kept_note(entry: Quarantined) -> str:
     return f"what had rotted is kept in {entry.folder}"
 
 
-def _keep(known: Round, read: Mapping[str, Outcome]) -> None:
-    """Note what was read, and forget what is gone. Raise OSError."""
-    now = known.moment.stamp
+def _store_readings(rot_check: RotCheck, read: Mapping[str, ReadResult]) -> None:
+    """Record what was read, and remove the readings of tarballs that are gone. Raise OSError."""
+    now = rot_check.moment.stamp
     noted: dict[str, str] = {}
-    for tarball in known.whole.tarballs:
+    for tarball in rot_check.whole.tarballs:
         outcome = read.get(tarball.relpath)
         if tarball.dna is not None and outcome == (tarball.dna.dig, tarball.dna.size):
             noted[tarball.relpath] = now
-        elif tarball.relpath in known.known:
-            noted[tarball.relpath] = known.known[tarball.relpath]
-    if noted != known.known or known.failures:
-        keep_readings(known.tree, noted)
+        elif tarball.relpath in rot_check.last_read:
+            noted[tarball.relpath] = rot_check.last_read[tarball.relpath]
+    if noted != rot_check.last_read or rot_check.failures:
+        keep_readings(rot_check.tree, noted)

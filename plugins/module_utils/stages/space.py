@@ -1,4 +1,4 @@
-"""Whether the disks have room for what a night makes."""
+"""Estimates of the disk space that a night needs."""
 
 from __future__ import annotations
 
@@ -31,8 +31,11 @@ _STAGE = "preflight"
 def estimate(
     base: str, items: Sequence[Item], trees: Sequence[Mapping[str, Any]], kept: Mapping[str, Any]
 ) -> tuple[list[tuple[str, int, int]], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Given items that are dumped to a base, trees, and by what each is purged, there and in these (`keeps` and `rules`), return an estimate
-    for each, (base, bytes of tarballs, bytes of scratch copies), failures of what is not known, and what each holds and comes to hold."""
+    """Estimate the space for a dump of items to a base, and for what `trees` receive.
+
+    `kept` and each tree have the retention in `keeps` and `rules`. Return (base, bytes of tarballs, bytes of scratch copies) of each, failures, and for each
+    a mapping of `base`, and of `needed`, `held` and `free` (bytes) and `device`, see `steady_need`.
+    """
     estimates: list[tuple[str, int, int]] = []
     failures: list[dict[str, Any]] = []
     steady: list[dict[str, Any]] = []
@@ -52,9 +55,9 @@ def estimate(
 
 
 def estimate_source(base: str, items: Sequence[Item], previous: Mapping[str, int]) -> tuple[int, int]:
-    """Given a source's base, its items and {item: bytes of its previous tarball}, return (bytes of tonight's tarballs, bytes of scratch copies).
+    """Return (bytes of tonight's tarballs, bytes of scratch copies) of a source; `previous` is {item: bytes of its last tarball}.
 
-    An item without a tarball yet is taken at its size on disk, and so is a scratch copy that is not there yet.
+    An item without a tarball, and a scratch copy that is yet to be made, are estimated by their size on disk.
     """
     tree = open_tree(base)
     tarballs = scratch = 0
@@ -72,7 +75,7 @@ def estimate_source(base: str, items: Sequence[Item], previous: Mapping[str, int
 
 
 def _steady(tree: Tree, tarballs: Sequence[Tarball], purged_by: Mapping[str, Any]) -> dict[str, int]:
-    """Return what a tree needs once its rules are filled, and what there is: held, its trash with it, free, and on which device."""
+    """Return the bytes that a tree needs once its retention rules are filled, those that it and its trash hold, those free, and the device."""
     keeps, rules = purged_by.get("keeps") or {}, purged_by.get("rules") or {}
     ruling = parse_ruling(keeps, rules, _STAGE) if keeps else None
     copies = {key: filled(own) for key in keeps if (own := ruling and ruling.of(key))}
@@ -83,9 +86,9 @@ def _steady(tree: Tree, tarballs: Sequence[Tarball], purged_by: Mapping[str, Any
 
 
 def steady_need(tarballs: Sequence[Tarball], copies: Mapping[str, int]) -> tuple[int, int]:
-    """Given verified tarballs and {item: how many are kept of it}, return the bytes that they take, and those needed once so many are there.
+    """Return the bytes that verified tarballs take now, and those once `copies`, {item: number kept}, are there.
 
-    An item needs its newest tarball as often as one is kept, less in the measure in which its nights so far were links to others.
+    An item needs its newest tarball once for each kept one, reduced by the fraction of its tarballs that are hard links so far.
     """
     inodes = {tarball.inode: tarball.size for tarball in tarballs}
     needed = 0
@@ -99,7 +102,7 @@ def steady_need(tarballs: Sequence[Tarball], copies: Mapping[str, int]) -> tuple
 
 
 def _size_of_one(tarballs: Sequence[Tarball]) -> int:
-    """Return the bytes that a file of an item takes: those of the newest, or where there are differentials, what they take on average."""
+    """Return the bytes of one file of an item: the newest's, or the average if there are differentials."""
     if any(tarball.dna and tarball.dna.base for tarball in tarballs):
         sizes = {tarball.inode: tarball.size for tarball in tarballs}
         return sum(sizes.values()) // len(sizes)
@@ -107,7 +110,7 @@ def _size_of_one(tarballs: Sequence[Tarball]) -> int:
 
 
 def newest_sizes(found: Scan) -> dict[str, int]:
-    """Given what a tree holds, return the size of the newest verified tarball of each item; of a differential that of its full one, as the next may be."""
+    """Return {item: bytes of its newest verified tarball}; for a differential those of its full tarball, as the next may be full."""
     sizes: dict[str, int] = {}
     for tarball in sorted(found.verified(), key=lambda tarball: tarball.stamp):
         differs = tarball.dna is not None and tarball.dna.base is not None
@@ -116,7 +119,7 @@ def newest_sizes(found: Scan) -> dict[str, int]:
 
 
 def size_on_disk(path: str) -> int:
-    """Return the bytes that a file or a folder takes on disk, as far as it can be read; a link of somebody else's is not followed."""
+    """Return the bytes that a file or folder takes on disk, as far as it can be read; links of other users are not followed."""
     try:
         top = open_thing(path)
     except (AltbackupError, OSError):
@@ -129,7 +132,7 @@ def size_on_disk(path: str) -> int:
 
 
 def _size_below(top: int) -> int:
-    """Return the bytes that all files below an open folder take, as far as it can be read."""
+    """Return the bytes that all files below an open folder take on disk, as far as they can be read."""
     total = 0
     for parent, _, names in os.walk(f"/proc/self/fd/{top}/."):
         for name in names:
@@ -141,9 +144,9 @@ def _size_below(top: int) -> int:
 def missing_space(
     estimates: Sequence[tuple[str, int, int]], run: Run | None = None, *, may_empty: bool = False
 ) -> tuple[list[str], list[str]]:
-    """Given (base, bytes of tarballs, bytes of scratch copies), return a sentence for each disk that has too little room for all on it, and notes.
+    """Return a message for each disk with too little space for `estimates`, (base, bytes of tarballs, bytes of scratch copies), and notes.
 
-    What is kept in the trash counts as room; where it is needed, and may be emptied, it is, the oldest first.
+    Trash counts as free space; with `may_empty` it is emptied if it is needed, the oldest first.
     """
     disks: dict[int, list[tuple[str, int, int]]] = {}
     for base, tarballs, scratch in estimates:

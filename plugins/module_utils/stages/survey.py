@@ -1,4 +1,4 @@
-"""What could be backed up on a node: repositories below some folders, and folders that are usually wanted. A first inventory is made of it."""
+"""Survey of a node for a first inventory: repositories below some folders, and folders that are usually backed up."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ USUAL = (
     "/var/lib/trac",
     "/home",
 )
-"""Folders below which repositories usually lie"""
+"""Folders that usually contain repositories"""
 FOLDERS = ("/etc", "/var/www")
-"""Folders that are usually worth a copy"""
+"""Folders that are usually backed up"""
 _DEPTH = 4
 _MOST_FOLDERS = 20000
 _MOST_FOUND = 2000
@@ -34,10 +34,10 @@ _LEFT_OUT = ("proc", "sys", "dev", "node_modules", "lost+found", ".altbackup")
 
 
 def survey(below: Sequence[str], folders: Sequence[str], deadline: Deadline) -> dict[str, Any]:
-    """Given folders below which repositories are looked for and folders that are taken as they are, return what there is of both.
+    """Return the repositories below some folders, and those of `folders` that exist.
 
-    Keys are `repositories` ({kind, path}, by path), `folders`, `unseen` (paths that could not be looked into) and `cut`: whether there was
-    more than is looked at. Links are not followed, and repositories not looked into.
+    Keys are `repositories` ({kind, path}, by path), `folders`, `unseen` (paths that could not be read) and `cut`: whether a limit was reached. Links are not
+    followed, and repositories are not searched.
     """
     seconds = mounts.answer_timeout(deadline)
     recognizers = {kind: looks for kind in DISCOVERABLE if (looks := kind_of(kind).looks_like) is not None}
@@ -71,7 +71,7 @@ def survey(below: Sequence[str], folders: Sequence[str], deadline: Deadline) -> 
 
 
 def _kind_at(path: str, recognizers: dict[str, Callable[[str], bool]], unseen: list[str]) -> str:
-    """Return the kind of the repository at a path, empty for none; what has no name that can be written is left out."""
+    """Return the kind of the repository at a path, empty for none or if its name is not UTF-8 text."""
     for kind, looks_like in recognizers.items():
         try:
             if looks_like(path):

@@ -1,4 +1,4 @@
-"""Undoing a purge: what it removed, and the trash still holds, is put back."""
+"""Undo of a purge: removed tarballs that are still in the trash are put back."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _STAGE = "undo"
 
 
 def undo(base: str, days: Sequence[str], stamps: Sequence[str], *, check_mode: bool = False) -> dict[str, Any]:
-    """Given a base, days on which tarballs were removed, and tarballs (category/name/stamp), put those back that the trash holds.
+    """Put back the tarballs in the trash that were removed on these days, or have these stamps (category/name/stamp).
 
-    Each is read first; one that cannot be put back holds up no other. Raise AltbackupError where nothing can be done.
+    Each is verified first; an error with one does not prevent the others. Raise AltbackupError if nothing can be done.
     """
     _require_named(days, stamps)
     tree = require_writable(base)
@@ -56,7 +56,7 @@ def undo(base: str, days: Sequence[str], stamps: Sequence[str], *, check_mode: b
 
 
 def _require_named(days: Sequence[str], stamps: Sequence[str]) -> None:
-    """Raise InvalidInput unless days or tarballs are named, as such."""
+    """Raise InvalidInput unless there are valid days or stamps."""
     if not days and not stamps:
         raise InvalidInput("undo: neither days nor stamps are named: nothing was put back")
     for day in days:

@@ -30,7 +30,7 @@ def given(*members: Any, folder: Path, special_modes: bool = False) -> list[str]
     with Attributes() as attributes:
         for each in members:
             attributes.add(each)
-        attributes.give(str(folder), special_modes=special_modes)
+        attributes.apply(str(folder), special_modes=special_modes)
         return attributes.refused()
 
 

@@ -17,11 +17,15 @@ import pytest
 from helpers.trees import ODD_NAMES, describe_tree
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive import dumpdirs
-from ansible_collections.altbackup.core.plugins.module_utils.archive.differential import fill, replay, select_changed
+from ansible_collections.altbackup.core.plugins.module_utils.archive.differential import (
+    fill_manifest,
+    restored_members,
+    select_changed,
+)
 from ansible_collections.altbackup.core.plugins.module_utils.archive.digests import Digests
-from ansible_collections.altbackup.core.plugins.module_utils.archive.dumpdirs import Incremental, list_folders
+from ansible_collections.altbackup.core.plugins.module_utils.archive.dumpdirs import DumpdirInserter, list_folders
 from ansible_collections.altbackup.core.plugins.module_utils.archive.manifest import Manifest
-from ansible_collections.altbackup.core.plugins.module_utils.archive.rules import Judge
+from ansible_collections.altbackup.core.plugins.module_utils.archive.rules import WriteChecker
 from ansible_collections.altbackup.core.plugins.module_utils.archive.snapshot import (
     Members,
     read_known,
@@ -33,8 +37,8 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.states impo
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
     ArchiveFormat,
     Part,
-    packed,
     store_archive,
+    tar_process,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import Hostile
@@ -63,11 +67,13 @@ class Pair:
         with states.open("wb") as output:
             known = None if full else read_known(str(self.folder / "known"))
             chosen = select_changed(parts, known, output, Deadline(60), **way)
-        with Members() as members, Digests() as digests, packed(chosen, top="thing", sparse=True) as tar:
+        with Members() as members, Digests() as digests, tar_process(chosen, top="thing", sparse=True) as tar:
             lists = {} if full else list_folders(read_states(str(states)))
-            stream: Any = tar.stdout if full else Incremental(tar.stdout, lists, "thing")
+            stream: Any = tar.stdout if full else DumpdirInserter(tar.stdout, lists, "thing")
             manifest = Manifest(files=digests, members=members)
-            judge = Judge("thing", "thing", Deadline(60), () if full else [f"thing/{link}" for link in self.links])
+            checker = WriteChecker(
+                "thing", "thing", Deadline(60), () if full else [f"thing/{link}" for link in self.links]
+            )
             store_archive(
                 str(path),
                 stream,
@@ -77,7 +83,7 @@ class Pair:
                 form=TAR,
                 deadline=Deadline(60),
                 manifest=manifest,
-                judge=judge,
+                checker=checker,
             )
             snapshot = self.folder / "snapshot"
             if full:
@@ -92,7 +98,9 @@ class Pair:
             assert kept is not None
             whole = Manifest()
             with Digests() as all_digests:
-                fill(whole, replay(kept.entries(), members, read_states(str(states)), lists), all_digests)
+                fill_manifest(
+                    whole, restored_members(kept.entries(), members, read_states(str(states)), lists), all_digests
+                )
             return path, whole
 
     def restore(self, *archives: Path) -> Path:

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.digests import (
-    CHANCE,
     COMPACT,
-    ORDER,
-    UNTRIED,
+    ORDERED,
+    RANDOM,
+    UNCLASSIFIED,
     Digests,
-    look_of,
+    content_class_of,
 )
 
 TEXT = Path("/usr/share/common-licenses/GPL-3")
@@ -32,28 +32,28 @@ def of(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("content", "look"),
     [
-        (b"", UNTRIED),
-        (b"short", UNTRIED),
-        (CHANCES.randbytes(15), UNTRIED),
-        (CHANCES.randbytes(32), CHANCE),
-        (b"user: secret, of a few bytes\n", ORDER),
-        (("x" * 4095 + "\u00e4").encode()[:4096], ORDER),
-        ("Gr\u00fc\u00dfe".encode("latin-1") * 100, ORDER),
-        ("a few words of text".encode("utf-16") * 20, ORDER),
-        (b"a word, and " * 30, ORDER),
-        (bytes(4096), ORDER),
-        (CHANCES.randbytes(256), CHANCE),
-        (CHANCES.randbytes(1000), CHANCE),
-        (CHANCES.randbytes(4096), CHANCE),
-        (b"Salted__" + CHANCES.randbytes(4088), CHANCE),
-        (b"age-encryption.org/v1\n-> X25519 " + b"Qx7" * 14 + b"\n---\n" + CHANCES.randbytes(4000), CHANCE),
-        (b"\x89PNG\r\n" + CHANCES.randbytes(4000), ORDER),
-        (b"\0\0\0\x18ftypmp42" + CHANCES.randbytes(4000), ORDER),
-        (gzip.compress(CHANCES.randbytes(5000)), ORDER),
+        (b"", UNCLASSIFIED),
+        (b"short", UNCLASSIFIED),
+        (CHANCES.randbytes(15), UNCLASSIFIED),
+        (CHANCES.randbytes(32), RANDOM),
+        (b"user: secret, of a few bytes\n", ORDERED),
+        (("x" * 4095 + "\u00e4").encode()[:4096], ORDERED),
+        ("Gr\u00fc\u00dfe".encode("latin-1") * 100, ORDERED),
+        ("a few words of text".encode("utf-16") * 20, ORDERED),
+        (b"a word, and " * 30, ORDERED),
+        (bytes(4096), ORDERED),
+        (CHANCES.randbytes(256), RANDOM),
+        (CHANCES.randbytes(1000), RANDOM),
+        (CHANCES.randbytes(4096), RANDOM),
+        (b"Salted__" + CHANCES.randbytes(4088), RANDOM),
+        (b"age-encryption.org/v1\n-> X25519 " + b"Qx7" * 14 + b"\n---\n" + CHANCES.randbytes(4000), RANDOM),
+        (b"\x89PNG\r\n" + CHANCES.randbytes(4000), ORDERED),
+        (b"\0\0\0\x18ftypmp42" + CHANCES.randbytes(4000), ORDERED),
+        (gzip.compress(CHANCES.randbytes(5000)), ORDERED),
     ],
 )
 def test_what_looks_like_chance_is_told_from_what_was_compressed(content: bytes, look: int) -> None:
-    assert look_of(content[:4096]) == look
+    assert content_class_of(content[:4096]) == look
 
 
 def test_texts_sources_and_office_documents_have_an_order() -> None:
@@ -61,25 +61,25 @@ def test_texts_sources_and_office_documents_have_an_order() -> None:
     with zipfile.ZipFile(document, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("[Content_Types].xml", TEXT.read_text())
     for content in (TEXT.read_bytes(), Path(__file__).read_bytes(), document.getvalue()):
-        assert look_of(content[:4096]) == ORDER
+        assert content_class_of(content[:4096]) == ORDERED
 
 
 @pytest.mark.parametrize(
     ("head", "look"),
     [
-        pytest.param(b"\xff" * 15, UNTRIED, id="too short for anything"),
-        pytest.param(b"\xff" * 16, CHANCE, id="long enough to be no text"),
-        pytest.param(b"x" * 16, ORDER, id="long enough to be one"),
-        pytest.param(b"\xff" * 255, CHANCE, id="too short to be compressed"),
-        pytest.param(b"\xff" * 256, ORDER, id="long enough to be compressed"),
-        pytest.param(b"x" * 4093 + "\U0001f600".encode()[:3], ORDER, id="the last character is cut"),
-        pytest.param("\U0001f600".encode()[:3] + b"x" * 20, CHANCE, id="another one is"),
-        pytest.param(b"x" * 20 + b"\x80", CHANCE, id="a byte that begins no character at the end"),
-        pytest.param(b"xPK\x03\x04" + b"\xff" * 20, CHANCE, id="a signature that is not at the beginning"),
+        pytest.param(b"\xff" * 15, UNCLASSIFIED, id="too short for anything"),
+        pytest.param(b"\xff" * 16, RANDOM, id="long enough to be no text"),
+        pytest.param(b"x" * 16, ORDERED, id="long enough to be one"),
+        pytest.param(b"\xff" * 255, RANDOM, id="too short to be compressed"),
+        pytest.param(b"\xff" * 256, ORDERED, id="long enough to be compressed"),
+        pytest.param(b"x" * 4093 + "\U0001f600".encode()[:3], ORDERED, id="the last character is cut"),
+        pytest.param("\U0001f600".encode()[:3] + b"x" * 20, RANDOM, id="another one is"),
+        pytest.param(b"x" * 20 + b"\x80", RANDOM, id="a byte that begins no character at the end"),
+        pytest.param(b"xPK\x03\x04" + b"\xff" * 20, RANDOM, id="a signature that is not at the beginning"),
     ],
 )
 def test_a_look_has_its_limits(head: bytes, look: int) -> None:
-    assert look_of(head) == look
+    assert content_class_of(head) == look
 
 
 def test_files_are_found_by_their_paths_and_the_last_of_one_path_counts() -> None:
@@ -111,5 +111,5 @@ def test_of_one_file_in_so_many_it_is_told_how_it_looks(every: int, least: int, 
     with Digests() as digests:
         digests.every = every
         looks = [digests.add(str(number), 20, of(b""), b"a text of some words") for number in range(1000)]
-    assert least <= looks.count(ORDER) <= most
-    assert set(looks) <= {ORDER, UNTRIED}
+    assert least <= looks.count(ORDERED) <= most
+    assert set(looks) <= {ORDERED, UNCLASSIFIED}

@@ -10,7 +10,7 @@ import pytest
 from helpers.hostile import TOP, block, folder, member, pax, stream
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive import dumpdirs
-from ansible_collections.altbackup.core.plugins.module_utils.archive.dumpdirs import Incremental, list_folders
+from ansible_collections.altbackup.core.plugins.module_utils.archive.dumpdirs import DumpdirInserter, list_folders
 from ansible_collections.altbackup.core.plugins.module_utils.archive.states import FILE, FOLDER, OTHER, State, Unproven
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import Hostile
 
@@ -52,7 +52,7 @@ def test_a_folder_with_too_many_entries_has_no_list(monkeypatch: pytest.MonkeyPa
 
 def passed(content: bytes, lists: dict[bytes, bytes] | None = None, size: int = 1 << 16) -> bytes:
     """Return what comes out of a stream, read in pieces of a size."""
-    source = Incremental(io.BytesIO(content), lists or {}, TOP)
+    source = DumpdirInserter(io.BytesIO(content), lists or {}, TOP)
     found = b"".join(iter(lambda: source.read(size), b""))
     source.close()
     return found

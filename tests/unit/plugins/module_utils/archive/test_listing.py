@@ -10,7 +10,11 @@ from helpers.hostile import BODY, END, FILE, GOOD, block, padded
 from helpers.trees import ODD_NAMES, make_odd_tree, needs_root
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.headers import Header, Headers
-from ansible_collections.altbackup.core.plugins.module_utils.archive.listing import list_command, listed, parse_line
+from ansible_collections.altbackup.core.plugins.module_utils.archive.listing import (
+    list_command,
+    open_listing,
+    parse_line,
+)
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import Hostile, ToolFailed
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
@@ -20,7 +24,7 @@ def compare(content: bytes, judged: list[Header] | None = None) -> None:
     headers = Headers()
     headers.feed(content)
     deadline = Deadline(60)
-    with listed("thing.tar", list_command(), deadline) as listing:
+    with open_listing("thing.tar", list_command(), deadline) as listing:
         for start in range(0, len(content), 4096):
             listing.feed(content[start : start + 4096])
         for header in headers.found if judged is None else judged:

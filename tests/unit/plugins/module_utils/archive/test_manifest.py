@@ -196,7 +196,7 @@ def test_lines_of_different_members_are_different(one: Any, other: Any) -> None:
 def test_without_digests_members_are_counted_and_shown_all_the_same() -> None:
     content = stream([folder(), member(f"{TOP}/a", b"12345"), member(f"{TOP}/b", b"1")])
     shown: list[str] = []
-    manifest = manifest_of(content, digested=False, look=lambda one: shown.append(one.name))
+    manifest = manifest_of(content, digested=False, visit=lambda one: shown.append(one.name))
     assert (manifest.entries, manifest.bytes, manifest.digest, manifest.content) == (3, 6, "", "")
     assert shown == [TOP, f"{TOP}/a", f"{TOP}/b"]
 

@@ -70,7 +70,7 @@ def test_a_pair_tells_of_a_member_what_its_differential_says(tmp_path: Path) -> 
     full = compressed(tmp_path / "thing.tar", stream([folder(), member(f"{TOP}/a", b"old"), member(f"{TOP}/b", b"b")]))
     new = [folder(GNU__dumpdir="Ya\0Nb\0\0"), member(f"{TOP}/a", b"newer")]
     found = read(full, compressed(tmp_path / "thing.diff.tar", stream(new)))
-    assert [(one.path, one.size, one.held) for one in found] == [("", 0, None), ("a", 5, None), ("b", 1, None)]
+    assert [(one.path, one.size, one.dumpdir) for one in found] == [("", 0, None), ("a", 5, None), ("b", 1, None)]
 
 
 def test_paths_that_are_deeper_than_calls_may_be_are_told() -> None:
@@ -133,7 +133,7 @@ def test_each_digest_is_of_its_own_file(tmp_path: Path) -> None:
 
 
 def test_more_members_than_memory_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MOST_HELD", 2)
+    monkeypatch.setattr(room, "MOST_IN_MEMORY", 2)
     full = compressed(tmp_path / "thing.tar", stream([folder(), member(f"{TOP}/a"), member(f"{TOP}/b")]))
     diff = compressed(tmp_path / "thing.diff.tar", stream([folder(GNU__dumpdir="Na\0Nb\0\0")]))
     assert len(read(full)) == 3  # of one alone none is held

@@ -17,7 +17,7 @@ def owners_of(*found: Owner) -> Owners:
     for uid, gid, user, group in found:
         member = tarfile.TarInfo("x")
         member.uid, member.gid, member.uname, member.gname = uid, gid, user, group
-        owners.look(member)
+        owners.add_member(member)
     return owners
 
 

@@ -13,11 +13,11 @@ from helpers.hostile import TOP, block, folder, member, padded, stream
 from ansible_collections.altbackup.core.plugins.module_utils.archive.headers import Headers
 from ansible_collections.altbackup.core.plugins.module_utils.archive.rules import (
     Contents,
-    Judge,
     LeftOut,
     Limits,
     Rules,
     TooLarge,
+    WriteChecker,
     require_same,
     stored_bytes,
 )
@@ -48,7 +48,7 @@ def judge(*members: tarfile.TarInfo, limits: Limits = Limits(1 << 20), **options
 
 def judged(entries: list[tuple[str, int]]) -> None:
     """Judge names and modes as a dump does."""
-    Judge("item git 'thing'", TOP, Deadline(60)).look_at_names([(name.encode(), mode) for name, mode in entries])
+    WriteChecker("item git 'thing'", TOP, Deadline(60)).check_names([(name.encode(), mode) for name, mode in entries])
 
 
 FOLDER, PLAIN, LINK_MODE, FIFO = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o644, stat.S_IFLNK | 0o777, stat.S_IFIFO | 0o644
@@ -240,9 +240,9 @@ def test_what_only_comes_if_it_is_asked_for_is_noted(
 ) -> None:
     one, other = LeftOut(), LeftOut()
     for info, special in members[:1]:
-        one.look(info, special)
+        one.add_member(info, special)
     for info, special in members[1:]:
-        other.look(info, special)
+        other.add_member(info, special)
     one.add(other)
     found = one.notes()
     assert len(found) == len(notes) and all(part in note for part, note in zip(notes, found, strict=True))

@@ -166,8 +166,8 @@ def test_what_is_told_while_an_archive_is_made_comes_back_in_its_order() -> None
             info.type, info.size = kind, 7
             members.add(info, name, b"", 2, is_plain=False, attributes=b"x", line=b"y")
             assert [one.state.path for one in members][-1] == name.encode("utf-8", "surrogateescape")
-        assert [one.state.form for one in members] == [FOLDER, FILE, OTHER]
-        assert [(one.digest, one.size, one.look, one.is_plain) for one in members] == [(b"", 7, 2, False)] * 3
+        assert [one.state.file_type for one in members] == [FOLDER, FILE, OTHER]
+        assert [(one.digest, one.size, one.content_class, one.is_plain) for one in members] == [(b"", 7, 2, False)] * 3
 
 
 def test_about_is_kept_as_it_was_given(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_things_are_seen_by_their_forms_and_what_is_gone_is_not(tmp_path: Path) 
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("file")
     names = [b".", b"./file", b"./link", b"./gone", b"./file/below"]
-    assert [(state.path, state.form) for state in listed(tmp_path, names)] == [
+    assert [(state.path, state.file_type) for state in listed(tmp_path, names)] == [
         (b"", FOLDER),
         (b"file", FILE),
         (b"link", OTHER),
@@ -61,8 +61,10 @@ def test_what_is_seen_is_more_than_what_lasts(tmp_path: Path, what: str) -> None
     before = {fixed: listed(tmp_path, [b"./file"], fixed_times=fixed)[0] for fixed in (False, True)}
     change(path)
     after = {fixed: listed(tmp_path, [b"./file"], fixed_times=fixed)[0] for fixed in (False, True)}
-    lasts, lasts_without_times = (before[fixed].lasting == after[fixed].lasting for fixed in (False, True))
-    assert (before[False].seen == after[False].seen, lasts, lasts_without_times) == {
+    lasts, lasts_without_times = (
+        before[fixed].copy_fingerprint == after[fixed].copy_fingerprint for fixed in (False, True)
+    )
+    assert (before[False].fingerprint == after[False].fingerprint, lasts, lasts_without_times) == {
         "the same": (True, True, True),
         "seen": (False, True, True),
         "other but for its time": (False, False, True),

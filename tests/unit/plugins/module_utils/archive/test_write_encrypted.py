@@ -12,8 +12,8 @@ from helpers.trees import make_tool
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
     ArchiveFormat,
     Part,
-    packed,
     store_archive,
+    tar_process,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, DeadlineExceeded
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
@@ -37,7 +37,7 @@ def write(folder: Path, size: int, extension: str, blocks: int = 1 << 30) -> Non
     (folder / "live" / "file").write_bytes(os.urandom(size))
     form = ArchiveFormat(extension, recipients=(age_key(folder).recipient,))
     parts = [Part(str(folder / "live"), [b".", b"./file"])]
-    with packed(parts, top="top") as tar:
+    with tar_process(parts, top="top") as tar:
         store_archive(
             str(folder / "made"),
             tar.stdout,

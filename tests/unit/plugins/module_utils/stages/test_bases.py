@@ -273,7 +273,7 @@ def test_a_differential_that_is_not_proved_is_none(nights: Nights, monkeypatch: 
     def unproved(*_: Any) -> Any:
         raise Unproven("tar would make something else of it")
 
-    monkeypatch.setattr(dump_item, "replay", unproved)
+    monkeypatch.setattr(dump_item, "restored_members", unproved)
     nights.dump(2)
     assert nights.forms() == "FF"
     assert nights.notes == [f"{KEY}: no differential was made, but a full tarball: tar would make something else of it"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from helpers.original_trees import marked, put, tree_hash
 
-from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Care
+from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Safeguards
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
@@ -32,8 +32,8 @@ def base(tmp_path: Path) -> Path:
     return folder
 
 
-def purged(base: Path, keep: Any, check_mode: bool = False, **care: Any) -> dict[str, Any]:
-    return purge(str(base), keep, moment=MOMENT, care=Care(**care), check_mode=check_mode)
+def purged(base: Path, keep: Any, check_mode: bool = False, **safeguards: Any) -> dict[str, Any]:
+    return purge(str(base), keep, moment=MOMENT, safeguards=Safeguards(**safeguards), check_mode=check_mode)
 
 
 def tarballs(base: Path) -> int:
@@ -76,7 +76,7 @@ def test_a_number_that_falls_before_anything_would_go_is_told_too(base: Path) ->
 
 def test_what_is_not_judged_keeps_its_numbers(base: Path) -> None:
     purged(base, 30)
-    purge(str(base), 31, ["svn/x"], moment=MOMENT, care=Care())
+    purge(str(base), 31, ["svn/x"], moment=MOMENT, safeguards=Safeguards())
     (failure,) = purged(base, 30)["failures"]
     assert "what is kept of svn/x fell, keep from 31 to 30" in failure["reason"].replace("\n", " ")
 
@@ -124,9 +124,9 @@ def test_with_too_few_verified_copies_nothing_older_goes_and_that_is_a_note(base
     assert result["removed"] == []
 
 
-@pytest.mark.parametrize("care", [{}, {"copies": {}, "min_copies": 0}, {"copies": None, "min_copies": 1}])
-def test_where_nobody_asks_for_copies_none_are_needed(base: Path, care: Any) -> None:
-    assert len(purged(base, 3, **care)["removed"]) == 2
+@pytest.mark.parametrize("safeguards", [{}, {"copies": {}, "min_copies": 0}, {"copies": None, "min_copies": 1}])
+def test_where_nobody_asks_for_copies_none_are_needed(base: Path, safeguards: Any) -> None:
+    assert len(purged(base, 3, **safeguards)["removed"]) == 2
 
 
 def test_nothing_is_said_of_copies_where_nothing_would_go(base: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_run_that_is_a_day_ahead_of_this_nodes_clock_removes_nothing_and_empti
     purged(base, 3, trash_days=2)
     before = tree_hash(base)
     late = Moment("2013/06/30/104701", "2013/06/30/104701")
-    result = purge(str(base), 3, moment=late, care=Care(trash_days=2, latest="2013/05/31/104701"))
+    result = purge(str(base), 3, moment=late, safeguards=Safeguards(trash_days=2, latest="2013/05/31/104701"))
     (failure,) = result["failures"]
     assert "the run is of 2013/06/30/104701, more than a day later than the clock of this node" in failure["reason"]
     assert result["removed"] == []

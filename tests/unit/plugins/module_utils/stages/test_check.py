@@ -69,4 +69,6 @@ def test_what_happens_to_a_file_meanwhile_is_seen_and_stops_no_other(
     ],
 )
 def test_verdict_on_what_was_read(outcome: tuple[str, int] | OSError, state: str, reason: str) -> None:
-    assert check.judge("x.tar", Dna("d1", 3000, "sha256"), outcome) == check.Verdict(state, "x.tar", reason)
+    assert check.compare_with_dna("x.tar", Dna("d1", 3000, "sha256"), outcome) == check.Verification(
+        state, "x.tar", reason
+    )

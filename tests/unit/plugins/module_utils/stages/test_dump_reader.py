@@ -16,7 +16,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump_reader import (
     STATES,
     can_read,
-    judge_of,
+    checker_of,
     look_through,
     require_readable,
 )
@@ -81,7 +81,7 @@ def chosen(live: Path, base: dict[str, Any] | None, tmp_path: Path, monkeypatch:
     (tmp_path / "reader").mkdir(exist_ok=True)
     context = Context(open_tree(str(marked(tmp_path / "base"))), SECOND, Deadline(60), base=base)
     parts = [Part(str(live), walk(str(live))[0])]
-    return room._choose(Snapshot(parts, {}), ITEM, context)
+    return room._select(Snapshot(parts, {}), ITEM, context)
 
 
 def test_a_copy_is_archived_whole_where_nothing_is_to_be_known(
@@ -147,10 +147,10 @@ def _tree(tmp_path: Path) -> Any:
 
 
 def test_who_judges_names_the_item_and_knows_the_links_of_its_full_tarball(tmp_path: Path) -> None:
-    judge = judge_of(ITEM, "x", Context(_tree(tmp_path), SECOND, Deadline(60)), ["link"])
-    judge.look_at_names([(b"x", 0o40755)])
+    checker = checker_of(ITEM, "x", Context(_tree(tmp_path), SECOND, Deadline(60)), ["link"])
+    checker.check_names([(b"x", 0o40755)])
     with pytest.raises(Hostile, match=r"item folder 'x': member 'x/link/a' would be written through .* full tarball"):
-        judge.look_at_names([(b"x/link/a", 0o100644)])
+        checker.check_names([(b"x/link/a", 0o100644)])
 
 
 def test_names_of_what_vanished_are_left_to_tar(live: Path) -> None:

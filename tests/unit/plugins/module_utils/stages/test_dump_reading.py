@@ -67,4 +67,4 @@ def test_an_archive_has_numbers_alone_where_a_name_of_an_owner_is_none(
 )
 def test_what_a_reader_says_of_owners_is_looked_at(value: object) -> None:
     with pytest.raises(AltbackupError, match="a reader said what are no owners"):
-        dump_reading._owners_told(value)
+        dump_reading._parse_owners(value)

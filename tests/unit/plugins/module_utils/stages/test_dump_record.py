@@ -21,7 +21,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.dump_record 
     past_of,
     record_for,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.stages.dump_state import Dump, Past
+from ansible_collections.altbackup.core.plugins.module_utils.stages.dump_state import ItemDump, Past
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import Marks
 from ansible_collections.altbackup.core.plugins.module_utils.tree.noted import keep_noted, noted_path
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import record_path, write_record
@@ -36,19 +36,19 @@ def relpath(stamp: str) -> str:
     return f"{KEY}/{stamp}/x.tar"
 
 
-def remembering(base: Path, records: dict[str, dict[str, Any]], **more: Any) -> Dump:
+def remembering(base: Path, records: dict[str, dict[str, Any]], **more: Any) -> ItemDump:
     """Return the dump of an item of which earlier ones left tarballs, and some of them records."""
     marked(base)
-    work = dump_of(base, **more)
+    dump = dump_of(base, **more)
     for stamp, record in records.items():
         put(base, relpath(stamp), stamp.encode())
         if record is not None:
-            write_record(work.context.tree, KEY, stamp, {"relpath": relpath(stamp), **record})
-    return work
+            write_record(dump.context.tree, KEY, stamp, {"relpath": relpath(stamp), **record})
+    return dump
 
 
-def past(work: Dump) -> Past:
-    return past_of(work, scan(work.context.tree).verified())
+def past(dump: ItemDump) -> Past:
+    return past_of(dump, scan(dump.context.tree).verified())
 
 
 SUSPECT = {"suspect": ["it shrank"]}
@@ -70,27 +70,27 @@ SUSPECT = {"suspect": ["it shrank"]}
 def test_a_dump_is_compared_with_good_ones_before_it(
     tmp_path: Path, records: dict[str, Any], marks: Marks, good: list[str], doubtful: str | None
 ) -> None:
-    work = remembering(tmp_path / "base", records, marks=marks)
-    found = past(work)
+    dump = remembering(tmp_path / "base", records, marks=marks)
+    found = past(dump)
     assert [record["relpath"] for record in found.good] == [relpath(stamp) for stamp in good]
     assert found.doubtful == (None if doubtful is None else {"relpath": relpath(doubtful), **SUSPECT})
-    assert found.whole and not work.outcome.failures
+    assert found.whole and not dump.outcome.failures
     assert found.last == (found.good[-1] if good else {})
 
 
 def test_a_damaged_record_is_a_failure_and_counts_for_nothing(tmp_path: Path) -> None:
-    work = remembering(tmp_path / "base", {EARLIER: {}, FIRST: {}})
-    Path(record_path(work.context.tree, KEY, FIRST)).write_text("damaged")
-    found = past(work)
+    dump = remembering(tmp_path / "base", {EARLIER: {}, FIRST: {}})
+    Path(record_path(dump.context.tree, KEY, FIRST)).write_text("damaged")
+    found = past(dump)
     assert ([record["relpath"] for record in found.good], found.whole) == ([relpath(EARLIER)], False)
-    assert "is damaged" in work.outcome.failures[0]["reason"]
+    assert "is damaged" in dump.outcome.failures[0]["reason"]
 
 
 def test_where_earlier_dumps_left_no_record_it_is_said(tmp_path: Path) -> None:
-    work = remembering(tmp_path / "base", {FIRST: {}})
-    Path(record_path(work.context.tree, KEY, FIRST)).unlink()
-    assert past(work).good == []
-    assert work.outcome.notes == [f"{KEY}: no earlier dump left a record, so this one was compared with nothing"]
+    dump = remembering(tmp_path / "base", {FIRST: {}})
+    Path(record_path(dump.context.tree, KEY, FIRST)).unlink()
+    assert past(dump).good == []
+    assert dump.outcome.notes == [f"{KEY}: no earlier dump left a record, so this one was compared with nothing"]
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_where_earlier_dumps_left_no_record_it_is_said(tmp_path: Path) -> None:
 def test_a_record_tells_why_it_is_suspect(
     tmp_path: Path, record: dict[str, Any], good: list[dict[str, Any]], found: dict[str, Any]
 ) -> None:
-    work = dump_of(tmp_path / "base", past=Past(good))
-    told = judged(work, {"kind": "folder", "relpath": relpath(SECOND), **record}, None)
+    dump = dump_of(tmp_path / "base", past=Past(good))
+    told = judged(dump, {"kind": "folder", "relpath": relpath(SECOND), **record}, None)
     told.pop("nights", None)
     assert told == {"kind": "folder", "relpath": relpath(SECOND), **found}
 
@@ -129,33 +129,33 @@ def files(**contents: bytes) -> Digests:
 
 
 def test_what_became_of_files_is_told_from_what_the_last_good_dump_noted(tmp_path: Path) -> None:
-    work = dump_of(tmp_path / "base")
+    dump = dump_of(tmp_path / "base")
     with files(a=b"1", b=b"2") as before, files(a=b"1", c=b"3") as after:
-        noted, churn = note_files(work, before)
+        noted, churn = note_files(dump, before)
         assert (list(noted), churn) == (["files"], None)
-        work.past = Past([{"relpath": relpath(FIRST), "noted": noted}])
-        assert note_files(work, before) == (noted, None)  # the same: nothing changed
-        again, churn = note_files(work, after)
+        dump.past = Past([{"relpath": relpath(FIRST), "noted": noted}])
+        assert note_files(dump, before) == (noted, None)  # the same: nothing changed
+        again, churn = note_files(dump, after)
         assert churn is not None and (churn.files, churn.gone, churn.came) == (2, 1, 1)
-        path = Path(noted_path(work.context.tree, KEY, noted["files"]))
+        path = Path(noted_path(dump.context.tree, KEY, noted["files"]))
         path.write_bytes(b"other")
-        assert note_files(work, after) == (again, None)
-        assert "is damaged" in work.outcome.failures[0]["reason"] and not work.outcome.notes
+        assert note_files(dump, after) == (again, None)
+        assert "is damaged" in dump.outcome.failures[0]["reason"] and not dump.outcome.notes
         path.unlink()
-        assert note_files(work, after) == (again, None)
-        assert work.outcome.notes[0].startswith(f"{KEY}: how many files changed is not known: ")
+        assert note_files(dump, after) == (again, None)
+        assert dump.outcome.notes[0].startswith(f"{KEY}: how many files changed is not known: ")
 
 
 @pytest.mark.parametrize(("whole", "is_there"), [(True, False), (False, True)])
 def test_what_no_record_names_is_forgotten_where_all_records_can_be_read(
     tmp_path: Path, whole: bool, is_there: bool
 ) -> None:
-    work = dump_of(tmp_path / "base")
-    kept, old, lost = (keep_noted(work.context.tree, KEY, lambda text=text: [text]) for text in (b"1", b"2", b"3"))
-    work.past = Past(noted=frozenset([old]), whole=whole)
-    forget_unrecorded(work, [kept])
-    found = [Path(noted_path(work.context.tree, KEY, name)).exists() for name in (kept, old, lost)]
-    assert (found, work.outcome.failures) == ([True, True, is_there], [])
+    dump = dump_of(tmp_path / "base")
+    kept, old, lost = (keep_noted(dump.context.tree, KEY, lambda text=text: [text]) for text in (b"1", b"2", b"3"))
+    dump.past = Past(noted=frozenset([old]), whole=whole)
+    forget_unrecorded(dump, [kept])
+    found = [Path(noted_path(dump.context.tree, KEY, name)).exists() for name in (kept, old, lost)]
+    assert (found, dump.outcome.failures) == ([True, True, is_there], [])
 
 
 @pytest.mark.parametrize(

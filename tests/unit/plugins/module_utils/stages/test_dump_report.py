@@ -14,8 +14,8 @@ from helpers.trees import FIRST, SECOND
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump_report import (
     report_incomplete,
-    report_old,
     report_suspect,
+    report_unusable,
     with_space,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump_state import Outcome, Past
@@ -78,15 +78,15 @@ def test_each_reason_why_an_item_is_not_whole_is_a_failure(tmp_path: Path, reaso
 def test_a_suspect_that_nobody_accepted_is_a_failure(
     tmp_path: Path, record: dict[str, Any], accepted: str, is_told: bool
 ) -> None:
-    work = dump_of(tmp_path / "base", marks=Marks({"folders/x": accepted} if accepted else {}))
-    report_suspect(work, {"relpath": RELPATH, **record})
-    assert bool(work.outcome.failures) is is_told
+    dump = dump_of(tmp_path / "base", marks=Marks({"folders/x": accepted} if accepted else {}))
+    report_suspect(dump, {"relpath": RELPATH, **record})
+    assert bool(dump.outcome.failures) is is_told
 
 
 def test_a_suspect_is_told_with_what_to_do_about_it(tmp_path: Path) -> None:
-    work = dump_of(tmp_path / "base", past=Past([{"relpath": f"folders/x/{FIRST}/x.tar"}]))
-    report_suspect(work, {"relpath": RELPATH, "suspect": ["it shrank", "its UUID changed"]})
-    (entry,) = work.outcome.failures
+    dump = dump_of(tmp_path / "base", past=Past([{"relpath": f"folders/x/{FIRST}/x.tar"}]))
+    report_suspect(dump, {"relpath": RELPATH, "suspect": ["it shrank", "its UUID changed"]})
+    (entry,) = dump.outcome.failures
     first, kept, look, accept, right = entry["reason"].split("\n")
     assert first == "item folder 'x': the new copy is suspect: it shrank; its UUID changed"
     assert kept.endswith(f"counts as none: {RELPATH}") and f'"at": "{SECOND}"' in look
@@ -111,9 +111,9 @@ def test_a_suspect_is_told_with_what_to_do_about_it(tmp_path: Path) -> None:
 def test_an_older_copy_that_cannot_be_used_is_told_and_if_damaged_read_first_by_the_next_check(
     tmp_path: Path, error: DigestMismatch | OSError, said: str, doubted: bool
 ) -> None:
-    work = dump_of(tmp_path / "base")
+    dump = dump_of(tmp_path / "base")
     put(tmp_path / "base", RELPATH)
-    (old,) = scan(work.context.tree).verified()
-    report_old(work.context.tree, old, error, work.outcome)
-    assert work.outcome.failures[0]["reason"] == f"{said}the new one was stored by itself"
-    assert readings(work.context.tree) == ({RELPATH: ""} if doubted else {})
+    (old,) = scan(dump.context.tree).verified()
+    report_unusable(dump.context.tree, old, error, dump.outcome)
+    assert dump.outcome.failures[0]["reason"] == f"{said}the new one was stored by itself"
+    assert readings(dump.context.tree) == ({RELPATH: ""} if doubted else {})

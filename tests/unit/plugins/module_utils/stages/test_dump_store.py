@@ -13,7 +13,7 @@ from helpers.original_trees import link, put
 from helpers.trees import FIRST, SECOND, THIRD
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.states import Unproven
-from ansible_collections.altbackup.core.plugins.module_utils.stages.dump_state import Dump
+from ansible_collections.altbackup.core.plugins.module_utils.stages.dump_state import ItemDump
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump_store import (
     complete_leftovers,
     move_last,
@@ -38,32 +38,32 @@ def relpath(stamp: str, filename: str = "x.tar") -> str:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Dump:
+def dump(tmp_path: Path) -> ItemDump:
     return dump_of(tmp_path / "base")
 
 
-def there(work: Dump) -> list[str]:
-    return sorted(one.relpath for one in scan(work.context.tree).verified())
+def there(dump: ItemDump) -> list[str]:
+    return sorted(one.relpath for one in scan(dump.context.tree).verified())
 
 
-def archive(work: Dump, content: bytes = CONTENT) -> str:
+def archive(dump: ItemDump, content: bytes = CONTENT) -> str:
     """Write a temporary file, as a dump does, and return its path."""
-    path = Path(work.context.tree.private) / "temporary"
+    path = Path(dump.context.tree.private) / "temporary"
     path.write_bytes(content)
     return str(path)
 
 
-def stored(work: Dump, temporary: str, equal: list[Tarball] | None = None) -> Tarball:
+def stored(dump: ItemDump, temporary: str, equal: list[Tarball] | None = None) -> Tarball:
     given = {"relpath": relpath(SECOND)}
-    equal = tarballs_before(work.context, work.item) if equal is None else equal
-    return store(work.item, work.context, temporary, relpath(SECOND), DNA, given, equal, work.outcome)
+    equal = tarballs_before(dump.context, dump.item) if equal is None else equal
+    return store(dump.item, dump.context, temporary, relpath(SECOND), DNA, given, equal, dump.outcome)
 
 
-def test_what_is_new_is_published_with_its_record(work: Dump) -> None:
-    found = stored(work, archive(work), [])
-    assert (found.relpath, work.outcome.changed, work.outcome.failures) == (relpath(SECOND), True, [])
-    assert read_record(work.context.tree, KEY, SECOND) == {"relpath": relpath(SECOND)}
-    assert not os.path.exists(os.path.join(work.context.tree.private, "temporary"))
+def test_what_is_new_is_published_with_its_record(dump: ItemDump) -> None:
+    found = stored(dump, archive(dump), [])
+    assert (found.relpath, dump.outcome.changed, dump.outcome.failures) == (relpath(SECOND), True, [])
+    assert read_record(dump.context.tree, KEY, SECOND) == {"relpath": relpath(SECOND)}
+    assert not os.path.exists(os.path.join(dump.context.tree.private, "temporary"))
 
 
 @pytest.mark.parametrize(
@@ -75,41 +75,41 @@ def test_what_is_new_is_published_with_its_record(work: Dump) -> None:
     ],
 )
 def test_what_is_there_already_is_not_stored_again(
-    work: Dump, stamps: list[str], changed: bool, stands: str, is_link: bool
+    dump: ItemDump, stamps: list[str], changed: bool, stands: str, is_link: bool
 ) -> None:
     for stamp in stamps:
-        put(Path(work.context.tree.base), relpath(stamp), CONTENT)
-    found = stored(work, archive(work))
-    assert (found.relpath, work.outcome.changed, found.links > 1) == (stands, changed, is_link)
+        put(Path(dump.context.tree.base), relpath(stamp), CONTENT)
+    found = stored(dump, archive(dump))
+    assert (found.relpath, dump.outcome.changed, found.links > 1) == (stands, changed, is_link)
 
 
-def test_a_damaged_older_copy_is_told_and_another_one_taken(work: Dump) -> None:
-    base = Path(work.context.tree.base)
+def test_a_damaged_older_copy_is_told_and_another_one_taken(dump: ItemDump) -> None:
+    base = Path(dump.context.tree.base)
     for stamp in (EARLIER, FIRST, TODAY):
         put(base, relpath(stamp), CONTENT)
     for stamp in (FIRST, TODAY):
         (base / relpath(stamp)).write_bytes(CONTENT[::-1])
-    found = stored(work, archive(work))
+    found = stored(dump, archive(dump))
     assert (found.relpath, found.inode[1]) == (relpath(SECOND), os.stat(base / relpath(EARLIER)).st_ino)
-    assert [entry["relpath"] for entry in work.outcome.failures] == [relpath(TODAY), relpath(FIRST)]
+    assert [entry["relpath"] for entry in dump.outcome.failures] == [relpath(TODAY), relpath(FIRST)]
 
 
-def test_what_has_no_bytes_of_its_own_cannot_be_stored_without_an_older_copy(work: Dump) -> None:
-    put(Path(work.context.tree.base), relpath(FIRST), CONTENT)
-    (Path(work.context.tree.base) / relpath(FIRST)).write_bytes(CONTENT[::-1])
+def test_what_has_no_bytes_of_its_own_cannot_be_stored_without_an_older_copy(dump: ItemDump) -> None:
+    put(Path(dump.context.tree.base), relpath(FIRST), CONTENT)
+    (Path(dump.context.tree.base) / relpath(FIRST)).write_bytes(CONTENT[::-1])
     with pytest.raises(Unproven, match="can have no second name, or is damaged"):
-        stored(work, "")
-    assert read_record(work.context.tree, KEY, SECOND) == {}
+        stored(dump, "")
+    assert read_record(dump.context.tree, KEY, SECOND) == {}
 
 
-def test_what_a_killed_run_left_under_the_stamp_is_replaced_and_what_is_of_others_stays(work: Dump) -> None:
-    base = Path(work.context.tree.base)
+def test_what_a_killed_run_left_under_the_stamp_is_replaced_and_what_is_of_others_stays(dump: ItemDump) -> None:
+    base = Path(dump.context.tree.base)
     put(base, relpath(SECOND, "x-4.tar.zst"), b"old", None)
     (base / relpath(SECOND, "x-4.tar.zst.proof")).touch()
     put(base, relpath(SECOND, "other.tar"), b"mine", None)
-    stored(work, archive(work), [])
+    stored(dump, archive(dump), [])
     assert sorted(os.listdir(base / KEY / SECOND)) == ["other.tar", "x.tar", "x.tar.dna"]
-    assert work.outcome.notes[0].startswith(f"replaced {relpath(SECOND, 'x-4.tar.zst')}, which ")
+    assert dump.outcome.notes[0].startswith(f"replaced {relpath(SECOND, 'x-4.tar.zst')}, which ")
 
 
 @pytest.mark.parametrize(
@@ -122,21 +122,21 @@ def test_what_a_killed_run_left_under_the_stamp_is_replaced_and_what_is_of_other
         ([relpath(SECOND, "x-7.tar.gz")], relpath(SECOND, "x-7.tar.gz")),
     ],
 )
-def test_the_tarball_of_this_stamp_is_found(work: Dump, names: list[str], found: str | None) -> None:
+def test_the_tarball_of_this_stamp_is_found(dump: ItemDump, names: list[str], found: str | None) -> None:
     for name in names:
-        put(Path(work.context.tree.base), name)
-    tarball = stored_under(work.context, work.item)
+        put(Path(dump.context.tree.base), name)
+    tarball = stored_under(dump.context, dump.item)
     assert (tarball.relpath if tarball else None) == found
 
 
 def test_tarballs_before_are_the_item_s_own_oldest_first_and_none_of_the_future(tmp_path: Path) -> None:
-    work = dump_of(tmp_path / "base", clock=SECOND)
-    base = Path(work.context.tree.base)
+    dump = dump_of(tmp_path / "base", clock=SECOND)
+    base = Path(dump.context.tree.base)
     for stamp in (SECOND, EARLIER, THIRD, FIRST):
         put(base, relpath(stamp), stamp.encode())
     put(base, relpath(FIRST, "other.tar"))
     put(base, relpath(TODAY), b"x", None)
-    assert [one.stamp for one in tarballs_before(work.context, work.item)] == [EARLIER, FIRST, SECOND]
+    assert [one.stamp for one in tarballs_before(dump.context, dump.item)] == [EARLIER, FIRST, SECOND]
 
 
 RECORD: dict[str, Any] = {"relpath": relpath(FIRST), "dig": DNA.dig, "size": DNA.size, "alg": DNA.alg}
@@ -158,39 +158,39 @@ RECORD: dict[str, Any] = {"relpath": relpath(FIRST), "dig": DNA.dig, "size": DNA
     ],
 )
 def test_what_a_killed_run_had_recorded_is_completed_if_it_is_that(
-    work: Dump, record: dict[str, Any], is_completed: bool
+    dump: ItemDump, record: dict[str, Any], is_completed: bool
 ) -> None:
-    put(Path(work.context.tree.base), relpath(FIRST), CONTENT, None)
-    write_record(work.context.tree, KEY, FIRST, record)
-    found = complete_leftovers(work.context.tree, work.item, work.outcome)
-    assert ([one.relpath for one in found], work.outcome.changed) == (
+    put(Path(dump.context.tree.base), relpath(FIRST), CONTENT, None)
+    write_record(dump.context.tree, KEY, FIRST, record)
+    found = complete_leftovers(dump.context.tree, dump.item, dump.outcome)
+    assert ([one.relpath for one in found], dump.outcome.changed) == (
         ([relpath(FIRST)], True) if is_completed else ([], False)
     )
-    assert there(work) == [one.relpath for one in found]
-    (note,) = work.outcome.notes
+    assert there(dump) == [one.relpath for one in found]
+    (note,) = dump.outcome.notes
     assert note.startswith(f"completed {relpath(FIRST)}" if is_completed else f"{relpath(FIRST)} is not verified: ")
 
 
-def test_temporary_files_of_killed_runs_are_removed_and_told(work: Dump) -> None:
-    base = Path(work.context.tree.base)
+def test_temporary_files_of_killed_runs_are_removed_and_told(dump: ItemDump) -> None:
+    base = Path(dump.context.tree.base)
     path = base / KEY / FIRST / ".altbackup-tmp-1-x.tar"
     path.parent.mkdir(parents=True)
     path.touch()
-    assert complete_leftovers(work.context.tree, work.item, work.outcome) == []
-    assert work.outcome.notes == [f"removed {KEY}/{FIRST}/.altbackup-tmp-1-x.tar, which a killed run left"]
+    assert complete_leftovers(dump.context.tree, dump.item, dump.outcome) == []
+    assert dump.outcome.notes == [f"removed {KEY}/{FIRST}/.altbackup-tmp-1-x.tar, which a killed run left"]
     assert not (base / KEY).exists()
 
 
-def test_last_moves_forward_and_a_folder_in_its_place_is_a_failure(work: Dump) -> None:
-    base = Path(work.context.tree.base)
+def test_last_moves_forward_and_a_folder_in_its_place_is_a_failure(dump: ItemDump) -> None:
+    base = Path(dump.context.tree.base)
     put(base, relpath(SECOND), CONTENT)
     link(base, relpath(SECOND), relpath(FIRST))
     for stamp, changed in ((FIRST, True), (SECOND, True), (SECOND, False)):
-        work.outcome.changed = False
-        move_last(work.context, work.item, stamp, work.outcome)
-        assert work.outcome.changed is changed
+        dump.outcome.changed = False
+        move_last(dump.context, dump.item, stamp, dump.outcome)
+        assert dump.outcome.changed is changed
     assert os.readlink(base / KEY / "last") == SECOND
     (base / KEY / "last").unlink()
     (base / KEY / "last").mkdir()
-    move_last(work.context, work.item, SECOND, work.outcome)
-    assert len(work.outcome.failures) == 1 and (base / KEY / "last").is_dir()
+    move_last(dump.context, dump.item, SECOND, dump.outcome)
+    assert len(dump.outcome.failures) == 1 and (base / KEY / "last").is_dir()

@@ -87,8 +87,8 @@ def test_a_call_that_cannot_wait_leaves_the_rest_to_the_guard(tree: Tree, tmp_pa
     assert wait_until((tmp_path / "last").exists, 20) and (tmp_path / "late").exists()
     ledger = Ledger(tree)
     ledger.open(10)
-    assert ledger.owed == [] and len(ledger.told) == 2 and not any(entry.bad for entry in ledger.told)
-    ledger.close(told=True)
+    assert ledger.owed == [] and len(ledger.results) == 2 and not any(entry.bad for entry in ledger.results)
+    ledger.close(reported=True)
 
 
 def test_a_guard_that_is_told_to_end_by_others_stays(tree: Tree) -> None:

@@ -30,16 +30,16 @@ def test_what_is_owed_and_told_is_there_for_the_next(tree: Tree) -> None:
     ledger.owe("git/forge", FIRST)
     ledger.owe("", FIRST)
     ledger.owe("git/forge", SECOND)
-    ledger.tell("git/forge", "it ended well", bad=False)
+    ledger.add_result("git/forge", "it ended well", bad=False)
     ledger.drop()
     assert stat.S_IMODE(os.stat(ledger.path).st_mode) == 0o600
     again = opened(tree)
     assert [(entry.item, entry.stamp) for entry in again.owed] == [("", FIRST), ("git/forge", SECOND)]
-    assert [entry.text for entry in again.told] == ["it ended well"]
+    assert [entry.text for entry in again.results] == ["it ended well"]
     for item in ("", "git/forge"):
         again.pay(item)
     assert is_anything_left(tree)
-    again.close(told=True)
+    again.close(reported=True)
     assert not is_anything_left(tree)
 
 
@@ -65,7 +65,7 @@ def test_a_link_in_its_place_is_not_followed(tree: Tree, tmp_path: Path) -> None
     other.write_text('{"owed": [], "told": [{"item": "", "text": "evil", "bad": false}]}')
     os.symlink(other, Ledger(tree).path)
     ledger = opened(tree)
-    assert ledger.told == [] and "cannot be read" in ledger.damaged
+    assert ledger.results == [] and "cannot be read" in ledger.damaged
     ledger.owe("git/forge", FIRST)
     assert "evil" in other.read_text() and not os.path.islink(ledger.path)
     ledger.drop()

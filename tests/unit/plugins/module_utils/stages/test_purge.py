@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages import purge_removal
-from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Care
+from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Safeguards
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_plan import Reviewed
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
@@ -119,7 +119,12 @@ def test_any_history_is_purged_as_promised(tmp_path: Path, history: list[Night])
             bad.add(night.stamp)
         newest = max((stamp for stamp in good if stamp <= night.stamp), default="")
         stay = expected(good, night)
-        options = {"moment": at(night.stamp), "made_now": [night.stamp], "verify": True, "care": Care(confirmed=True)}
+        options = {
+            "moment": at(night.stamp),
+            "made_now": [night.stamp],
+            "verify": True,
+            "safeguards": Safeguards(confirmed=True),
+        }
         predicted = purge(str(base), night.keep, check_mode=True, **options)  # type: ignore[arg-type]
         result = purge(str(base), night.keep, **options)  # type: ignore[arg-type]
         assert {key: result[key] for key in ("kept", "removed", "bytes_freed", "failures")} == {

@@ -16,8 +16,8 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages import purge
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_survey import (
     copies_of,
     counting_items,
-    marks_known,
     matching_tarballs,
+    merge_marks,
     needed_fulls,
     parse_awaited,
 )
@@ -164,7 +164,7 @@ def test_marks_are_gone_by_where_there_is_no_room_to_keep_them(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, number: int, raises: bool
 ) -> None:
     given = {"accepted": {"svn/x": stamp_of("01")}}
-    assert marks_known(tree, given, check_mode=True) == (Marks({"svn/x": stamp_of("01")}), [])
+    assert merge_marks(tree, given, check_mode=True) == (Marks({"svn/x": stamp_of("01")}), [])
     assert not os.path.exists(marks_path(tree))
 
     def refuse(*_: Any) -> None:
@@ -174,11 +174,11 @@ def test_marks_are_gone_by_where_there_is_no_room_to_keep_them(
         context.setattr(room, "keep_marks", refuse)
         if raises:
             with pytest.raises(OSError, match="Input/output"):
-                marks_known(tree, given, check_mode=False)
+                merge_marks(tree, given, check_mode=False)
         else:
-            marks, (entry,) = marks_known(tree, given, check_mode=False)
+            marks, (entry,) = merge_marks(tree, given, check_mode=False)
             assert marks.accepted == given["accepted"] and "could not be written" in entry["reason"]
-    assert marks_known(tree, given, check_mode=False)[1] == []
+    assert merge_marks(tree, given, check_mode=False)[1] == []
     Path(marks_path(tree)).write_text("damaged")
     with pytest.raises(BaseUnusable, match="is damaged"):
-        marks_known(tree, given, check_mode=False)
+        merge_marks(tree, given, check_mode=False)

@@ -13,13 +13,13 @@ from helpers.tarballs import copies, seen, stamp_of
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages import rot as room
 from ansible_collections.altbackup.core.plugins.module_utils.stages.rot import (
-    Outcome,
-    Round,
+    ReadResult,
+    RotCheck,
     bad_survivors,
-    begin,
-    due_ones,
-    names_of,
-    settle,
+    begin_check,
+    due_tarballs,
+    other_names,
+    quarantine_damaged,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.readings import keep_readings, readings
@@ -39,9 +39,9 @@ def days(tarballs: Any) -> str:
     return " ".join(one.stamp[8:10] for one in tarballs)
 
 
-def round_of(tarballs: list[Tarball], number: int = 7, known: dict[str, str] | None = None) -> Round:
+def round_of(tarballs: list[Tarball], number: int = 7, known: dict[str, str] | None = None) -> RotCheck:
     """Return what a check goes by that reads all in a number of days."""
-    return Round(NOWHERE, Scan(tarballs), MOMENT, number, known or {})
+    return RotCheck(NOWHERE, Scan(tarballs), MOMENT, number, known or {})
 
 
 @pytest.mark.parametrize(
@@ -61,20 +61,20 @@ def test_the_share_of_a_night_is_of_what_it_does_not_read_anyway(
 ) -> None:
     tarballs = numbered(words)
     read = [one for one in tarballs if one.stamp[8:10] in tonight.split()]
-    assert days(due_ones(round_of(tarballs, number), read)) == due
+    assert days(due_tarballs(round_of(tarballs, number), read)) == due
 
 
 def test_one_of_another_size_is_read_at_once_and_one_without_a_dna_never() -> None:
     odd = seen("03c", inode=(1, 3), state="mismatch")
     none = seen("04d", inode=(1, 4), state="missing", dna=None)
-    assert days(due_ones(round_of([*numbered("01a 02b"), odd, none], 100), [])) == "01 03"
+    assert days(due_tarballs(round_of([*numbered("01a 02b"), odd, none], 100), [])) == "01 03"
 
 
 @pytest.mark.parametrize(("read", "others"), [("", ""), ("01", "02 03"), ("02", "01 03"), ("01 02 03", ""), ("04", "")])
 def test_other_names_of_a_file_that_is_read_are_known(read: str, others: str) -> None:
     tarballs = [*copies("01a 02a 03a"), seen("04d", inode=(9, 9)), seen("05a", dna=None)]
     chosen = [one for one in tarballs if one.stamp[8:10] in read.split()]
-    assert days(names_of(round_of(tarballs), chosen)) == others
+    assert days(other_names(round_of(tarballs), chosen)) == others
 
 
 @pytest.mark.parametrize(
@@ -89,15 +89,15 @@ def test_other_names_of_a_file_that_is_read_are_known(read: str, others: str) ->
         pytest.param({"03": ("x", 5), "04": ("x", 5)}, ["04 03"], id="two names of a file"),
     ],
 )
-def test_what_rotted_is_what_was_read_and_does_not_match(read: dict[str, Outcome], rotten: list[str]) -> None:
+def test_what_rotted_is_what_was_read_and_does_not_match(read: dict[str, ReadResult], rotten: list[str]) -> None:
     tarballs = [*numbered("01a 02b"), *(seen(word, inode=(9, 9)) for word in ("03c", "04c"))]
     outcomes = {one.relpath: read[one.stamp[8:10]] for one in tarballs if one.stamp[8:10] in read}
-    assert [days(names) for names in room._rotten(tarballs, outcomes)] == rotten
+    assert [days(names) for names in room._damaged_files(tarballs, outcomes)] == rotten
 
 
 def test_of_a_tarball_without_a_dna_nothing_is_said() -> None:
     tarball = seen("01a", dna=None)
-    assert room._rotten([tarball], {tarball.relpath: ("x", 5)}) == []
+    assert room._damaged_files([tarball], {tarball.relpath: ("x", 5)}) == []
     assert room._as_dna(tarball, ("x", 5)) is None
     assert room._as_dna(seen("01a"), OSError(5, "x")) is None
 
@@ -154,10 +154,10 @@ def test_one_that_cannot_be_read_is_no_rot_and_nothing_that_stays_needs_no_look(
 def test_a_file_that_rotted_is_set_apart_under_all_its_names_and_told_once(tree: Tree) -> None:
     link(Path(tree.base), f"svn/x/{stamp_of('01')}/x.tar", f"svn/x/{stamp_of('04')}/x.tar")
     path_of(tree, "01").write_bytes(b"??????")
-    known = begin(tree, scan(tree), MOMENT, 7)
+    known = begin_check(tree, scan(tree), MOMENT, 7)
     outcome = (hashlib.sha256(b"??????").hexdigest(), 6)
-    read: dict[str, Outcome] = {one.relpath: outcome for one in known.whole.tarballs if one.links == 2}
-    result = settle(known, read, {})
+    read: dict[str, ReadResult] = {one.relpath: outcome for one in known.whole.tarballs if one.links == 2}
+    result = quarantine_damaged(known, read, {})
     assert sorted(entry["relpath"].split("/")[4] for entry in result["quarantined"]) == ["01", "04"]
     (failure,) = result["failures"]
     assert "; the same file stood under 1 other stamp, and was moved there, too: " in failure["reason"]
@@ -166,9 +166,9 @@ def test_a_file_that_rotted_is_set_apart_under_all_its_names_and_told_once(tree:
 
 
 def test_what_reads_otherwise_the_next_time_stays(tree: Tree) -> None:
-    known = begin(tree, scan(tree), MOMENT, 7)
+    known = begin_check(tree, scan(tree), MOMENT, 7)
     relpath = f"svn/x/{stamp_of('02')}/x.tar"
-    result = settle(known, {relpath: ("0" * 64, 6)}, {relpath: "it is odd"})
+    result = quarantine_damaged(known, {relpath: ("0" * 64, 6)}, {relpath: "it is odd"})
     (failure,) = result["failures"]
     assert failure["reason"].startswith("it is odd; the next time sha256 is ") and "memory" in failure["reason"]
     assert result["quarantined"] == [] and path_of(tree, "02").exists()
@@ -177,9 +177,9 @@ def test_what_reads_otherwise_the_next_time_stays(tree: Tree) -> None:
 def test_damaged_readings_are_told_and_made_anew(tree: Tree) -> None:
     keep_readings(tree, {})
     Path(tree.private_path("state", "readings")).write_text("damaged")
-    known = begin(tree, scan(tree), MOMENT, 7)
-    assert (known.known, len(known.failures)) == ({}, 1)
+    known = begin_check(tree, scan(tree), MOMENT, 7)
+    assert (known.last_read, len(known.failures)) == ({}, 1)
     (tarball, *_) = known.whole.verified()
     assert tarball.dna is not None
-    settle(known, {tarball.relpath: (tarball.dna.dig, tarball.dna.size)}, {})
+    quarantine_damaged(known, {tarball.relpath: (tarball.dna.dig, tarball.dna.size)}, {})
     assert readings(tree) == {tarball.relpath: MOMENT.stamp}
