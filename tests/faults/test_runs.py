@@ -276,7 +276,8 @@ def test_whole_run_killed(
                 again = lab_site.run("backup", stamp=DAY2)
             assert again.rc == 0, f"{victims}, {module}: {again.stdout}"
             assert pairs.wrong(healed=True, removable=due, once=DAY2) == [], (victims, module)
-            assert unlike(pairs, shapes) == [], (victims, module)
+            waiting = due if module == "tarball_purge" else ()  # a run removes two of them at most
+            assert unlike(pairs, shapes, waiting) == [], (victims, module)
             moved = lab_site.lab["cms01"].bytes_received() - received
             assert moved < 1.1 * max(0, BULK - arrived) + SLACK, (victims, module, moved, arrived)
             name = {"controller": "ansible-playbook", "module": module, "both": f"{module} and ansible-playbook"}[
@@ -296,9 +297,11 @@ def all_shapes(pairs: Pairs) -> list[dict[str, str]]:
     return [tree_of(tree.top) for tree in pairs.trees().values()]
 
 
-def unlike(pairs: Pairs, shapes: Sequence[dict[str, str]]) -> list[str]:
-    """Return how the trees differ from those after an undisturbed run."""
-    return [line for now, then in zip(all_shapes(pairs), shapes, strict=True) for line in differences(now, then)]
+def unlike(pairs: Pairs, shapes: Sequence[dict[str, str]], waiting: Sequence[str] = ()) -> list[str]:
+    """Return how the trees differ from those after an undisturbed run, but in which tarballs were read when, and in those `waiting` to be purged."""
+    skipped = {"/readings", *(f"{Path(relpath).parent}" for relpath in waiting)}
+    lines = [line for now, then in zip(all_shapes(pairs), shapes, strict=True) for line in differences(now, then)]
+    return [line for line in lines if not any(part in line for part in skipped)]
 
 
 def payloads(site: LabSite, module: str) -> list[Path]:

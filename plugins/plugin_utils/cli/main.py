@@ -19,11 +19,14 @@ from ..mail.spool import MAIL, put
 from ..mail.text import compose, specimen
 from ..report import run_summary
 from ..report.causes import good_copies, titled
-from . import command_arguments, command_context, commands, completion, init, page, runs, status, watch
+from . import completion, runs, status
 from .job import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
 from .run_store import LOG, RUNNING, Run, all_runs, state_folder
 from .supervised_run import SupervisedRun, say
+from .verdict import EXIT_CODES, NOT_STARTED
 
+_ALONE = ("run", "mail", "last")
+"""Commands that import nothing that is to be installed, so that a run can tell, and mail, what is missing"""
 _OWN = ("--time-limit", "--artifacts", "--keep-runs", "--keep-days", "-h", "--help")
 _EPILOG = (
     "Exit codes of run: 0 all good; 2 something failed; 3 hosts were unreachable, and nothing else failed; 4 it could not "
@@ -41,11 +44,11 @@ def main(words: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     own, passed = _split(words)
     try:
-        parser = _arguments()
+        parser = _arguments(words[:1])
         completion.answer(parser)
         arguments, options = parser.parse_known_args(own)
-        if arguments.command in commands.COMMANDS:
-            return commands.act(arguments, options, passed)
+        if _is_interactive(arguments.command):
+            return int(_commands().act(arguments, options, passed))
         if arguments.command == "run" and words[1].startswith("-") and words[1].partition("=")[0] not in _OWN:
             raise InvalidInput(f"the playbook comes first, then {words[1]}")
         if arguments.command != "run" and options:
@@ -54,7 +57,7 @@ def main(words: Sequence[str]) -> int:
         if words[:1] == ["run"]:
             return SupervisedRun(words).refuse(Job(Path("altbackup run"), argv=(PROGRAM, *words)), str(error))
         say(str(error))
-        return command_context.NOTHING_DONE if words[:1] and words[0] in commands.COMMANDS else 1
+        return EXIT_CODES[NOT_STARTED] if words[:1] and _is_interactive(words[0]) else 1
     if hasattr(arguments, "act"):
         return int(arguments.act(arguments))
     if arguments.command == "run":
@@ -67,13 +70,25 @@ def main(words: Sequence[str]) -> int:
 
 def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     """Return the words before and after `--`; for commands that pass nothing on, all words and none."""
-    if words[:1] and words[0] in commands.COMMANDS and "--" in words:
+    if words[:1] and "--" in words and _is_interactive(words[0]):
         place = list(words).index("--")
         return words[:place], words[place + 1 :]
     return words, ()
 
 
-def _arguments() -> argparse.ArgumentParser:
+def _commands() -> Any:
+    """Return the module of the interactive commands, which needs ansible-core."""
+    from . import commands
+
+    return commands
+
+
+def _is_interactive(command: str) -> bool:
+    return command not in _ALONE and command in _commands().COMMANDS
+
+
+def _arguments(first: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of all commands, or of those of _ALONE if it is for one of them; `first` is the first word, if there is one."""
     parser = _Parser(prog="altbackup", description=__doc__, epilog=_EPILOG, allow_abbrev=False)
     known = parser.add_subparsers(dest="command", required=True)
     run = known.add_parser(
@@ -99,9 +114,12 @@ def _arguments() -> argparse.ArgumentParser:
     last = known.add_parser("last", help="tell how the last run went", allow_abbrev=False)
     last.add_argument("playbook", metavar="PLAYBOOK", nargs="?", default="", help="the last run of this playbook")
     last.add_argument("--json", action="store_true", help="as JSON")
-    for reader in (status, runs, page, watch, init):
-        reader.add(known)
-    command_arguments.add_commands(known)
+    if not first or first[0] not in _ALONE:
+        from . import command_arguments, init, page, watch
+
+        for reader in (status, runs, page, watch, init):
+            reader.add(known)
+        command_arguments.add_commands(known)
     for command in (run, last):
         command.add_argument(
             "--artifacts",

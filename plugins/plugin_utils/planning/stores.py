@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...module_utils.tree.layout import MARKER
-from .settings import PREFIX
 
 _TAKEN = ("absent_for", "reverify_days", "max_age", "keep", "bwlimit", "connect_timeout", "io_timeout", "step_timeout")
 _OWN = ("remote", "config", "environment", "lock_days", "lock_mode")
@@ -17,8 +16,8 @@ _OF_MODULE = (*_OWN, "absent_for", "bwlimit", "connect_timeout", "io_timeout")
 
 def store_entry(values: Mapping[str, Any], rules: Mapping[str, float]) -> dict[str, Any]:
     """Return a store as in a plan, without its trees; `values` are its settings."""
-    own = {name: values[f"{PREFIX}store_{name}"] for name in _OWN}
-    return {**own, **{name: values[PREFIX + name] for name in _TAKEN}, "rules": dict(rules), "trees": []}
+    own = {name: values[f"altbackup_store_{name}"] for name in _OWN}
+    return {**own, **{name: values[f"altbackup_{name}"] for name in _TAKEN}, "rules": dict(rules), "trees": []}
 
 
 def enter_trees(plan: Mapping[str, Any], filled: Mapping[str, Sequence[str]]) -> list[str]:

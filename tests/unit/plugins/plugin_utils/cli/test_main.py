@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import main
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.main import _lines
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.run_store import Run
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.runner_events import failure_lines
@@ -21,6 +26,32 @@ def told(*failures: Failure, **more: Any) -> list[str]:
     """Return the output on failures."""
     lines = _lines({**RESULT, "failures": [{**entry, **more} for entry in failure_lines(failures)]}, Run(Path("/x")))
     return lines[lines.index("failures:") + 1 : -1]
+
+
+_WITHOUT_ANSIBLE = """
+import sys
+program = sys.argv[1]
+class Missing:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("ansible", "ansible_runner", "yaml", "jinja2"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+sys.argv = ["altbackup", *sys.argv[2:]]
+import runpy
+runpy.run_path(program, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("command", ["run", "mail", "last"])
+def test_what_runs_by_itself_needs_nothing_that_is_to_be_installed(command: str) -> None:
+    program = Path(str(main.__file__)).with_name("__main__.py").resolve()
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _WITHOUT_ANSIBLE, str(program), command, "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stderr, done.returncode) == ("", 0) and done.stdout.startswith(f"usage: altbackup {command}")
 
 
 def test_last_tells_of_good_copies() -> None:
