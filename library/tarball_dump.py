@@ -31,7 +31,7 @@ options:
     description:
       - What to dump, each a mapping of C(kind) (V(svn), V(trac), V(git), V(hg), V(folder), V(sqlite), V(postgresql), V(mysql), V(ldap),
         V(command) or V(set)), C(name) (without slash, newline or leading dot) and absolute C(path).
-      - Commands and servers have no path, but a C(user) and keys of their own, as O(altbackup.core.altbackup#role:source#altbackup_items) has them.
+      - Commands and servers have no path, but a C(user) and keys of their own, as O(altbackup.core.altbackup#role:source:altbackup_items) has them.
       - A set has C(members), a list of items, or of the names (category/name) of some beside it. These are dumped one after another, then the list of them.
       - A folder may have C(exclude), a list of patterns as in a C(.gitignore), whose root is the folder. One that cannot be meant is an error of its item,
         one that is new and matches nothing a note.

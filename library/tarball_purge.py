@@ -141,6 +141,11 @@ options:
         description: Whether items that the source discovered at the last synchronize are expected, too.
         type: bool
         default: false
+      not_now:
+        description: The category/name of items of which none need be there, as a hook said that it was no time for their dump.
+        type: list
+        elements: str
+        default: []
       proof_age:
         description: Seconds since which a kept tarball of each item must have been proved to restore, see M(altbackup.core.tarball_drill); 0 asks for no proof.
         type: float

@@ -244,7 +244,7 @@ options:
   verify:
     description: >-
       For items of kind V(command), by their category/name, the argument list of the program that judges what a dump of theirs gave, see
-      C(verify) of O(altbackup.core.altbackup#role:source#altbackup_items).
+      C(verify) of O(altbackup.core.altbackup#role:source:altbackup_items).
     type: dict
     default: {}
   identity:

@@ -11,7 +11,8 @@ from collections.abc import Collection, Sequence
 from .postgresql_survey import TABLESPACES
 
 _PIECE = re.compile(
-    r"""(?P<word>(?<!\w)[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|(?:(?![eE]')[^'"\\;\-\n])+)|(?P<left>--[^\n]*|^\\[^\n]*)|(?P<end>;)|(?P<other>.)""",
+    r"""(?P<word>(?<!\w)[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|(?:(?![eE]')[^'"\\;\-\n])+)"""
+    r"""|(?P<left>--[^\n]*|^\\[^\n]*)|(?P<end>;)|(?P<other>.)""",
     re.DOTALL | re.MULTILINE,
 )
 _IDENTIFIER = r'(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)'

@@ -239,5 +239,6 @@ def _named(kind: str, paths: Sequence[str]) -> list[tuple[str, str, str]]:
             if name not in taken:
                 taken[name] = path
                 break
-    assert kind in CATEGORIES
+    if kind not in CATEGORIES:
+        raise AssertionError(kind)
     return [(kind, name, path) for name, path in taken.items()]
