@@ -140,8 +140,9 @@ def _guard_groups(reading: int) -> None:
     os.closerange(4, 1 << 16)
     groups: dict[int, int] = {}
     while record := os.read(3, _GROUP.size):
-        start, groups[start] = _GROUP.unpack(record)
-        if not groups[start]:
+        start, group = _GROUP.unpack(record)
+        groups[start] = group
+        if not group:
             del groups[start]
     for group in groups.values():
         signal_group(group, signal.SIGKILL)

@@ -41,6 +41,7 @@ def read_inventory(job: Job, passed: Sequence[str], environment: Mapping[str, st
     try:
         done = subprocess.run(
             command,
+            check=False,
             env={**environment, **added, "PATH": path},
             stdin=subprocess.DEVNULL,
             capture_output=True,

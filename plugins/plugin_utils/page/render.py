@@ -272,8 +272,8 @@ class Pages:
         known = [(row.growth, row) for row in self._rows if row.growth is not None and row.growth[0] > 0]
         known.sort(key=lambda entry: -entry[0][0])
         for (grown, _, now), row in known[:_MOST_GROWING]:
-            bar = plots.share(grown, known[0][0][0])
-            yield {"href": row.href, "title": "/".join(row.item), "growth": grown, "now": now, "bar": bar}
+            share = plots.share(grown, known[0][0][0])
+            yield {"href": row.href, "title": "/".join(row.item), "growth": grown, "now": now, "bar": share}
 
     def _run_plots(self) -> Iterator[Plot]:
         runs = [run for run in reversed(chains(self._site)[:_MOST_BARS]) if run["ended"] is not None]
