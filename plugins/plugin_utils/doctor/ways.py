@@ -304,7 +304,7 @@ def _refused_mend(way: Way, commands: Commands) -> str:
             )
         )
     made = commands.set_up(way.pair.partition(" -> ")[0])
-    if made and not (way.tried.get("key") or {}).get("named") and not way.entry.get("rrsync"):
+    if not (way.tried.get("key") or {}).get("named") and not way.entry.get("rrsync"):
         return made
     if not way.tried.get("key", {}).get("there"):
         path = "~/.ssh/altbackup"

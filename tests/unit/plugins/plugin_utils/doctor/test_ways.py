@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -81,22 +80,21 @@ def test_a_key_that_is_to_be_bound_is_bound_to_its_folder(options: str, fine: bo
     assert fine or f"rrsync -wo {INCOMING}" in found[0][2]
 
 
-def test_where_a_playbook_sets_pairs_up_it_is_what_makes_a_key() -> None:
+def test_setup_is_what_makes_a_key() -> None:
     facts = healthy()
     tried_with(said=DENIED)(facts)
     key_with(there=False, named=False)(facts)
     examined = {node: {"facts": own, "said": ""} for node, own in facts.items()}
-    for has_setup, mend in ((True, "altbackup run setup --limit dayabay -i /inventory"), (False, "ssh-keygen")):
-        found = wrong(decide.decide(planned(variables()), [], examined, {}, replace(COMMANDS, has_setup=has_setup)))
-        assert [(place, what) for place, what, _ in found] == [(PAIR, "key")]
-        assert mend in found[0][2]
+    found = wrong(decide.decide(planned(variables()), [], examined, {}, COMMANDS))
+    assert [(place, what) for place, what, _ in found] == [(PAIR, "key")]
+    assert "altbackup run setup --limit dayabay -i /inventory" in found[0][2]
 
 
 def test_a_key_of_a_pair_that_set_up_binds_is_admitted_by_that_and_opens_no_shell() -> None:
     facts = healthy()
     authorized_with(DENIED, lines=[])(facts)
     examined = {node: {"facts": own, "said": ""} for node, own in facts.items()}
-    found = decide.decide(planned(variables()), {}, examined, {}, replace(COMMANDS, has_setup=True))
+    found = decide.decide(planned(variables()), {}, examined, {}, COMMANDS)
     mends = [finding.mend for finding in found if finding.what == "key"]
     assert mends and all("run setup" in mend and "restrict" not in mend for mend in mends)
 
