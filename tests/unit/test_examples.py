@@ -109,6 +109,7 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
     assert len(examples.run_well("store_fetch")["tarballs"]) == 3
     examples.run_well("tarball_purge")
     assert examples.run_well("tarball_undo")["put_back"] == []
+    assert examples.run_well("tarball_rekey")["rekeyed"] == []
     (unasked,) = examples.run("tarball_heal")
     assert "is not what lies in the quarantine" in unasked["msg"]
     examples.run_well("run_lock")

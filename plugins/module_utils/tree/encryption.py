@@ -25,6 +25,7 @@ from .contents import CONTENT, FORMERLY
 from .layout import Tree
 from .private import read_private
 from .publish import make_folders, remove_if_there, write_text
+from .rekeyed import BEFORE
 from .stamps import is_stamp
 
 PLAIN, TO, FIRST = "plain", "to", "first"
@@ -46,6 +47,7 @@ _SEEN = (
     FORMERLY,
     TO,
     FIRST,
+    BEFORE,
     SEALED,
     SIGNED,
     SIGNATURE,
@@ -155,6 +157,8 @@ def statement(source: str, key: str, stamp: str, record: Mapping[str, Any]) -> s
         f"dig {record['dig']}",
         f"size {record['size']}",
     ]
+    if record.get(BEFORE):
+        lines.append(f"{BEFORE} {record[BEFORE]}")
     if record.get("base_dig"):
         lines.append(f"base_dig {record['base_dig']}")
     return "".join(f"{line}\n" for line in lines)

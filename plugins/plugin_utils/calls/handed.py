@@ -33,6 +33,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "tarball_mark": (*_RUN, *_LIMIT, *_PRIORITY),
     "tarball_prepare": _ALL,
     "tarball_purge": _ALL,
+    "tarball_rekey": _ALL,
     "tarball_restore": (*_RUN, "stamp", *_LIMIT, *_PRIORITY),
     "tarball_send": (*_RUN, *_LIMIT, *_PRIORITY),
     "tarball_undo": _ALL,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ...module_utils.tree.stamps import is_day
-from ..planning import contents, drill, heal, restore, restore_progress, transfers
+from ..planning import contents, drill, heal, rekeying, restore, restore_progress, transfers
 from ..planning.reaching import reached_by
 from ..planning.stores import store_trees
 from ..planning.trees import node_trees, open_trees, serving_rounds, source_trees
@@ -196,6 +196,16 @@ def _refills(run: Run) -> list[Entry]:
     ]
 
 
+def _rekeys(run: Run) -> list[Entry]:
+    """Return the trees of a source on its targets, to see what there is encrypted to others than those of today; none where the source cannot do it."""
+    return [{**entry, "stage": "rekey"} for entry in _targets(run)] if run.state["rekeys"].get("ready") else []
+
+
+def rekey_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a target whose tarballs are to be encrypted anew."""
+    return rekeying.work(run.source, run.plan["rekey"], run.host, run.state["rekeys"], str(about["node"]))
+
+
 def _drill(run: Run) -> list[Entry]:
     """Return the trees that are drilled on their own node."""
     away = {tree["base"] for tree in node_trees(run.plan, run.host) if tree["drill_host"] and not run.plan["key_drill"]}
@@ -320,6 +330,8 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "busy": _busy,
     "deliveries": _deliveries,
     "refills": _refills,
+    "rekeys": _rekeys,
+    "rekeys_due": lambda run: [entry for entry in _rekeys(run) if rekey_of(run, entry)["due"]],
     "drill": _drill,
     "drill_away": _drill_away,
     "errands": lambda run: _errands(run, lambda errand: True),

@@ -17,16 +17,19 @@ from typing import Any
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.synchronize.send import CARRIED
 from ...module_utils.tree.encryption import shared_proof
+from ...module_utils.tree.layout import MARKER
+from ...module_utils.tree.rekeyed import CAME, NEW
+from ...module_utils.tree.rekeyed import FOLDER as REKEYING
 from ...module_utils.tree.stamps import is_day
-from ..planning import contents, copies, heal, purge_plan, restore, stores, transfers, watch
+from ..planning import contents, copies, heal, purge_plan, rekeying, restore, stores, transfers, watch
 from ..planning.connections import incoming_folder, peers, source_peers
 from ..planning.host_variables import inventory_label
 from ..planning.reaching import reached_by, reached_with, ssh_args
-from ..planning.trees import base_owners, node_bases, node_trees, origin
+from ..planning.trees import base_owners, node_bases, node_trees, origin, source_trees
 from . import watch_program
 from .handed import SHORT
-from .identities import drilling_identity, handed_identity
-from .loops import deliveries, errand_of, heal_errand_of, order_of, reading_of
+from .identities import KeyRefused, drilling_identity, handed_identity
+from .loops import deliveries, errand_of, heal_errand_of, order_of, reading_of, rekey_of
 from .run import Run
 
 Options = dict[str, Any]
@@ -235,6 +238,8 @@ def _list(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opti
     """Return options to list a tree for the user, the source's own if no check listed it, or one target's for another."""
     if about.get("stage") == "refill":
         return {"base": run.tree({**about, "node": about["from"]})["base"], "records": True}
+    if about.get("stage") == "rekey":
+        return {"base": about["base"], "records": True}
     if about:
         return {"base": about["base"], "day": "all" if about.get("shelf") else run.plan["list_day"]}
     if run.state["offer"] is not None:
@@ -264,6 +269,8 @@ def _prepare(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> O
         "adopt": node in run.plan["adopted_nodes"],
         "node": node,
     }
+    if about.get("stage") == "rekey":
+        return _prepare_rekeyed(run, about, options)
     if about.get("stage") != "refill":
         return options
     offer = run.state["refills"].get(about["label"], {}).get("offer")
@@ -284,8 +291,66 @@ def _send(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
     return {"base": run.source["base"], "targets": targets, "ssh_args": ssh_args(run.hostvars, run.host)}
 
 
+def _rekey(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Options | None:
+    """Return options to encrypt anew a source's own tarballs, or those of a target."""
+    source, step = run.source, str(given.get("step", "own"))
+    if step == "tidy":
+        return {"base": source["base"]}
+    options = {
+        "base": source["base"],
+        **{name: source[name] for name in ("encrypt_to", "signing_key")},
+        "items": [item for item in source["item_list"] if item.get("encrypt_to") is not None],
+        "names": rekeying.names_of(run.plan["rekey"], run.host),
+        **drilling_identity(run.plan, run.host, run.host),
+    }
+    if run.plan["rekey"] and not options["names"]:
+        return None
+    if step == "own":
+        return {**options, "targets": [entry["node"] for entry in source_trees(run.plan, run.host, targets=True)]}
+    work = rekey_of(run, about)
+    return {**options, "target": about["node"], "tarballs": work["holds"]} if work["due"] else None
+
+
+def _prepare_rekeyed(run: Run, about: Mapping[str, Any], options: Options) -> Options | None:
+    """Return options by which a target makes ready for what takes the places of its tarballs."""
+    work = rekey_of(run, about)
+    if not work["made"]:
+        return None
+    others = {"items": [], "predicted": [], "guides": {}, "basis": False, "pair": {}, "marks": {}}
+    return {**options, **others, "tarballs": work["made"], "carried": True, "rekeyed": True}
+
+
+def _carry_rekeyed(run: Run, about: Mapping[str, Any], *, back: bool) -> Options | None:
+    """Return options to bring a target's tarballs to their source, or back."""
+    work, node = rekey_of(run, about), str(about["node"])
+    tarballs = work["wanted" if back else "fetched"]
+    if not tarballs:
+        return None
+    folder = os.path.join(run.source["base"], MARKER, REKEYING, node)
+    source = (run.host, os.path.join(folder, NEW if back else CAME))
+    here = os.path.join(incoming_folder(run.plan, run.host, node), CARRIED) if back else run.tree(about)["base"]
+    ends = {"origin": source if back else (node, here), "destination": (node, here) if back else source}
+    reached = {end: reached_by(run.hostvars, run.plan, name) for end, (name, _) in ends.items()}
+    problem = next((f"{peer['node']} {peer['problem']}" for peer in reached.values() if peer.get("problem")), "")
+    if problem:
+        raise KeyRefused(
+            f"what {node} holds cannot be brought to its source, as {problem}: nothing of it was encrypted anew"
+        )
+    return {
+        **{end: {**reached[end], "folder": path} for end, (_, path) in ends.items()},
+        **{f"{end}_ssh_args": reached_with(run.hostvars, name) for end, (name, _) in ends.items()},
+        "relpaths": [entry["relpath"] for entry in tarballs],
+        "size": sum({entry["dig"]: entry["size"] for entry in tarballs}.values()),
+        "tree": True,
+    }
+
+
 def _accept(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
     """Return options that accept what arrived; bytes that differ are sent again once only, whatever the target reports."""
+    if about.get("stage") == "rekey":
+        told = {"tarballs": rekey_of(run, about)["wanted"], "carried": True, "rekeyed": True, "retry": False}
+        is_there = rekey_of(run, about)["is_back"]
+        return {"base": about["base"], "origin": origin(run.plan, run.host, run.state), **told} if is_there else None
     if about.get("stage") == "refill":
         told = {"tarballs": transfers.refill_offer(run.state, about["label"]), "carried": True, "retry": False}
         is_there = run.state["refills"].get(about["label"], {}).get("arrived")
@@ -430,6 +495,8 @@ def _carry(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         return _carry_to_heal(run, about)
     if about["stage"] == "refill":
         return _refill(run, about)
+    if about["stage"] == "rekey":
+        return _carry_rekeyed(run, about, back=rekey_of(run, about)["is_wanted"])
     found = errand_of(run, about) if about["stage"] == "drill" else order_of(run, about)
     carry = found["carry"]
     return {
@@ -587,6 +654,7 @@ COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Optio
     "tarball_mark": _mark,
     "tarball_prepare": _prepare,
     "tarball_purge": _purge,
+    "tarball_rekey": _rekey,
     "tarball_restore": _restore,
     "tarball_send": _send,
     "tarball_undo": _undo,

@@ -48,6 +48,7 @@ EMPTY: dict[str, Any] = {
     "doubted": [],
     "refilled": [],
     "refills": {},
+    "rekeys": {},
     "held": {},
     "lacking": [],
     "steady": {},
