@@ -44,8 +44,17 @@ def options_of(module: str, run: Run, about: Mapping[str, Any], given: Mapping[s
     return complete(run, about, given) if complete else {}
 
 
-def _preflight(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
-    return _preflight_of_target(run, about) if about else _preflight_of_host(run)
+def _preflight(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
+    if about:
+        return {**_preflight_of_target(run, about), "programs": _filling(run, str(about["node"]), run.host)}
+    source = run.plan["sources"].get(run.host, {}) if run.plan["locked"] and "tar" in (given.get("tools") or ()) else {}
+    filled = _filling(run, run.host, run.host if run.plan["locked"] else "")
+    return {**_preflight_of_host(run), "programs": [*_sealing(source), *filled]}
+
+
+def _filling(run: Run, server: str, source: str) -> list[str]:
+    """Return the program that a node needs to fill stores, with one source or (empty) with all; none where it fills none."""
+    return ["rclone"] if stores.store_trees(run.plan, server=server, source=source) else []
 
 
 def _examine(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
