@@ -11,57 +11,16 @@ module: store_fetch
 short_description: Find and fetch tarballs of a store
 version_added: 0.2.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading, altbackup.core.call.moment]
+extends_documentation_fragment:
+  - altbackup.core.call
+  - altbackup.core.call.limits
+  - altbackup.core.call.reading
+  - altbackup.core.call.moment
+  - altbackup.core.call.store
 description:
   - Tells what a store holds of a source, or brings tarballs of it into a private folder of this node, from where they are restored, or removes that folder.
   - What a delete marker hides in a bucket is read below it.
 options:
-  store:
-    description: The store.
-    type: dict
-    required: true
-    suboptions:
-      name:
-        description: Its name.
-        type: str
-        required: true
-      remote:
-        description: C(remote:path) of rclone's configuration, or the absolute path of a folder on a disk that holds the folder C(.altbackup).
-        type: str
-        required: true
-      config:
-        description: rclone's configuration file, which must be this user's alone.
-        type: str
-        default: ''
-      environment:
-        description: A file of lines C(NAME=VALUE) for the environment of rclone, which must be this user's alone.
-        type: str
-        default: ''
-      connect_timeout:
-        description: Seconds.
-        type: float
-        default: 15
-      io_timeout:
-        description: Seconds without a byte.
-        type: float
-        default: 60
-      bwlimit:
-        description: Bytes a second, 0 for no limit.
-        type: int
-        default: 0
-      lock_days:
-        description: For how many days what is put there is locked, 0 for not at all. It needs a bucket of S3 with object lock.
-        type: int
-        default: 0
-      lock_mode:
-        description: The mode of that lock.
-        type: str
-        choices: [governance, compliance]
-        default: governance
-      absent_for:
-        description: For how many seconds it may be away before that is a failure.
-        type: float
-        default: 0
   base:
     description: The tree on this node from which the store is filled.
     type: path
@@ -148,13 +107,13 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "store": {"type": "dict", "required": True, "options": STORE},
             "base": {"type": "path", "required": True},
             "source": {"type": "str", "required": True},
             "step": {"type": "str", "choices": list(STEPS), "required": True},
             "keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "tarballs": {"type": "list", "elements": "dict", "default": []},
             "day": {"type": "str", "default": ""},
+            **STORE,
             **MOMENT,
             **READING,
         },

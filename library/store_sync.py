@@ -11,59 +11,18 @@ module: store_sync
 short_description: Fill, check and purge a store
 version_added: 0.2.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing, altbackup.core.call.moment]
+extends_documentation_fragment:
+  - altbackup.core.call
+  - altbackup.core.call.limits
+  - altbackup.core.call.writing
+  - altbackup.core.call.moment
+  - altbackup.core.call.store
 description:
   - A store is a place that this node reaches with rclone, or a folder on a disk that is mounted sometimes. It gets the verified tarballs of one
     source that this node holds, under the same paths and with the same sidecars, the newest first, and never over what is there.
   - What a killed call left there has no sidecar, and is completed or replaced. What the store gives back with other bytes is a failure, and replaced by a
     good one.
 options:
-  store:
-    description: The store.
-    type: dict
-    required: true
-    suboptions:
-      name:
-        description: Its name.
-        type: str
-        required: true
-      remote:
-        description: C(remote:path) of rclone's configuration, or the absolute path of a folder on a disk that holds the folder C(.altbackup).
-        type: str
-        required: true
-      config:
-        description: rclone's configuration file, which must be this user's alone.
-        type: str
-        default: ''
-      environment:
-        description: A file of lines C(NAME=VALUE) for the environment of rclone, which must be this user's alone.
-        type: str
-        default: ''
-      connect_timeout:
-        description: Seconds.
-        type: float
-        default: 15
-      io_timeout:
-        description: Seconds without a byte.
-        type: float
-        default: 60
-      bwlimit:
-        description: Bytes a second, 0 for no limit.
-        type: int
-        default: 0
-      lock_days:
-        description: For how many days what is put there is locked, 0 for not at all. It needs a bucket of S3 with object lock.
-        type: int
-        default: 0
-      lock_mode:
-        description: The mode of that lock.
-        type: str
-        choices: [governance, compliance]
-        default: governance
-      absent_for:
-        description: For how many seconds it may be away before that is a failure.
-        type: float
-        default: 0
   base:
     description: The tree on this node, of a source itself or of its copies on a target.
     type: path
@@ -261,7 +220,6 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "store": {"type": "dict", "required": True, "options": STORE},
             "base": {"type": "path", "required": True},
             "source": {"type": "str", "default": ""},
             "steps": {"type": "list", "elements": "str", "choices": list(STEPS), "default": ["upload", "check"]},
@@ -276,6 +234,7 @@ def main() -> None:
             "confirm": {"type": "bool", "default": False},
             "adopt": {"type": "bool", "default": False},
             "guides": {"type": "dict", "default": {}},
+            **STORE,
             **MARKS,
             **MOMENT,
             **WRITING,

@@ -107,6 +107,56 @@ options:
     default: ''
 """
 
+    STORE = r"""
+options:
+  store:
+    description: The store.
+    type: dict
+    required: true
+    suboptions:
+      name:
+        description: Its name.
+        type: str
+        required: true
+      remote:
+        description: C(remote:path) of rclone's configuration, or the absolute path of a folder on a disk that holds the folder C(.altbackup).
+        type: str
+        required: true
+      config:
+        description: rclone's configuration file, which must be this user's alone.
+        type: str
+        default: ''
+      environment:
+        description: A file of lines C(NAME=VALUE) for the environment of rclone, which must be this user's alone.
+        type: str
+        default: ''
+      connect_timeout:
+        description: Seconds.
+        type: float
+        default: 15
+      io_timeout:
+        description: Seconds without a byte.
+        type: float
+        default: 60
+      bwlimit:
+        description: Bytes a second, 0 for no limit.
+        type: int
+        default: 0
+      lock_days:
+        description: For how many days what is put there is locked, 0 for not at all. It needs a bucket of S3 with object lock.
+        type: int
+        default: 0
+      lock_mode:
+        description: The mode of that lock.
+        type: str
+        choices: [governance, compliance]
+        default: governance
+      absent_for:
+        description: For how many seconds it may be away before that is a failure.
+        type: float
+        default: 0
+"""
+
     COUNTING = r"""
 options:
   base:

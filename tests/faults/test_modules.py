@@ -28,7 +28,7 @@ from faults.invariants import (
     violations,
 )
 from faults.modules import FAILING, Caller, Ended, Point, unflushed
-from helpers.servers import Missing, live
+from helpers.servers import live
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
 
@@ -128,11 +128,11 @@ _SERVERS = contextlib.ExitStack()
 
 @functools.cache
 def _served(kind: str) -> dict[str, Any]:
-    """Return an item of a kind that is alive until the end of this module, read as root, to whom the base of these tests belongs."""
-    try:
-        return {**_SERVERS.enter_context(live(kind)), "user": "root"}
-    except Missing as error:
-        pytest.skip(str(error))
+    """Return an item of a kind that is alive until the end of this module, read as root, to whom the base of these tests belongs.
+
+    Raise Missing, which names the package, where its server is not installed.
+    """
+    return {**_SERVERS.enter_context(live(kind)), "user": "root"}
 
 
 @pytest.fixture(scope="module", autouse=True)

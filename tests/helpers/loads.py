@@ -59,3 +59,9 @@ def load(
         assert list(folder.iterdir()) == []
     assert result["changed"] is True
     return [*first["notes"], *result["notes"]]
+
+
+def foresee(base: Base, tarball: Mapping[str, Any], into: Mapping[str, Any], **more: Any) -> list[str]:
+    """See in check mode whether a tarball can come into a server; return the notes."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="meanwhile-") as name:
+        return list(prepare(order_of(base, tarball, into, Path(name), **more), check_mode=True)["notes"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import glob
 import os
@@ -82,15 +83,15 @@ def started(argv: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
             server.wait()
 
 
-class Server:
+class Server(abc.ABC):
     """A database server in a folder of its own, which runs while it is started."""
 
     _log: Path
     _running: contextlib.ExitStack | None = None
 
+    @abc.abstractmethod
     def sql(self, *statements: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run statements with its client."""
-        raise NotImplementedError
 
     def run(self, argv: list[str]) -> None:
         """Start it and wait until it answers."""

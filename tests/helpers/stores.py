@@ -17,6 +17,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from helpers.original_trees import reasons, run_module
 from helpers.trees import small_disk
 from helpers.waiting import wait_until
 
@@ -24,6 +25,10 @@ KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 PASSWORD = "correct-horse-battery"
 BUCKET = "vault"
 KINDS = ("disk", "sftp", "webdav", "s3")
+
+NEW = "2013/05/11/104701"
+ITEMS = ["folders/y", "svn/x"]
+GUIDES = {"RESTORE.txt": "how to\n"}
 
 
 class Way:
@@ -269,3 +274,26 @@ def brought(place: Place, folder: Path) -> Path:
 def is_installed() -> bool:
     """Return whether rclone is there."""
     return shutil.which("rclone") is not None
+
+
+def sync(place: Place, base: Path, stamp: str = NEW, **options: Any) -> dict[str, Any]:
+    """Run store_sync as a night does."""
+    store = {**place.options, **options.pop("store", {})}
+    given = {
+        "stamp": stamp,
+        "clock": stamp,
+        "day": stamp[:10],
+        "expect": {"x": 1, "y": 1},
+        "items": ITEMS,
+        "guides": GUIDES,
+        "steps": ["upload", "check", "purge"],
+        "fail": False,
+    }
+    return run_module(
+        "store_sync", check=options.pop("check", False), store=store, base=str(base), **{**given, **options}
+    )
+
+
+def said(result: dict[str, Any]) -> str:
+    """Return all reasons of failures as one text."""
+    return "\n".join(reasons(result))

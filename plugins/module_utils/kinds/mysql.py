@@ -25,6 +25,7 @@ from . import mysql_survey
 from .base import Arrangement, Context, Kind, Snapshot, scratch_folder, walk
 from .command import uid_of
 from .items import Item, decode_name, encode_name
+from .mysql_client import any_client, disobedient_client, is_mariadb, options_of, programs_for
 from .mysql_stream import Stream, read
 from .mysql_survey import OBJECTS, SETTINGS, TABLES, USERS, identifier, rows_from, text_of
 from .postgresql import require_private
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from .proofs import Proof
 
 USERS_FILE, ENDING, VIEWS_ENDING = "users.sql", ".sql", ".views.sql"
-_SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock")
 _OWN_SCHEMAS = ("information_schema", "mysql", "performance_schema", "sys")
 _SHOWN = 5
 _MOVED = ("Table definition has changed", "(1146)", "(1412)")
@@ -57,47 +57,10 @@ _COMMON = (
 )
 
 
-def is_mariadb(version: str) -> bool:
-    """Given what a server or a program says of its version, return whether it is MariaDB's."""
-    return "mariadb" in version.lower()
-
-
-def programs_for(server: str, versions: Mapping[str, str]) -> str:
-    """Given a server's version and {dump program: what it says of its own}, return the program that is of the same make. Raise ToolMissing."""
-    wanted = is_mariadb(server)
-    for name, said in versions.items():
-        if is_mariadb(said) == wanted:
-            return name
-    make, package = ("MariaDB", "mariadb-client") if wanted else ("MySQL", "mysql-client")
-    found = first_of([f"{name} is {said.strip()}" for name, said in versions.items()], 2) or "there is none"
-    raise ToolMissing(
-        f"the server is {make} {server}, of which the dump program is not installed ({found}): install the package {package}"
-    )
-
-
 def check(item: Item, context: Context) -> None:
     """Raise InvalidInput or ToolMissing unless there are programs, and an option file that is its user's alone."""
-    _client()
+    any_client()
     require_private(f"item mysql {item.name!r}", item.option("password_file"))
-
-
-def _client() -> str:
-    with contextlib.suppress(ToolMissing):
-        return find_tool("mariadb")
-    return find_tool("mysql")
-
-
-def options_of(given: Mapping[str, Any]) -> list[str]:
-    """Given `login`, and `host`, `port` and `password_file` where they are given, return how programs come to the server.
-
-    The first of them says where options, such as a password, are read.
-    """
-    path, host = given.get("password_file"), given.get("host")
-    words = [f"--defaults-file={path}" if path else "--no-defaults", f"--user={given['login']}"]
-    if host is None or os.path.isabs(host):
-        socket = host or next((path for path in _SOCKETS if os.path.exists(path)), _SOCKETS[0])
-        return [*words, "--protocol=socket", f"--socket={socket}"]
-    return [*words, "--protocol=tcp", f"--host={host}", f"--port={given.get('port', 3306)}"]
 
 
 @contextlib.contextmanager
@@ -184,7 +147,7 @@ class _Dump:
         """Return what the client says to statements. Raise ToolFailed."""
         text = "".join(f"{statement};\n" for statement in statements).encode("utf-8", "surrogateescape")
         return run(
-            [_client(), *self._options(), *SETTINGS],
+            [any_client(), *self._options(), *SETTINGS],
             what=self._title,
             deadline=self._context.deadline,
             input=text,
@@ -393,17 +356,11 @@ def _programs(proof: Proof) -> dict[str, str]:
     """Return the programs of a scratch server. Raise ToolMissing where there is none, or a client that would obey a dump."""
     if not is_mariadb(str(proof.record.get("server", "mariadb"))):
         raise ToolMissing("it is of MySQL, of which no scratch server is made")
-    found = {
+    return {
         "server": find_tool("mariadbd"),
         "install": find_tool("mariadb-install-db"),
-        "client": find_tool("mariadb"),
+        "client": disobedient_client(proof.deadline),
     }
-    said = run([found["client"], "--help"], what="asking mariadb for its options", deadline=proof.deadline)
-    if b"--sandbox" not in said:
-        raise ToolMissing(
-            "the client mariadb here has no --sandbox, without which it would obey commands in a dump: install 10.11.8 or newer"
-        )
-    return found
 
 
 def _load(proof: Proof, files: Mapping[str, str], known: Mapping[str, Any], users: str) -> None:

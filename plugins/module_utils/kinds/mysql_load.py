@@ -17,34 +17,43 @@ from typing import IO, Any
 
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, ToolFailed, ToolMissing
-from ..system.processes import Child, Deadline, clean_environment, ended_at, find_tool, run
+from ..system.processes import Child, Deadline, clean_environment, ended_at
 from ..system.units import counted, first_of
 from .into import Load
 from .items import decode_name
-from .mysql import ENDING, USERS_FILE, VIEWS_ENDING, is_mariadb, options_of
-from .mysql_survey import SETTINGS, TABLES, USERS, Failed, identifier, rows_from, text_of
+from .mysql import ENDING, USERS_FILE, VIEWS_ENDING
+from .mysql_client import disobedient_client, is_mariadb, options_of
+from .mysql_survey import DISOBEDIENT, OBJECTS, SETTINGS, TABLES, USERS, Failed, identifier, rows_from, text_of
 from .postgresql import require_private
 from .tables import rows_of
 
 _SERVER = "SELECT JSON_ARRAY(VERSION(), CURRENT_USER())"
 _DATABASES = "SELECT JSON_QUOTE(schema_name) FROM information_schema.schemata"
+_NAMES = "SELECT JSON_QUOTE(table_name) FROM information_schema.tables WHERE BINARY table_schema = {database}"
 _MARK = "altbackup_restoring"
 """The table of a database that is being restored"""
-_MIGHTY = (
-    "ALL PRIVILEGES",
-    "SUPER",
-    "FILE",
-    "SET USER",
-    "SET_USER_ID",
-    "SET_ANY_DEFINER",
-    "CREATE USER",
-    "GRANT OPTION",
+_HARMLESS = (
+    "USAGE",
+    "SELECT",
+    "REFERENCES",
+    "SHOW DATABASES",
+    "SHOW VIEW",
+    "PROCESS",
+    "LOCK TABLES",
+    "CREATE TEMPORARY TABLES",
+    "REPLICATION CLIENT",
+    "BINLOG MONITOR",
+    "SLAVE MONITOR",
+    "REPLICA MONITOR",
 )
-"""Rights on a whole server with which a dump could do what it likes with it"""
+"""Rights on a whole server, or on its own tables of users, with which a dump changes nothing beyond its database; with any other it could do what it likes"""
+_GRANT = re.compile(r"GRANT (.+?) ON (\*\.\*|`(?:[^`]|``)*`\.\S+) TO ")
+_OWN_SCHEMA = "mysql"
 _CLEANING = 120.0
 _MOST = 1 << 26
 _SHOWN = 5
 _LACKS = re.compile(r"ERROR (?:1227|1142|1419) ")
+_TAKEN, _DENIED = "ERROR 1007 ", "ERROR 1044 "
 
 
 class _Server:
@@ -54,7 +63,10 @@ class _Server:
         into, entry = load.into, pwd.getpwuid(load.identity.uid)
         self._load = load
         require_private(load.title, into.get("password_file"), load.identity.uid)
-        self._client = _sandboxed(load)
+        try:
+            self._client = disobedient_client(load.deadline)
+        except ToolMissing as error:
+            raise load.fail(f"{error}; the client of MySQL would obey commands in a dump: nothing was done") from error
         self._options = options_of({"login": entry.pw_name, **into})
         self._environment = clean_environment(HOME=entry.pw_dir)
         ((version, login),) = self.ask(_SERVER)
@@ -70,8 +82,7 @@ class _Server:
         argv = [
             self._client,
             *self._options,
-            "--sandbox",
-            "--local-infile=0",
+            *DISOBEDIENT,
             *SETTINGS,
             *([f"--database={database}"] if database else []),
         ]
@@ -93,10 +104,10 @@ class _Server:
             source.seek(0)
             return self.feed(source, "asking the server", deadline=deadline).decode("utf-8", "surrogateescape")
 
-    def ask(self, *queries: str) -> list[Any]:
+    def ask(self, *queries: str, deadline: Deadline | None = None) -> list[Any]:
         """Return the rows, one JSON value each, of queries. Raise AltbackupError."""
         try:
-            return rows_from(self.say(*queries))
+            return rows_from(self.say(*queries, deadline=deadline))
         except Failed as error:
             raise self._load.fail(str(error)) from error
 
@@ -105,22 +116,6 @@ class _Server:
         if names:
             deadline = Deadline(_CLEANING, "clearing up")
             self.say(*(f"DROP DATABASE IF EXISTS {identifier(name)}" for name in names), deadline=deadline)
-
-
-def _sandboxed(load: Load) -> str:
-    """Return a client that obeys no command of a dump. Raise AltbackupError."""
-    try:
-        client = find_tool("mariadb")
-    except ToolMissing as error:
-        raise load.fail(
-            f"{error}; the client of MySQL would obey commands in a dump: install mariadb-client 10.11.8 or newer"
-        ) from error
-    said = run([client, "--help"], what="asking mariadb for its options", deadline=load.deadline)
-    if b"--sandbox" not in said:
-        raise load.fail(
-            "the client mariadb here has no --sandbox, without which it would obey commands in a dump: nothing was done; install 10.11.8 or newer"
-        )
-    return client
 
 
 class _Loader:
@@ -149,13 +144,18 @@ class _Loader:
         try:
             for original, name in chosen.items():
                 began.append(name)
-                _make(load, server, original, name, made[name])
+                try:
+                    _make(load, server, original, name, made[name])
+                except ToolFailed as error:
+                    if _TAKEN in error.stderr:
+                        began.remove(name)
+                    raise
                 _load_one(load, server, original, os.path.join(load.path, files[original]), name)
             if load.into.get("globals"):
                 _load_users(load, server)
-            server.say(*(f"DROP TABLE IF EXISTS {identifier(name)}.{_MARK}" for name in made))
+            server.say(f"DROP TABLE IF EXISTS {', '.join(f'{identifier(name)}.{_MARK}' for name in made)}")
         except BaseException as error:
-            _clear_after(load, server, [name for name in began if _is_ours(server, name, made[name])], error)
+            _clear_after(load, server, {name: made[name] for name in began}, error)
             raise
         load.note_made({})
 
@@ -185,17 +185,30 @@ class _Loader:
                 f"database {first_of(taken, _SHOWN)} is there already, and a restore replaces nothing: give another name as database, or dump and drop "
                 "that one by hand"
             )
+        for name in [name for name in chosen.values() if name not in left]:
+            _require_rights(load, server, name)
         return server, chosen
 
 
-def _clear_after(load: Load, server: _Server, names: Sequence[str], error: BaseException) -> None:
+def _require_rights(load: Load, server: _Server, name: str) -> None:
+    """Raise AltbackupError where the login has no right on a database that is not there yet; one who has any is told that it is not there."""
+    try:
+        server.say(f"SHOW CREATE DATABASE {identifier(name)}")
+    except ToolFailed as error:
+        if _DENIED in error.stderr:
+            raise load.fail(
+                f"{server.login} may not make database {name}: GRANT ALL ON {identifier(name)}.* TO it, or give another login"
+            ) from error
+
+
+def _clear_after(load: Load, server: _Server, made: Mapping[str, str], error: BaseException) -> None:
     """Drop what was made before an error. Raise AltbackupError, which tells both, where that fails: the next restore does it."""
     try:
-        server.drop(names)
+        server.drop([name for name, token in made.items() if _is_ours(server, name, token)])
         load.note_made({})
     except AltbackupError as more:
         raise load.fail(
-            f"{error}; and database {first_of(names, _SHOWN)}, which is half done, could not be dropped: {more}"
+            f"{error}; and database {first_of(list(made), _SHOWN)}, which is half done, could not be dropped: {more}"
         ) from error
 
 
@@ -213,25 +226,58 @@ def _recorded(load: Load) -> Mapping[str, Any]:
 
 
 def _is_ours(server: _Server, name: str, token: str) -> bool:
-    """Return whether a database is one that is being restored, by what a restore that made it noted."""
-    there = server.ask(
-        f"SELECT JSON_QUOTE(table_name) FROM information_schema.tables WHERE BINARY table_schema = {text_of(name)} "  # noqa: S608 (quoted)
-        f"AND table_name = '{_MARK}'"
-    )
-    return bool(there) and server.ask(f"SELECT JSON_QUOTE(token) FROM {identifier(name)}.{_MARK}") == [token]  # noqa: S608 (quoted)
+    """Return whether a database is one that a restore noted that it would make: it has the mark, or nothing at all until now."""
+    deadline = Deadline(_CLEANING, "clearing up")
+    if name not in server.ask(_DATABASES, deadline=deadline):
+        return False
+    tables = server.ask(_NAMES.format(database=text_of(name)), deadline=deadline)
+    if _MARK in tables:
+        tokens = server.ask(f"SELECT JSON_QUOTE(token) FROM {identifier(name)}.{_MARK}", deadline=deadline)  # noqa: S608 (quoted)
+        if tokens:
+            return tokens == [token]
+    others = dict(server.ask(OBJECTS.format(database=text_of(name)), deadline=deadline))
+    return {*tables} <= {_MARK} and not any(others.values())
 
 
 def _require_no_might(load: Load, server: _Server) -> None:
-    """Raise AltbackupError where the login has rights on the whole server that a dump could use."""
-    for line in server.say("SHOW GRANTS").split("\n"):
-        rights = line.partition(" ON *.* ")[0].upper() if " ON *.* " in line else ""
-        more = "GRANT OPTION" if rights and line.rstrip().endswith("WITH GRANT OPTION") else ""
-        found = [word for word in _MIGHTY if re.search(rf"\b{word}\b", f"{rights} {more}")]
-        if found:
-            raise load.fail(
-                f"{server.login} has {first_of(found, _SHOWN)} on the whole server: a dump could do with it what it likes. Give as login a user that has "
-                "all rights on the database alone (GRANT ALL ON the database), or globals: true, if the dump may do all that"
-            )
+    """Raise AltbackupError where the login has, itself or by a role that a dump could take on, rights beyond databases that a dump could use."""
+    roles = server.ask(
+        "SELECT JSON_QUOTE(role_name) FROM information_schema.applicable_roles WHERE grantee = CURRENT_USER()"
+    )
+    texts = [
+        server.say("SHOW GRANTS"),
+        *(server.say(f"SET ROLE {identifier(str(role))}", "SHOW GRANTS") for role in roles),
+    ]
+    found = mighty_in("\n".join(texts))
+    if found:
+        raise load.fail(
+            f"{server.login} has {first_of(found, _SHOWN)}: a dump could do with it what it likes. Give as login a user that has all rights on the "
+            "database alone (GRANT ALL ON the database), or globals: true, if the dump may do all that"
+        )
+
+
+def mighty_in(grants: str) -> list[str]:
+    """Given what SHOW GRANTS says, return the rights in it with which a dump could do what it likes with the server, and where."""
+    found: dict[str, None] = {}
+    for line in grants.split("\n"):
+        match = _GRANT.match(line)
+        if match is None:
+            continue
+        everywhere, schema = match[2] == "*.*", match[2].rpartition("`.")[0][1:].replace("``", "`")
+        if not everywhere and not _covers(schema, _OWN_SCHEMA):
+            continue
+        rights = re.sub(r" \([^)]*\)", "", match[1]).split(", ")
+        more = ["GRANT OPTION"] if everywhere and line.rstrip().endswith("WITH GRANT OPTION") else []
+        where = "the whole server" if everywhere else schema
+        found.update(dict.fromkeys(f"{right} on {where}" for right in [*rights, *more] if right not in _HARMLESS))
+    return list(found)
+
+
+def _covers(pattern: str, schema: str) -> bool:
+    """Return whether the name of a database in a grant, which may have wildcards, means one."""
+    pieces = re.findall(r"\\.|.", pattern, re.DOTALL)
+    wild = {"%": ".*", "_": "."}
+    return bool(re.fullmatch("".join(wild.get(piece) or re.escape(piece[-1]) for piece in pieces), schema, re.DOTALL))
 
 
 def _make(load: Load, server: _Server, original: str, name: str, token: str) -> None:

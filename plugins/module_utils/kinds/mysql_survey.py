@@ -1,7 +1,7 @@
 """Loads dumps of MariaDB into a scratch server, and says what it then holds.
 
 It needs nothing but Python's standard library, so that Sandbox can run it, as a program of its own. The client is called
-with --sandbox: nothing in a dump makes it run programs or read files.
+so that nothing in a dump makes it run programs, read files or turn to another server.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ OBJECTS = (
 )
 """What is asked of a database: rows of one JSON value each; `{database}` stands for its quoted name"""
 SETTINGS = ("--batch", "--skip-column-names", "--raw", "--default-character-set=utf8mb4")
+DISOBEDIENT = ("--sandbox", "--binary-mode", "--local-infile=0")
+"""With these the client obeys nothing of a dump: --sandbox keeps it from programs and files, but lets `connect` lead it, and a password, to another server"""
 _ADMINISTRATOR = "altbackup_proof"
 _PATIENCE = 120.0
 _SAID = 2000
@@ -69,7 +71,7 @@ class _Server:
         argv = [
             self._programs["client"],
             "--no-defaults",
-            "--sandbox",
+            *DISOBEDIENT,
             f"--socket={self._socket}",
             f"--user={self._user}",
             *SETTINGS,

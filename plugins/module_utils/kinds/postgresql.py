@@ -46,8 +46,6 @@ _TABLES_ALONE = (
     "WHERE name = 'restrict_nonsystem_relation_kind'"
 )
 """What keeps a table from being exchanged for a view before its rows are counted, where the server knows that: see CVE-2024-7348"""
-_AT_ONCE = 500
-"""Tables of which the rows are asked for at a time: the answers have room in a pipe"""
 _SNAPSHOT = (
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
     "SELECT pg_catalog.json_build_array(pg_catalog.pg_export_snapshot())",
@@ -222,10 +220,7 @@ class _Dump:
             session.ask(_TABLES_ALONE)
             ((snapshot,),) = session.ask(*_SNAPSHOT)
             tables = session.ask(TABLES)
-            queries = [query for *_, query in tables]
-            counts = [
-                row for at in range(0, len(queries), _AT_ONCE) for row in session.ask(*queries[at : at + _AT_ONCE])
-            ]
+            counts = session.ask(*(query for *_, query in tables))
             facts = facts_of(
                 tables,
                 [count for (count,) in counts],

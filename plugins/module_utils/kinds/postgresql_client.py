@@ -10,7 +10,7 @@ import glob
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from subprocess import PIPE
 from typing import Any
 
@@ -29,6 +29,8 @@ _MOMENT = (0, 0, 0, 1, 0, 70, 0)
 _INTEGERS = 4
 _MARK = "altbackup-end-of-answer"
 _LONGEST_HEAD = 1 << 16
+_AT_ONCE = 500
+"""Statements that are given at a time, before their answers are read: one number each, as of the rows of tables, has room in a pipe"""
 
 
 def installed(name: str, deadline: Deadline) -> dict[int, tuple[str, str]]:
@@ -97,6 +99,12 @@ class Session:
 
     def ask(self, *statements: str) -> list[Any]:
         """Return the rows, one JSON value each, of statements. Raise ToolFailed with the server's own words, or AltbackupError."""
+        rows: list[Any] = []
+        for at in range(0, len(statements), _AT_ONCE):
+            rows += self._ask(statements[at : at + _AT_ONCE])
+        return rows
+
+    def _ask(self, statements: Sequence[str]) -> list[Any]:
         text = "".join(f"{statement};\n" for statement in statements) + f"\\echo {_MARK}\n"
         rows: list[Any] = []
         with ended_at(self._deadline, [self._child]):

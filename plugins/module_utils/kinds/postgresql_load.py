@@ -11,7 +11,7 @@ import pwd
 import re
 import secrets
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from subprocess import PIPE
 from typing import IO, Any
 
@@ -29,20 +29,23 @@ from .tables import rows_of
 
 _SERVER = (
     "SELECT pg_catalog.json_build_array(pg_catalog.current_setting('server_version_num')::int, pg_catalog.current_setting('server_version'), "
-    "CURRENT_USER, r.rolsuper OR EXISTS (SELECT FROM pg_catalog.pg_roles p WHERE p.rolname IN ('pg_execute_server_program', "
-    "'pg_read_server_files', 'pg_write_server_files') AND pg_catalog.pg_has_role(p.oid, 'MEMBER')), r.rolcreatedb OR r.rolsuper) "
+    "CURRENT_USER, EXISTS (SELECT FROM pg_catalog.pg_roles p WHERE (p.rolsuper OR p.rolcreaterole OR p.rolname IN ('pg_execute_server_program', "
+    "'pg_read_server_files', 'pg_write_server_files')) AND pg_catalog.pg_has_role(p.oid, 'MEMBER')), r.rolsuper, r.rolcreatedb OR r.rolsuper) "
     "FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER"
 )
+"""A dump can SET ROLE to each role of which the login is a member, and a role with CREATEROLE can make itself one of many (PostgreSQL 15)"""
 _DATABASES = (
     "SELECT pg_catalog.json_build_array(d.datname, pg_catalog.pg_has_role(d.datdba, 'MEMBER'), "
-    "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND a.pid <> pg_catalog.pg_backend_pid())) "
+    "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND a.usesysid IS NOT NULL "
+    "AND a.pid <> pg_catalog.pg_backend_pid())) "
     "FROM pg_catalog.pg_database d"
 )
 _ENDS = (
     "SELECT pg_catalog.json_build_array(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity "
-    "WHERE pid <> pg_catalog.pg_backend_pid() AND datname ="
+    "WHERE usesysid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid() AND datname ="
 )
-_ROLES = "SELECT pg_catalog.json_build_array(rolname) FROM pg_catalog.pg_roles"
+"""A vacuum of the server's own is of no user: it is no session, gives way by itself, and may be ended by a superuser alone"""
+_ROLES = "SELECT pg_catalog.json_build_array(rolname, pg_catalog.pg_has_role(oid, 'MEMBER')) FROM pg_catalog.pg_roles"
 _TEMPORARY = "altbackup-restore-"
 _LONGEST_NAME = 63
 _FORCED = 130000
@@ -87,7 +90,7 @@ class _Server:
                     raise
                 continue
             self.where = database
-            self.number, self.version, self.login, self.is_mighty, self.may_create = server
+            self.number, self.version, self.login, self.is_mighty, self.is_superuser, self.may_create = server
             break
         major = str(load.record.get("client") or "0").partition(".")[0]
         newest = max(self.number // 10000, int(major) if major.isdigit() else 0)
@@ -102,7 +105,7 @@ class _Server:
         environment = {
             **self.environment,
             "PGDATABASE": database,
-            "PGOPTIONS": "-c search_path=pg_catalog -c statement_timeout=0 -c default_transaction_read_only=off",
+            "PGOPTIONS": "-c search_path=pg_catalog -c statement_timeout=0 -c row_security=off -c default_transaction_read_only=off",
         }
         return Session(
             self.programs, environment, deadline or self._load.deadline, self._load.title, self._load.identity
@@ -160,13 +163,17 @@ class _Loader:
     def clear(self, load: Load) -> None:
         names = [name for name in map(str, load.left.get("made", ())) if name.startswith(_TEMPORARY)]
         server = _Server(load)
-        there = [name for name in names if name in server.databases()]
+        there = sorted(server.databases().keys() & names)
         server.drop(there)
         load.note_made({})
         load.notes += [f"dropped {name}, which an earlier restore had left in the server" for name in there]
 
     def check(self, load: Load) -> None:
-        self._checked(load, list(_recorded(load)))
+        server, chosen = self._checked(load, list(_recorded(load)))
+        if load.into.get("owners", True) or load.into.get("globals"):
+            server.script([], "looking at psql")
+        if load.into.get("owners", True) and not load.into.get("globals"):
+            _require_owners(load, server, chosen)
 
     def load(self, load: Load) -> None:
         files = {decode_name(name[: -len(ENDING)]): name for name in os.listdir(load.path) if name.endswith(ENDING)}
@@ -224,11 +231,35 @@ def _require_rights(load: Load, server: _Server) -> None:
     """Raise AltbackupError unless the login may make databases, and no more where roles are not wanted."""
     if server.is_mighty and not load.into.get("globals"):
         raise load.fail(
-            f"{server.login} is a superuser, or may run programs and read files as the server's user: a dump could do with it what it likes. Give as "
-            f"login a role with CREATEDB that is a member of the owners' roles, or globals: true, if the dump may do all that"
+            f"{server.login} is a superuser, or can become one by its roles or by CREATEROLE, or may run programs and read files as the server's user: "
+            "a dump could do with it what it likes. Give as login a role with CREATEDB that is a member of the owners' roles, or globals: true, if the "
+            "dump may do all that"
+        )
+    if load.into.get("globals") and not server.is_superuser:
+        raise load.fail(
+            f"globals needs a superuser, which {server.login} is not: give one as login, or leave globals out"
         )
     if not server.may_create:
         raise load.fail(f"{server.login} may not make databases: ALTER ROLE {identifier(server.login)} CREATEDB")
+
+
+def _require_owners(load: Load, server: _Server, names: Iterable[str]) -> None:
+    """Raise AltbackupError where the login may not give databases of the dump to their owners."""
+    roles = {str(name): bool(is_member) for name, is_member in server.ask(_ROLES)}
+    owners = {name: str((_recorded(load).get(name) or {}).get("owner", server.login)) for name in names}
+    for name, owner in owners.items():
+        if not roles.get(owner):
+            raise load.fail(
+                f"{server.login} may not be {owner}, the owner of database {name} in the dump"
+                f"{'' if owner in roles else ', a role that is not there'}: nothing was changed. {_advice_on_roles(server)}"
+            )
+
+
+def _advice_on_roles(server: _Server) -> str:
+    return (
+        f"Make the roles, with the login {server.login} as a member of them, or give globals: true, to have those of the dump, or owners: false, to have "
+        "all of it belong to the login"
+    )
 
 
 def _require_free(load: Load, names: Any, there: Mapping[str, tuple[bool, int]]) -> None:
@@ -265,7 +296,7 @@ def _load_roles(load: Load, server: _Server) -> None:
     """Make the roles of the dump that the server lacks. Raise AltbackupError."""
     with open_plain(os.path.join(load.path, GLOBALS)) as stream:
         text = stream.read().decode("utf-8", "surrogateescape")
-    statements, made, tablespaces = roles_to_make(text, [str(name) for (name,) in server.ask(_ROLES)])
+    statements, made, tablespaces = roles_to_make(text, [str(name) for name, _ in server.ask(_ROLES)])
     server.script(statements, "making its roles")
     if tablespaces:
         load.notes.append(
@@ -297,7 +328,7 @@ def _load_one(load: Load, server: _Server, original: str, path: str, name: str) 
     if not owners:
         others = [each for each in others if each.startswith(("ALTER DATABASE", "COMMENT")) and not _GIVES.match(each)]
     server.ask(creation)
-    of_roles = [] if server.is_mighty else [each for each in others if each.startswith("ALTER ROLE ")]
+    of_roles = [] if server.is_superuser else [each for each in others if each.startswith("ALTER ROLE ")]
     if of_roles:
         load.notes.append(
             f"settings that roles have in database {original} are left out, which a superuser alone can give: {first_of(of_roles, _SHOWN)}"
@@ -316,10 +347,7 @@ def _load_one(load: Load, server: _Server, original: str, path: str, name: str) 
     except ToolFailed as error:
         if not _LACKS.search(error.stderr):
             raise
-        raise load.fail(
-            f"{error}: nothing was changed. Make the roles, with the login {server.login} as a member of them, or give globals: true, to have those of "
-            "the dump, or owners: false, to have all of it belong to the login"
-        ) from error
+        raise load.fail(f"{error}: nothing was changed. {_advice_on_roles(server)}") from error
 
 
 def _compare(load: Load, server: _Server, original: str, name: str) -> None:
@@ -331,7 +359,7 @@ def _compare(load: Load, server: _Server, original: str, name: str) -> None:
         found = {
             f"{schema}.{table}": server_count
             for (schema, table, *_), (server_count,) in zip(
-                tables, server.ask(*(query for *_, query in tables), database=name) if tables else []
+                tables, server.ask(*(query for *_, query in tables), database=name)
             )
         }
     except ToolFailed as error:

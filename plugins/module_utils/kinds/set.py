@@ -17,13 +17,12 @@ from ..tree.layout import is_relpath
 from ..tree.suspects import doubts_of
 from .base import Arrangement, Context, Kind, Snapshot, Verdict, scratch_folder, walk
 from .items import Item
+from .sets import DUMPED
 
 if TYPE_CHECKING:
     from .proofs import Proof
 
 FILE = "members.json"
-DUMPED = "dumped"
-"""What the dump of a list is told: the tarballs of the members, as their dumps told of them"""
 _MOST = 1 << 20
 _SHOWN = 5
 

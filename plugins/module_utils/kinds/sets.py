@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .items import Item
 
 SET = "set"
+DUMPED = "dumped"
+"""The key of a context's `known` under which the dump of a set's list finds the tarballs of its members, as the module returns them"""
 _COMMON = ("encrypt_to",)
 """Keys of a set that hold for its members, too: the list of a set alone has nothing to hide"""
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ from ..tree.publish import remove_folder, remove_if_there, write_text
 
 _STATES = "restores"
 JOURNAL = "journal"
+LOADING = "loading"
+"""What a restore was about to make in a server: it stays until that is seen to there, whatever else is restored by way of the destination"""
 _WORK = "work"
 
 
@@ -247,10 +249,9 @@ def _open_known(above: Step, known: dict[str, Any]) -> int | None:
     return None
 
 
-def discard(work: Work, keep: Sequence[str] = ()) -> None:
-    """Remove a work folder, and the parents of the destination that were made for it and are still empty.
+def discard(work: Work) -> None:
+    """Remove a work folder, and the parents of the destination that were made for it and are still empty; what is LOADING stays known.
 
-    What is remembered beside it under the names to `keep` stays.
     One in which a replacement could not be brought to its end stays, since what stood at the destination may be in it.
     """
     if is_under_way(work):
@@ -264,11 +265,9 @@ def discard(work: Work, keep: Sequence[str] = ()) -> None:
             if not missing:
                 prune_below(steps[-1], [str(name) for name in known.get("made", ())])
     folder = os.readlink(by_descriptor(work.state))
-    kept = [name for name in os.listdir(work.state) if name in keep]
-    for name in os.listdir(work.state):
-        if name not in kept:
-            remove(f"{by_descriptor(work.state)}/{name}")
-    if not kept:
+    for name in {*os.listdir(work.state)} - {LOADING}:
+        remove(f"{by_descriptor(work.state)}/{name}")
+    if not os.listdir(work.state):
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(folder)
 

@@ -13,8 +13,7 @@ from ..kinds.base import Context
 from ..kinds.hooks import NO_HOOKS, Hooks
 from ..kinds.items import Item
 from ..kinds.registry import kind_of
-from ..kinds.set import DUMPED
-from ..kinds.sets import SET
+from ..kinds.sets import DUMPED, SET
 from ..system import progress
 from ..system.digest import cores, in_parallel
 from ..system.errors import AltbackupError

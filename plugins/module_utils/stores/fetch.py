@@ -13,21 +13,22 @@ from typing import Any
 
 from ..system.errors import AltbackupError, InvalidInput
 from ..system.processes import Deadline
-from ..system.visible import one_line
 from ..tree.failures import explain
 from ..tree.layout import MARKER, Tree, base_in, is_differential, is_relpath, open_tree, split_relpath
 from ..tree.publish import make_folders, remove_folder, verify
-from ..tree.sidecar import SUFFIX, Dna
+from ..tree.sidecar import MAX_BYTES, SUFFIX, Dna
 from ..tree.stamps import moment_of
 from .locks import Locker, Seen, locker_of
 from .plan import View, private_path, unread_sidecars, view_of
 from .presence import require_there
 from .reading import parsed, read_sidecars
 from .remote import Object, Remote
-from .settings import parse_store, read_secrets
+from .settings import parse_store, read_secrets, require_name
 
 STEPS = ("find", "list", "fetch", "remove")
 _FETCHED = "fetched"
+_LONGEST_RECORD = 1 << 24
+"""Bytes"""
 _ALONE = "is a differential, and its full tarball is not there: nothing can be restored from it"
 
 
@@ -41,8 +42,7 @@ class _Shelf:
         self.remote = Remote(self.store, secrets, deadline)
         self.locker: Locker | None = locker_of(self.store, secrets, deadline)
         self.source = str(options["source"])
-        if not self.source or self.source != os.path.basename(self.source):
-            raise InvalidInput(f"source {self.source!r} is no name of a folder")
+        require_name(self.source, "source")
 
     def view(self, keys: Collection[str] | None) -> tuple[View, Mapping[str, Dna | str], Seen]:
         """Return what it has of some items, or of all, what its sidecars say, and what a bucket hides. Raise AltbackupError."""
@@ -66,7 +66,7 @@ class _Shelf:
             for number, path in enumerate(paths):
                 target = os.path.join(folder, str(number))
                 if self.locker:
-                    self.locker.read(f"{self.source}/{path}", seen.hidden[path], target)
+                    self.locker.read(seen.hidden[path], target)
                     found[path] = sidecar_in(target)
         return found
 
@@ -77,7 +77,7 @@ class _Shelf:
         if not paths:
             return found
         with tempfile.TemporaryDirectory(prefix="altbackup-store-") as folder:
-            self.remote.fetch(dict.fromkeys(paths.values()), folder)
+            self.remote.fetch(dict.fromkeys(paths.values()), folder, len(paths) * _LONGEST_RECORD)
             for relpath, path in paths.items():
                 found[relpath] = _record(os.path.join(folder, path))
         return found
@@ -92,7 +92,7 @@ def sidecar_in(path: str) -> Dna | str:
 def _record(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as stream:
-            value = json.loads(stream.read(1 << 24))
+            value = json.loads(stream.read(_LONGEST_RECORD))
     except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
@@ -207,8 +207,7 @@ def folder_of(options: Mapping[str, Any]) -> str:
 
 
 def _root(tree: Tree, store: str) -> str:
-    if store != os.path.basename(store) or store.startswith("."):
-        raise InvalidInput(f"store {one_line(store)!r} is no name of a folder")
+    require_name(store, "store")
     return os.path.join(tree.private, _FETCHED, store)
 
 
@@ -221,16 +220,19 @@ def fetch(options: Mapping[str, Any]) -> dict[str, Any]:
     require_there(shelf.remote)
     root = _root(tree, shelf.store.name)
     make_folders(os.path.join(root, MARKER), tree.private)
-    wanted = [f"{shelf.source}/{relpath}{end}" for relpath in relpaths for end in ("", SUFFIX)]
-    shelf.remote.fetch(wanted, root)
-    lacking = [path for path in wanted if not os.path.lexists(os.path.join(root, path))]
+    sizes = {f"{shelf.source}/{relpath}": int(entry["size"]) for relpath, entry in relpaths.items()}
+    sizes.update({path + SUFFIX: MAX_BYTES for path in sizes})
+    shelf.remote.fetch(sizes, root, sum(sizes.values()) + 1)
+    lacking = [path for path in sizes if not os.path.lexists(os.path.join(root, path))]
     seen = shelf.locker.seen(shelf.source) if lacking and shelf.locker else Seen()
     for path in lacking:
         version = seen.hidden.get(path[len(shelf.source) + 1 :])
         if version is None or shelf.locker is None:
             raise AltbackupError(f"{shelf.store.name}: {path} is no longer there")
+        if version.size > sizes[path]:
+            raise AltbackupError(f"{shelf.store.name}: {path} has {version.size} bytes below its delete marker")
         make_folders(os.path.dirname(os.path.join(root, path)), tree.private)
-        shelf.locker.read(path, version, os.path.join(root, path))
+        shelf.locker.read(version, os.path.join(root, path))
     for relpath, entry in relpaths.items():
         verify(os.path.join(root, shelf.source, relpath), Dna(str(entry["dig"]), int(entry["size"]), str(entry["alg"])))
     return {"changed": True, "failures": []}

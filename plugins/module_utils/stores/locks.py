@@ -46,6 +46,8 @@ class Locker:
         below: dict[str, s3.Version] = {}
         markers: dict[str, s3.Version] = {}
         for version in s3.versions(self._bucket, start, self._deadline):
+            if not version.key.startswith(start):
+                continue
             path = version.key[len(start) :]
             if version.is_latest:
                 (markers if version.is_marker else latest)[path] = version
@@ -55,35 +57,48 @@ class Locker:
 
     def newest(self, path: str) -> s3.Version | None:
         """Return the version of a path (from the root of the store) that is read. Raise AltbackupError."""
-        key = self._key(path)
-        for version in s3.versions(self._bucket, key, self._deadline):
-            if version.key == key and version.is_latest and not version.is_marker:
-                return version
-        return None
+        return next((one for one in self._all(path) if one.is_latest and not one.is_marker), None)
 
-    def lock(self, path: str) -> float:
-        """Lock what is read at a path for the days of the store; return until when. Raise AltbackupError."""
+    def lock(self, path: str, *, anew: bool = True) -> float:
+        """Lock what is read at a path for the days of the store, and for no less than it is; unless `anew`, only what never was. Return until when.
+
+        Raise AltbackupError.
+        """
         version = self.newest(path)
         if version is None:
             raise InvalidInput(f"{self._store.name}: {path} was put there, and is not: nothing could be locked")
-        until = float(int(time.time() + self._store.lock_days * _DAY))
+        known, until = self._locked_until(version), float(int(time.time() + self._store.lock_days * _DAY))
+        if known and (not anew or until <= known < float("inf")):
+            return known
         s3.retain(self._bucket, version.key, version.id, until, self._store.lock_mode, self._deadline)
-        return self.locked_until(path, version)
+        return self._locked_until(version)
 
-    def locked_until(self, path: str, version: s3.Version) -> float:
-        """Return until when a version of a path is locked, 0 for not at all. Raise AltbackupError."""
-        return s3.locked_until(self._bucket, self._key(path), version.id, self._deadline)
+    def is_locked(self, path: str) -> bool:
+        """Return whether a version of a path is locked. Raise AltbackupError."""
+        return any(self._keeps(version) for version in self._all(path))
 
     def remove(self, path: str) -> None:
-        """Remove what is read at a path, for good, and what lies below it. Raise AltbackupError."""
-        key = self._key(path)
-        for version in [one for one in s3.versions(self._bucket, key, self._deadline) if one.key == key]:
-            s3.delete(self._bucket, key, version.id, self._deadline)
+        """Remove what is read at a path, for good, and what lies below it, down to what is locked. Raise AltbackupError."""
+        for version in self._all(path):
+            if self._keeps(version):
+                return
+            s3.delete(self._bucket, version.key, version.id, self._deadline)
 
-    def read(self, path: str, version: s3.Version, target: str) -> None:
-        """Write a version of a path (from the root of the store) to a file. Raise AltbackupError or OSError."""
+    def _all(self, path: str) -> list[s3.Version]:
+        """Return all versions of a path, the newest first."""
+        key = self._key(path)
+        return [one for one in s3.versions(self._bucket, key, self._deadline) if one.key == key]
+
+    def _keeps(self, version: s3.Version) -> bool:
+        return not version.is_marker and self._locked_until(version) > time.time()
+
+    def _locked_until(self, version: s3.Version) -> float:
+        return s3.locked_until(self._bucket, version.key, version.id, self._deadline)
+
+    def read(self, version: s3.Version, target: str) -> None:
+        """Write a version of an object to a file. Raise AltbackupError or OSError."""
         with open(target, "xb") as stream:
-            s3.read(self._bucket, self._key(path), version.id, self._deadline, stream.write)
+            s3.read(self._bucket, version, self._deadline, stream.write)
 
 
 def locker_of(store: Store, secrets: Secrets, deadline: Deadline) -> Locker | None:

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from ..system.digest import new_hash
 from ..tree.arrivals import behind_ones, late_ones
 from ..tree.layout import EXTENSIONS, MARKER, Tarball, full_of, is_relpath, split_relpath
 from ..tree.marks import Marks
 from ..tree.readings import Kept, due_share
 from ..tree.retention import Rules, judge
-from ..tree.sidecar import SUFFIX, Dna, serialize
+from ..tree.sidecar import MAX_BYTES, SUFFIX, Dna, serialize
 from ..tree.stamps import Moment, parse_stamp
 from .known import Copy
 from .remote import Object
@@ -34,9 +35,8 @@ class View:
     orphans: Sequence[str]
     """Relpaths of tarballs of which the sidecar alone is there"""
     gone: Sequence[str]
-    """Relpaths of those that are remembered, and not there at all"""
+    """Relpaths of those that are remembered, and not there, or without their sidecars"""
     strange: Sequence[str]
-    objects: Mapping[str, Object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,29 @@ class Held:
     partial: Collection[str] = ()
 
 
-def unread_sidecars(objects: Iterable[Object], copies: Mapping[str, Copy]) -> list[str]:
-    """Given what was listed and what is remembered, return the sidecars (paths as listed) that have to be read to know what the store has."""
+def unread_sidecars(
+    objects: Iterable[Object], copies: Mapping[str, Copy], digests: Mapping[str, str] | None = None
+) -> list[str]:
+    """Given what was listed, what is remembered, and {path: MD5 that the store has of it}, return the sidecars (paths as listed) that have to be read to
+    know what the store has."""
     sizes = {entry.path: entry.size for entry in objects}
     wanted = []
     for path, size in sizes.items():
         relpath = path[: -len(SUFFIX)]
         known = copies.get(relpath)
-        if not path.endswith(SUFFIX) or not is_relpath(relpath) or relpath not in sizes:
+        if not path.endswith(SUFFIX) or not is_relpath(relpath) or relpath not in sizes or size > MAX_BYTES:
             continue
-        if known is None or len(serialize(known.dna).encode()) != size:
+        if known is None or not _is_of(known.dna, size, (digests or {}).get(path, "")):
             wanted.append(path)
     return sorted(wanted)
+
+
+def _is_of(dna: Dna, size: int, digest: str) -> bool:
+    """Return whether a sidecar of a size, and with an MD5 if that is known, is that of a dna."""
+    text = serialize(dna).encode()
+    md5 = new_hash("md5")
+    md5.update(text)
+    return len(text) == size and digest in ("", md5.hexdigest())
 
 
 def view_of(
@@ -99,17 +110,22 @@ def view_of(
         if isinstance(said, str):
             damaged[path] = said
             continue
-        if said is not None and (known is None or known.dna != said):
+        if known is not None and said not in (None, known.dna):
+            damaged[path] = f"has a dna of {said.dig if said else ''}, which was {known.dna.dig}"
+            continue
+        if known is None and said is not None:
             known = Copy(said)
-        if known is None:
+        if there[path + SUFFIX].size > MAX_BYTES:
+            damaged[path] = f"has a malformed dna: it has {there[path + SUFFIX].size} bytes"
+        elif known is None:
             damaged[path] = "has a dna that could not be read"
         elif known.dna.size != entry.size:
             damaged[path] = f"has {entry.size} bytes, but its dna says {known.dna.size}"
         else:
             whole[path] = known
-    seen = {*whole, *halves, *damaged, *orphans, *hidden, *(path[: -len(SUFFIX)] for path in hidden)}
+    seen = {*whole, *damaged, *orphans, *hidden, *(path[: -len(SUFFIX)] for path in hidden)}
     gone = sorted(path for path in copies if path not in seen)
-    return View(whole, halves, damaged, orphans, gone, strange, there)
+    return View(whole, halves, damaged, orphans, gone, strange)
 
 
 def as_tarball(relpath: str, copy: Copy) -> Tarball:

@@ -30,17 +30,17 @@ def purge(
     items = _items(work, copies, ruling)
     known = {key: _copies(work, tarballs, rules, copies, marks, held) for key, (tarballs, rules) in items.items()}
     plan = plan_purge(known, [work.moment.stamp], work.moment.stamp).without(_withheld(work, known, copies))
+    now = time.time()
+    locked = {one.relpath for one in plan.due if until.get(one.relpath, 0.0) > now}
     removed: list[str] = []
     freed = 0
     left = dict(copies)
-    locked = 0
-    for one in plan.going():
-        if until.get(one.relpath, 0.0) > time.time():
-            locked += 1
+    for one in plan.going(locked):
+        if not plan.is_free(one, removed):
             continue
         try:
             if not work.check_mode and not _remove(work, one.relpath):
-                locked += 1
+                locked.add(one.relpath)
                 continue
         except (AltbackupError, OSError) as error:
             work.fail(f"{one.relpath} could not be removed: {explain(error)}", one.relpath)
@@ -51,7 +51,9 @@ def purge(
             del left[one.relpath]
             work.save(left)
     if locked:
-        work.notes.append(f"{counted(locked, 'tarball')} would go, but the store keeps them locked until their dates")
+        work.notes.append(
+            f"{counted(len(locked), 'tarball')} would go, but the store keeps them locked until their dates"
+        )
     if not work.check_mode:
         numbers = {
             key: {word: float(number) for word, number in vars(item.rules).items()} for key, item in known.items()
@@ -123,10 +125,8 @@ def _withheld(work: Work, known: Mapping[str, Copies], copies: Mapping[str, Copy
 def _remove(work: Work, relpath: str) -> bool:
     """Remove a tarball, its sidecar first, so that nothing vouches for what is half gone; return whether nothing keeps it. Raise AltbackupError."""
     path = work.at(relpath)
-    for name in (path, path + SUFFIX) if work.locker else ():
-        version = work.locker.newest(name) if work.locker else None
-        if version is not None and work.locker and work.locker.locked_until(name, version) > time.time():
-            return False
+    if work.locker and any(work.locker.is_locked(name) for name in (path, path + SUFFIX)):
+        return False
     for name in (path + SUFFIX, path, private_path(work.source, "records", relpath)):
         work.remove(name)
     return True

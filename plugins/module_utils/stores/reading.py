@@ -24,7 +24,7 @@ def read_sidecars(remote: Remote, source: str, paths: Sequence[str]) -> dict[str
     if not paths:
         return found
     with tempfile.TemporaryDirectory(prefix="altbackup-store-") as folder:
-        remote.fetch([f"{source}/{path}" for path in paths], folder)
+        remote.fetch([f"{source}/{path}" for path in paths], folder, len(paths) * (MAX_BYTES + 1))
         for path in paths:
             try:
                 with open(os.path.join(folder, source, path), "rb") as stream:

@@ -9,8 +9,8 @@ import re
 import select
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO, Any
 
 from ..system.digest import digest_file, new_hash
@@ -45,8 +45,6 @@ class Object:
     path: str
     """Below the root of the store"""
     size: int
-    digests: Mapping[str, str] = field(default_factory=dict)
-    """{algorithm: digest} that the store keeps by itself, without reading the file"""
 
 
 class Remote:
@@ -57,7 +55,7 @@ class Remote:
         self.deadline = deadline
         self._secrets = secrets
         self._program = find_tool("rclone")
-        self._features: Mapping[str, Any] | None = None
+        self._copies: bool | None = None
 
     def at(self, path: str) -> str:
         """Given a path below the root of the store, return it as rclone takes it."""
@@ -65,28 +63,16 @@ class Remote:
         return f"{root}{'' if not path or root.endswith((':', '/')) else '/'}{path}"
 
     @property
-    def features(self) -> Mapping[str, Any]:
-        """What the remote can do, as rclone knows it without asking it."""
-        if self._features is None:
-            told = self._json(["backend", "features", self.store.remote], "asking what the store can do")
-            self._features = told if isinstance(told, Mapping) else {}
-        return self._features
-
-    @property
     def copies(self) -> bool:
-        """Whether the store makes a second copy of what it has by itself."""
-        return bool((self.features.get("Features") or {}).get("Copy"))
+        """Whether the store makes a second copy of what it has by itself, as rclone knows it without asking it."""
+        if self._copies is None:
+            told = self._json(["backend", "features", self.store.remote], "asking what the store can do")
+            self._copies = bool(told["Features"].get("Copy"))
+        return self._copies
 
-    @property
-    def digests(self) -> list[str]:
-        """The digests that the store keeps by itself."""
-        known = self.features.get("Features") or {}
-        return [] if known.get("SlowHash") else [str(name) for name in self.features.get("Hashes") or ()]
-
-    def listing(self, path: str = "", *, digests: bool = False) -> list[Object]:
+    def listing(self, path: str = "") -> list[Object]:
         """Return all files below a path, none where it is not there. Raise AltbackupError."""
         options = ["lsjson", "-R", "--files-only", "--no-modtime", "--no-mimetype", "--fast-list"]
-        options += ["--hash"] if digests and self.digests else []
         try:
             entries = self._json([*options, self.at(path)], f"listing {self.at(path)}")
         except Missing:
@@ -98,11 +84,7 @@ class Remote:
     def _object(self, above: str, entry: Any) -> Object:
         try:
             path = f"{above}/{entry['Path']}" if above else str(entry["Path"])
-            known = {
-                str(name).lower().replace("-", ""): str(value).lower()
-                for name, value in (entry.get("Hashes") or {}).items()
-            }
-            return Object(path, int(entry["Size"]), known)
+            return Object(path, int(entry["Size"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             raise AltbackupError(
                 f"{self.at(above)}: rclone lists what is no file: {one_line(str(entry))[:160]}"
@@ -185,10 +167,11 @@ class Remote:
             if not _NOT_THERE.search(error.stderr):
                 raise
 
-    def fetch(self, paths: Iterable[str], folder: str) -> None:
-        """Bring files into a folder under the same paths; those that are not there are left out. Raise AltbackupError."""
+    def fetch(self, paths: Iterable[str], folder: str, most: int) -> None:
+        """Bring files into a folder under the same paths; those that are not there are left out. Raise AltbackupError, as for more bytes than `most`."""
         with _listed(paths) as names:
             words = ["copy", "--files-from-raw", names, "--no-traverse", "--local-no-set-modtime"]
+            words += ["--max-transfer", f"{most}B", "--cutoff-mode", "hard"]
             self._run([*words, self.at(""), folder], f"fetching from {self.at('')}")
 
     def digest(self, path: str, algorithm: str, most: int) -> tuple[str, int]:

@@ -12,7 +12,9 @@ import hashlib
 import hmac
 import http.client
 import re
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -140,20 +142,18 @@ def delete(bucket: Bucket, key: str, version: str, deadline: Deadline) -> None:
     _ask(bucket, "DELETE", key, {"versionId": version}, deadline)
 
 
-def read(bucket: Bucket, key: str, version: str, deadline: Deadline, take: Callable[[bytes], object]) -> None:
-    """Read a version of an object, and hand its bytes over as they come. Raise AltbackupError."""
-    with _answered(bucket, "GET", key, {"versionId": version}, deadline) as answer:
-        length = int(answer.getheader("content-length") or -1)
+def read(bucket: Bucket, version: Version, deadline: Deadline, take: Callable[[bytes], object]) -> None:
+    """Read a version of an object, and hand its bytes over as they come. Raise AltbackupError where they are not as many as were listed."""
+    with _answered(bucket, "GET", version.key, {"versionId": version.id}, deadline) as answer:
         count = 0
-        while True:
-            deadline.remaining()
-            chunk = answer.read(_CHUNK)
-            if not chunk:
-                break
+        while chunk := answer.read(_CHUNK):
             count += len(chunk)
+            if count > version.size:
+                break
             take(chunk)
-        if length >= 0 and count != length:
-            raise AltbackupError(f"{bucket.endpoint}: {key}: the answer ended after {count} of {length} bytes")
+    if count != version.size:
+        said = "has more" if count > version.size else f"ended after {count}"
+        raise AltbackupError(f"{bucket.endpoint}: {one_line(version.key)}: the answer {said} of {version.size} bytes")
 
 
 def _ask(
@@ -182,17 +182,40 @@ def _answered(
     try:
         connection.connect()
         connection.sock.settimeout(deadline.at_most(bucket.timeout))
-        connection.request(
-            method, f"{path}?{text}", body or None, sign(bucket, method, path, text, headers, time.time())
-        )
-        answer = connection.getresponse()
-        if answer.status >= 300:
-            raise Refused(f"{what}: {answer.status} {answer.reason}{_said(answer.read(1 << 16))}", answer.status)
-        yield answer
+        with _ended_by(connection.sock, deadline):
+            connection.request(
+                method, f"{path}?{text}", body or None, sign(bucket, method, path, text, headers, time.time())
+            )
+            answer = connection.getresponse()
+            if answer.status >= 300:
+                said = one_line(answer.reason) + _said(answer.read(1 << 16))
+                raise Refused(f"{what}: {answer.status} {said}", answer.status)
+            yield answer
+            deadline.remaining()
     except (OSError, http.client.HTTPException) as error:
+        deadline.remaining()
         raise AltbackupError(f"{what}: {one_line(str(error)) or type(error).__name__}") from error
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def _ended_by(connected: socket.socket, deadline: Deadline) -> Iterator[None]:
+    """End a connection at a deadline: a peer that sends a byte now and then is silent to nobody, and never done."""
+    left = deadline.remaining()
+    timer = threading.Timer(left or 0.0, _shut, [connected])
+    timer.daemon = True
+    if left is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shut(connected: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)  # beneath TLS, whose own ending waits for the peer
 
 
 def _connection(scheme: str, host: str, port: int | None, timeout: float) -> http.client.HTTPConnection:

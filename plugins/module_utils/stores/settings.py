@@ -15,6 +15,7 @@ from ..system.digest import open_plain
 from ..system.errors import InvalidInput
 from ..system.opened import owner_name, walked
 from ..system.values import quoted
+from ..system.visible import one_line
 from . import s3
 
 _LONGEST = 1 << 20
@@ -27,7 +28,7 @@ _SECRET = re.compile(
 _SHORTEST = 4
 """Characters of a value that is taken for a secret wherever it stands"""
 
-STORE: dict[str, Any] = {
+_OPTIONS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "remote": {"type": "str", "required": True},
     "config": {"type": "str", "default": ""},
@@ -39,7 +40,8 @@ STORE: dict[str, Any] = {
     "lock_mode": {"type": "str", "choices": [s3.GOVERNANCE, s3.COMPLIANCE], "default": s3.GOVERNANCE},
     "absent_for": {"type": "float", "default": 0.0},
 }
-"""What a module is told of a store"""
+STORE: dict[str, Any] = {"store": {"type": "dict", "required": True, "options": _OPTIONS}}
+"""Argument spec of what a module is told of a store"""
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,18 @@ class Secrets:
 
 def parse_store(values: Mapping[str, Any]) -> Store:
     """Given a store as modules take it, return it. Raise InvalidInput."""
-    store = Store(**{name: values[name] for name in STORE if values.get(name) is not None})
+    store = Store(**{name: values[name] for name in _OPTIONS if values.get(name) is not None})
+    require_name(store.name, "store")
     problem = problem_of_remote(store.remote)
     if problem:
         raise InvalidInput(f"store {store.name}: its remote {problem}")
     return store
+
+
+def require_name(text: str, what: str) -> None:
+    """Raise InvalidInput unless a store or source is named as a folder can be, whose name is a line among others."""
+    if not text or "/" in text or text.startswith(".") or one_line(text) != text:
+        raise InvalidInput(f"{what} {quoted(text)} is no name of a folder")
 
 
 def problem_of_remote(text: str) -> str:

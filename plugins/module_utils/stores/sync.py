@@ -13,7 +13,7 @@ from ..system.errors import AltbackupError, DeadlineExceeded, NotMounted
 from ..system.processes import Deadline
 from ..system.units import counted, first_of, readable
 from ..tree.failures import explain, failure
-from ..tree.layout import Scan, open_tree, parse_filename, scan
+from ..tree.layout import Scan, Tarball, open_tree, parse_filename, scan
 from ..tree.marks import Marks, marks_of, merged, parse_given
 from ..tree.recorded import recorded
 from ..tree.rulings import parse_ruling
@@ -26,7 +26,7 @@ from .presence import absent_disks, absent_store, find
 from .purge import purge
 from .reading import digested, read_back, read_sidecars
 from .remote import Remote
-from .settings import parse_store, read_secrets
+from .settings import parse_store, read_secrets, require_name
 from .upload import upload
 from .work import EMPTY, STAGE, TOLD, Work
 
@@ -35,7 +35,8 @@ def sync(options: Mapping[str, Any], check_mode: bool = False) -> dict[str, Any]
     """Given the options of the module, do its `steps` for what one node holds of one source; return what was found and done. Raise AltbackupError."""
     store = parse_store(options["store"])
     tree, moment = open_tree(options["base"]), moment_of(options)
-    source = options["source"] or tree.source or os.path.basename(tree.base)
+    source = str(options["source"] or tree.source or os.path.basename(tree.base))
+    require_name(source, "source")
     deadline = Deadline(options["step_timeout"], "store step")
     secrets = read_secrets(store)
     remote = Remote(store, secrets, deadline)
@@ -95,6 +96,7 @@ def _work_through(work: Work) -> dict[str, Any]:
     held = _held(work, marks)
     seen = work.locker.seen(work.source) if work.locker else Seen()
     view = _look(work, seen)
+    work.disowned = {relpath: copy for relpath, copy in work.memory.copies.items() if relpath in view.damaged}
     copies = refreshed(view.copies, held, marks)
     view = replace(view, copies=copies)
     work.save(copies)
@@ -158,22 +160,26 @@ def _held(work: Work, marks: Marks) -> Held:
         for one in found.verified()
         if parse_filename(one.filename, one.name) and not work.moment.is_ahead(one.stamp)
     ]
-    try:
-        suspects: Mapping[str, Sequence[str]] = reasons_of(work.tree, tarballs, marks)
-    except (AltbackupError, OSError) as error:
-        work.fail(error)
-        suspects = {}
-    return Held(tarballs, suspects, recorded(work.tree, tarballs).partial)
+    return Held(tarballs, _suspects(work, tarballs, marks), recorded(work.tree, tarballs).partial)
+
+
+def _suspects(work: Work, tarballs: Sequence[Tarball], marks: Marks) -> dict[str, Sequence[str]]:
+    """Return {relpath: why it is suspect} of those that nobody accepted; one of which that cannot be known is one."""
+    found: dict[str, Sequence[str]] = {}
+    for one in tarballs:
+        try:
+            found.update(reasons_of(work.tree, [one], marks))
+        except AltbackupError as error:
+            work.fail(error, one.relpath)
+            found[one.relpath] = ["its record cannot be read"]
+    return found
 
 
 def _look(work: Work, seen: Seen) -> View:
     """Return what the store has, with the sidecars read that are not known."""
-    use = work.remote.digests if work.locker is None else []
-    objects = [
-        replace(entry, path=entry.path[len(work.source) + 1 :])
-        for entry in work.remote.listing(work.source, digests=bool(use))
-    ]
-    unread = unread_sidecars(objects, work.memory.copies)
+    objects = [replace(entry, path=entry.path[len(work.source) + 1 :]) for entry in work.remote.listing(work.source)]
+    digests = {path: version.digest for path, version in seen.latest.items()}
+    unread = unread_sidecars(objects, work.memory.copies, digests)
     read = read_sidecars(work.remote, work.source, unread)
     return view_of(objects, work.memory.copies, read, {*seen.markers})
 
@@ -193,7 +199,8 @@ def _tell(work: Work, held: Held, view: View) -> None:
             relpath,
         )
     for relpath in view.gone:
-        work.fail(f"{relpath} was there, and is gone: somebody other than this collection removed it", relpath)
+        what = f"the dna of {relpath}" if relpath in view.halves else relpath
+        work.fail(f"{what} was there, and is gone: somebody other than this collection removed it", relpath)
     for relpath in view.orphans:
         if relpath not in view.gone:
             work.fail(f"{relpath} is gone, its dna alone is there", relpath)

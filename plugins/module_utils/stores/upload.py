@@ -36,6 +36,7 @@ def upload(work: Work, uploads: Sequence[Upload], copies: Mapping[str, Copy], he
         _put_guides(work)
     except (AltbackupError, OSError) as error:
         work.fail(error)
+    copies = _locked(work, copies)
     failed = 0
     for number, upload in enumerate(uploads):
         relpath = upload.tarball.relpath
@@ -54,6 +55,20 @@ def upload(work: Work, uploads: Sequence[Upload], copies: Mapping[str, Copy], he
             if over:
                 break
     return copies
+
+
+def _locked(work: Work, copies: dict[str, Copy]) -> dict[str, Copy]:
+    """Lock what was never locked, as what a run put there that was killed before; return the copies then."""
+    found = dict(copies)
+    for relpath, copy in copies.items() if work.locker and work.store.lock_days else ():
+        if copy.until or work.locker is None:
+            continue
+        try:
+            untils = [work.locker.lock(work.at(relpath) + ending, anew=False) for ending in ("", SUFFIX)]
+            found[relpath] = replace(copy, until=untils[0])
+        except AltbackupError as error:
+            work.fail(f"{relpath} could not be locked: {explain(error)}", relpath)
+    return found
 
 
 def _put(work: Work, upload: Upload, held: Held) -> Copy:

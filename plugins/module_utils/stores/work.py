@@ -62,6 +62,8 @@ class Work:
     mismatch: list[str] = field(default_factory=list)
     bad: set[str] = field(default_factory=set)
     """Items with which something is wrong here tonight"""
+    disowned: dict[str, Copy] = field(default_factory=dict)
+    """What is remembered of those that the store has with another sidecar now, so that it is told until somebody has seen to it"""
     sent: int = 0
     read: int = 0
 
@@ -81,7 +83,7 @@ class Work:
         return f"{self.source}/{relpath}"
 
     def save(self, copies: Mapping[str, Copy]) -> None:
-        self.memory = self.memory.with_copies(copies)
+        self.memory = self.memory.with_copies({**self.disowned, **copies})
         if not self.check_mode:
             remember(self.tree, self.store.name, self.memory)
 

@@ -166,7 +166,7 @@ def is_differential(path: str) -> bool | None:
 def is_relpath(relpath: str) -> bool:
     """Return whether a path below the base is that of an item's tarball."""
     parts = relpath.split("/")
-    if len(parts) != 7 or "\0" in relpath:
+    if len(parts) != 7 or "\0" in relpath or "\n" in relpath:
         return False
     category, name, filename = parts[0], parts[1], parts[6]
     plain = not any(part.startswith(".") or not part for part in (category, name, filename))

@@ -1056,7 +1056,7 @@ hint() {
             elif [ -f "$destination/config.ldif" ]; then
                 say "to load it, into empty folders: slapadd -F slapd.d -n 0 -l $quoted/config.ldif, then the other numbers"
             elif [ -n "$(find "$destination" -maxdepth 1 -name '*.sql')" ]; then
-                say "to load it, for each database, once it is made: mariadb --sandbox NAME < $quoted/NAME.sql; then users.sql without a name"
+                say "to load it, for each database, once it is made: mariadb --sandbox --binary-mode NAME < $quoted/NAME.sql; then users.sql without a name"
             else
                 say "to prove it: sqlite3 FILE 'PRAGMA integrity_check', FILE being what is in $quoted"
             fi ;;

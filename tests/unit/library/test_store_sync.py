@@ -12,19 +12,16 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from helpers.age_keys import age_key
-from helpers.original_trees import marked, modern_text, put, reasons, run_module, tree_hash
-from helpers.stores import BUCKET, KINDS, PASSWORD, SECRET, Place, brought, served
+from helpers.original_trees import marked, modern_text, put, tree_hash
+from helpers.stores import BUCKET, ITEMS, KINDS, NEW, PASSWORD, SECRET, Place, brought, said, served, sync
 from helpers.trees import Base, item
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.tree.encryption import shared
 
-OLD, NEW = "2013/05/10/104701", "2013/05/11/104701"
+OLD = "2013/05/10/104701"
 ONE, TWO, OTHER = f"svn/x/{OLD}/x-1.tar", f"svn/x/{NEW}/x-2.tar", f"folders/y/{NEW}/y.tar"
 ALL = sorted([ONE, TWO, OTHER])
-GUIDES = {"RESTORE.txt": "how to\n"}
-ITEMS = ["folders/y", "svn/x"]
-WRITING = ["upload", "check", "purge"]
 
 
 @pytest.fixture
@@ -50,29 +47,6 @@ def bucket(tmp_path: Path) -> Iterator[Place]:
     with served("s3", tmp_path / "store") as place:
         place.options["lock_days"] = 3
         yield place
-
-
-def sync(place: Place, base: Path, stamp: str = NEW, **options: Any) -> dict[str, Any]:
-    """Run the module as a night does."""
-    store = {**place.options, **options.pop("store", {})}
-    given = {
-        "stamp": stamp,
-        "clock": stamp,
-        "day": stamp[:10],
-        "expect": {"x": 1, "y": 1},
-        "items": ITEMS,
-        "guides": GUIDES,
-        "steps": WRITING,
-        "fail": False,
-    }
-    return run_module(
-        "store_sync", check=options.pop("check", False), store=store, base=str(base), **{**given, **options}
-    )
-
-
-def said(result: dict[str, Any]) -> str:
-    """Return all reasons of failures as one text."""
-    return "\n".join(reasons(result))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.loads import load
+from helpers.loads import foresee, load
 from helpers.servers import Mariadb, mariadb, run_as_user
 from helpers.trees import Base, make_tool
 
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import mysql_client
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import mysql_load as kind
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, ToolFailed
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 pytestmark = pytest.mark.full
 OURS = ("wiki", "wiki2", "shop")
@@ -33,7 +35,7 @@ def server(shared: Mariadb) -> Mariadb:
     shared.sql(
         *(f"DROP DATABASE IF EXISTS {name}" for name in OURS),
         *(f"DROP USER IF EXISTS {name}@localhost" for name in ("alice", "loader")),
-        "DROP ROLE IF EXISTS staff",
+        *(f"DROP ROLE IF EXISTS {name}" for name in ("staff", "boss")),
         "CREATE DATABASE wiki CHARACTER SET latin1",
         "CREATE TABLE wiki.page (id int PRIMARY KEY, body longblob)",
         "CREATE USER alice@localhost IDENTIFIED BY 'verysecretword'",
@@ -115,6 +117,41 @@ def test_a_database_with_views_which_name_it_keeps_its_name(server: Mariadb, ser
         load(served_base, tarball, into(server, original="wiki"))
 
 
+@pytest.mark.parametrize("when", ["in time", "at the limit"])
+def test_a_load_that_fails_leaves_nothing(
+    server: Mariadb, served_base: Base, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    tarball = served_base.dump_one(server.item(databases=["wiki"]))
+
+    def fail(given: Any, *arguments: Any) -> None:
+        assert "wiki2" in databases(server)
+        if when == "at the limit":
+            given.deadline = Deadline(0, "restore")
+            given.deadline.remaining()
+        raise ToolFailed("it failed here")
+
+    monkeypatch.setattr(kind, "_load_one", fail)
+    with pytest.raises(AltbackupError, match=r"it failed here|limit of 0 s"):
+        load(served_base, tarball, into(server, original="wiki"))
+    assert databases(server) == ["wiki"]
+
+
+def test_a_database_that_another_makes_meanwhile_stays(
+    server: Mariadb, served_base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tarball = served_base.dump_one(server.item(databases=["wiki"]))
+    make = kind._make
+
+    def late(*arguments: Any) -> None:
+        server.sql("CREATE DATABASE wiki2")
+        make(*arguments)
+
+    monkeypatch.setattr(kind, "_make", late)
+    with pytest.raises(AltbackupError, match="database exists"):
+        load(served_base, tarball, into(server, original="wiki"))
+    assert databases(server) == ["wiki", "wiki2"]
+
+
 @pytest.mark.parametrize("right", ["FILE", "SUPER", "SET USER", "ALL PRIVILEGES", "CREATE USER"])
 def test_a_login_with_rights_on_the_server_is_refused_unless_users_are_wanted(
     server: Mariadb, served_base: Base, right: str
@@ -126,27 +163,69 @@ def test_a_login_with_rights_on_the_server_is_refused_unless_users_are_wanted(
     assert databases(server) == ["wiki"]
 
 
+@pytest.mark.parametrize(
+    ("grants", "told"),
+    [
+        (["INSERT ON *.* TO loader@localhost"], "INSERT on the whole server"),
+        (["UPDATE ON mysql.* TO loader@localhost"], "UPDATE on mysql"),
+        (["INSERT ON mysql.global_priv TO loader@localhost"], "INSERT on mysql"),
+        (["DELETE ON `m%`.* TO loader@localhost"], "DELETE on m%"),
+        (["ALL ON *.* TO boss", "boss TO staff", "staff TO loader@localhost"], "ALL PRIVILEGES on the whole server"),
+    ],
+)
+def test_a_login_that_can_make_itself_an_administrator_is_refused_like_one(
+    server: Mariadb, served_base: Base, grants: list[str], told: str
+) -> None:
+    tarball = served_base.dump_one(server.item(databases=["wiki"]))
+    server.sql("CREATE ROLE boss", *(f"GRANT {grant}" for grant in grants))
+    with pytest.raises(AltbackupError, match=f"has {told}"):
+        foresee(served_base, tarball, into(server, original="wiki"))
+
+
+def test_a_login_that_reads_the_whole_server_may_restore(server: Mariadb, served_base: Base) -> None:
+    tarball = served_base.dump_one(server.item(databases=["wiki"]))
+    server.sql("GRANT SELECT, PROCESS, SHOW VIEW ON *.* TO loader@localhost", "GRANT staff TO loader@localhost")
+    assert foresee(served_base, tarball, into(server, original="wiki")) == []
+
+
+def test_a_database_on_which_the_login_has_no_rights_is_told_before_anything_travels(
+    server: Mariadb, served_base: Base
+) -> None:
+    tarball = served_base.dump_one(server.item(databases=["wiki"]))
+    with pytest.raises(AltbackupError, match=r"may not make database wiki3: GRANT ALL ON `wiki3`.\* TO it"):
+        foresee(served_base, tarball, into(server, "wiki3", original="wiki"))
+
+
+@pytest.mark.parametrize(
+    "command", ["connect wiki 127.0.0.1", "\\r wiki 127.0.0.1", "SELECT 1; \\r wiki 127.0.0.1", "use wiki"]
+)
+def test_the_client_obeys_no_command_of_a_dump_to_turn_to_another_server(
+    server: Mariadb, served_base: Base, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    tarball = served_base.dump_one(server.item(databases=["wiki"]))
+    load_one = kind._load_one
+
+    def hostile(given: Any, target: Any, original: str, path: str, name: str) -> None:
+        with open(path, "r+") as stream:
+            text = stream.read()
+            stream.seek(0)
+            stream.write(f"{command}\n{text}")
+        load_one(given, target, original, path, name)
+
+    monkeypatch.setattr(kind, "_load_one", hostile)
+    with pytest.raises(AltbackupError, match=r"error in your SQL syntax|Unknown command"):
+        load(served_base, tarball, into(server, original="wiki"))
+    assert databases(server) == ["wiki"]
+
+
 def test_a_client_that_knows_no_sandbox_refuses(
     server: Mariadb, served_base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tarball = served_base.dump_one(server.item(databases=["wiki"]))
     make_tool(tmp_path, "mariadb", "echo an older one")
-    monkeypatch.setattr(kind, "find_tool", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(mysql_client, "find_tool", lambda name: str(tmp_path / name))
     with pytest.raises(AltbackupError, match="has no --sandbox, without which it would obey commands in a dump"):
         load(served_base, tarball, into(server, original="wiki"))
-
-
-def test_a_load_that_fails_leaves_nothing(server: Mariadb, served_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    tarball = served_base.dump_one(server.item(databases=["wiki"]))
-
-    def fail(*arguments: Any) -> None:
-        assert "wiki2" in databases(server)
-        raise ToolFailed("it failed here")
-
-    monkeypatch.setattr(kind, "_load_one", fail)
-    with pytest.raises(AltbackupError, match="it failed here"):
-        load(served_base, tarball, into(server, original="wiki"))
-    assert databases(server) == ["wiki"]
 
 
 def test_what_a_killed_restore_left_is_dropped_by_the_next_and_nothing_else_of_that_name(
@@ -154,10 +233,13 @@ def test_what_a_killed_restore_left_is_dropped_by_the_next_and_nothing_else_of_t
 ) -> None:
     tarball = served_base.dump_one(server.item(databases=["wiki"]))
 
-    def killed() -> None:
+    def die(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def killed(instead_of: str = "_load_one", what: Callable[..., None] = die) -> None:
         child = os.fork()
         if child == 0:
-            monkeypatch.setattr(kind, "_load_one", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            monkeypatch.setattr(kind, instead_of, what)
             try:
                 load(served_base, tarball, into(server, original="wiki"), folder=tmp_path)
             finally:
@@ -175,6 +257,16 @@ def test_what_a_killed_restore_left_is_dropped_by_the_next_and_nothing_else_of_t
     with pytest.raises(AltbackupError, match="wiki2 is there already"):
         load(served_base, tarball, into(server, original="wiki"), folder=tmp_path)
     assert "other" in server.sql("SHOW TABLES", database="wiki2").stdout
+    server.sql("DROP DATABASE wiki2")
+    for more in ((), (f"CREATE TABLE wiki2.{kind._MARK} (token char(32))",)):
+
+        def begin(*_: Any, more: Sequence[str] = more) -> None:
+            server.sql("CREATE DATABASE wiki2", *more)
+            die()
+
+        killed("_make", begin)
+        load(served_base, tarball, into(server, original="wiki"), folder=tmp_path)
+        server.sql("DROP DATABASE wiki2")
 
 
 def test_lines_of_users_that_are_there_are_left_out() -> None:

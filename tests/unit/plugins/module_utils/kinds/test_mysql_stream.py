@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.mysql import is_mariadb, programs_for
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.mysql_stream import read
 from ansible_collections.altbackup.core.plugins.module_utils.system.digest import new_hash
-from ansible_collections.altbackup.core.plugins.module_utils.system.errors import ToolMissing
 
 MARIADB = rb"""
 CREATE TABLE `page` (
@@ -50,15 +48,3 @@ def test_digests_are_those_of_the_rows_of_a_table() -> None:
 )
 def test_what_is_cut_is_not_whole(text: bytes) -> None:
     assert not read(text.splitlines(keepends=True)).completed
-
-
-def test_a_server_needs_the_dump_program_of_its_own_make() -> None:
-    versions = {
-        "/usr/bin/mysqldump": "mysqldump  Ver 8.0.36 for Linux",
-        "/usr/bin/mariadb-dump": "mariadb-dump from 10.11.6-MariaDB",
-    }
-    assert programs_for("8.0.36", versions) == "/usr/bin/mysqldump"
-    assert programs_for("10.11.6-MariaDB-1", versions) == "/usr/bin/mariadb-dump"
-    with pytest.raises(ToolMissing, match=r"the server is MySQL 8\.0\.36.*install the package mysql-client"):
-        programs_for("8.0.36", {"/usr/bin/mysqldump": "mysqldump from 10.11.6-MariaDB"})
-    assert is_mariadb("5.5.5-10.11-MariaDB") and not is_mariadb("8.0.36-0ubuntu")

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.loads import ASIDE, load
-from helpers.servers import Postgresql, postgresql, run_as_user
-from helpers.trees import SECOND, Base
+from helpers.loads import ASIDE, foresee, load
+from helpers.servers import Postgresql, place, postgresql, run_as_user
+from helpers.trees import SECOND, Base, make_tool
+from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import postgresql_load as kind
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.postgresql_client import Session
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, ToolFailed
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 pytestmark = pytest.mark.full
-ROLES = ("alice", "staff", "loader", "other")
+ROLES = ("alice", "staff", "loader", "boss")
 NAMES = "SELECT datname FROM pg_database WHERE datname <> 'postgres' AND NOT datistemplate ORDER BY 1"
 
 
@@ -155,6 +158,79 @@ def test_a_superuser_is_refused_unless_roles_are_wanted(cluster: Postgresql, ser
     with pytest.raises(AltbackupError, match="may not make databases"):
         load(served_base, tarball, into(cluster, original="wiki"))
     assert databases(cluster) == ["wiki"]
+
+
+@pytest.mark.parametrize(
+    "might",
+    [
+        "GRANT postgres TO loader",
+        "GRANT boss TO alice",
+        "ALTER ROLE loader CREATEROLE",
+        "GRANT pg_write_server_files TO alice",
+    ],
+)
+def test_a_login_that_can_become_more_by_set_role_is_refused_like_a_superuser(
+    cluster: Postgresql, served_base: Base, might: str
+) -> None:
+    tarball = served_base.dump_one(cluster.item(databases=["wiki"]))
+    cluster.sql("CREATE ROLE boss SUPERUSER", might)
+    with pytest.raises(AltbackupError, match="loader is a superuser, or can become one"):
+        foresee(served_base, tarball, into(cluster, original="wiki"))
+
+
+def test_what_the_login_lacks_is_told_before_anything_travels(
+    cluster: Postgresql, served_base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tarball = served_base.dump_one(cluster.item(databases=["wiki"]))
+    assert foresee(served_base, tarball, into(cluster, original="wiki")) == []
+    with pytest.raises(AltbackupError, match="globals needs a superuser, which loader is not"):
+        foresee(served_base, tarball, into(cluster, original="wiki", globals=True))
+    cluster.sql("REVOKE alice FROM loader")
+    with pytest.raises(
+        AltbackupError, match=r"alice, the owner of database wiki.* Make the roles, with the login loader"
+    ):
+        foresee(served_base, tarball, into(cluster, original="wiki"))
+    assert foresee(served_base, tarball, into(cluster, original="wiki", owners=False)) == []
+    with place() as folder:
+        tools = folder.parent / "tools"
+        make_tool(tools, "psql", f"sed -u 's/^\\\\restrict /\\\\restrict_ /' | exec {cluster.programs}/psql \"$@\"")
+        (tools / "pg_restore").symlink_to(f"{cluster.programs}/pg_restore")
+        monkeypatch.setattr(kind, "installed", lambda *_: {15: (str(tools), "15.1")})
+        cluster.sql("GRANT alice TO loader")
+        with pytest.raises(AltbackupError, match=r"knows no \\restrict, without which it would obey commands"):
+            foresee(served_base, tarball, into(cluster, original="wiki"))
+
+
+def test_rows_that_their_owner_does_not_see_are_no_difference(cluster: Postgresql, served_base: Base) -> None:
+    policy = ("ALTER TABLE page ENABLE ROW LEVEL SECURITY", "ALTER TABLE page FORCE ROW LEVEL SECURITY")
+    cluster.sql(*policy, "CREATE POLICY p ON page USING (id < 3)", database="wiki")
+    tarball = served_base.dump_one(cluster.item(databases=["wiki"]))
+    notes = load(served_base, tarball, into(cluster, original="wiki"))
+    assert any("rows of database wiki were not counted in the server" in note for note in notes)
+    assert cluster.sql("SELECT count(*) FROM page", database="wiki2").stdout.strip() == "300"
+
+
+def test_a_vacuum_of_the_server_s_own_is_no_session(cluster: Postgresql, served_base: Base) -> None:
+    tarball = served_base.dump_one(cluster.item(databases=["wiki"]))
+    slow = "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_threshold = 0"
+    cluster.sql("UPDATE page SET body = repeat('y', 900)", f"ALTER TABLE page SET ({slow})", database="wiki")
+    cluster.sql("ALTER SYSTEM SET autovacuum_naptime = 1", "SELECT pg_reload_conf()")
+    try:
+        seen = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'wiki' AND backend_type = 'autovacuum worker'"
+        assert wait_until(lambda: cluster.sql(seen).stdout.strip() == "1", 60)
+        assert foresee(served_base, tarball, into(cluster, "wiki"), replace="move_aside") == []
+        assert cluster.sql(seen).stdout.strip() == "1"
+        load(served_base, tarball, into(cluster, "wiki"), replace="move_aside", consent=True)
+    finally:
+        cluster.sql("ALTER SYSTEM RESET autovacuum_naptime", "SELECT pg_reload_conf()")
+    assert databases(cluster) == ["wiki", f"wiki{ASIDE}"]
+
+
+def test_a_server_answers_more_questions_than_have_room_in_a_pipe(cluster: Postgresql) -> None:
+    environment = {"PATH": os.environ["PATH"], "PGHOST": str(cluster.sockets), "PGUSER": "postgres"}
+    with Session(cluster.programs, environment, Deadline(60, "test"), "thing") as session:
+        rows = session.ask(*(f"SELECT pg_catalog.json_build_array({number})" for number in range(30_000)))
+    assert rows == [[number] for number in range(30_000)]
 
 
 def test_roles_that_are_there_keep_what_they_are(cluster: Postgresql, served_base: Base) -> None:

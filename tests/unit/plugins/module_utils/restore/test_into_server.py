@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from helpers.age_keys import age_key, ssh_key
 from helpers.trees import FIRST, Base, item, needs_root
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.into import Load
+from ansible_collections.altbackup.core.plugins.module_utils.restore import into_server
 from ansible_collections.altbackup.core.plugins.module_utils.restore.order import Order, parse_order
 from ansible_collections.altbackup.core.plugins.module_utils.restore.restore import abandon, prepare, restore
 from ansible_collections.altbackup.core.plugins.module_utils.restore.signed import Unsigned
+from ansible_collections.altbackup.core.plugins.module_utils.restore.work_folder import discard, is_left, working
 from ansible_collections.altbackup.core.plugins.module_utils.system.age import NoKey
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
@@ -62,6 +66,56 @@ def test_a_user_that_is_not_known_is_told(tmp_path: Path) -> None:
         prepare(order(tmp_path, into={"user": "nosuchuser"}))
 
 
+def test_an_encrypted_one_that_its_source_did_not_sign_comes_into_no_server(tmp_path: Path) -> None:
+    encrypted = {**TARBALL, "relpath": f"{TARBALL['relpath']}.age"}
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    given = {"tarballs": [encrypted], "into": {"user": me, "host": str(tmp_path)}}
+    for more, error in (({"signing_key": "ssh-ed25519 AAAA"}, Unsigned), ({}, NoKey)):
+        for check_mode in (True, False):
+            with pytest.raises(error):
+                prepare(order(tmp_path, **given, **more), check_mode=check_mode)
+        with pytest.raises(error):
+            restore(order(tmp_path, **given, **more), Deadline(60, "restore"))
+    assert list(tmp_path.iterdir()) == []
+
+
+class Dying:
+    """A loader that is cut off while something is in the server."""
+
+    cleared: ClassVar[list[Any]] = []
+
+    def check(self, load: Load) -> None:
+        pass
+
+    def clear(self, load: Load) -> None:
+        self.cleared.append(load.left["made"])
+        load.note_made({})
+
+
+def test_what_is_left_in_one_server_is_forgotten_by_no_restore_to_elsewhere(
+    tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(into_server, "loader_of", lambda kind: Dying())
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    first = order(tmp_path, into={"user": me, "host": "/one"})
+    with working(first.destination) as work:
+        into_server._note(work, first, {"made": ["thing"]})
+        discard(work)  # as any other restore by way of that path does
+    assert is_left(first.destination)
+    for more in ({"into": {"user": me, "host": "/two"}}, {"into": {"user": me, "host": "/one"}, "kind": "mysql"}):
+        for check_mode in (True, False):
+            with pytest.raises(
+                AltbackupError, match=r"PostgreSQL server at /one.*restore there again, or give another"
+            ):
+                prepare(order(tmp_path, **more), check_mode=check_mode)
+    assert Dying.cleared == []
+    prepare(order(tmp_path, into={"user": me, "host": "/one", "database": "wiki"}))
+    assert Dying.cleared == [["thing"]]
+    abandon(first)
+    assert not is_left(first.destination)
+    remove_folder(str(state / "restores"))
+
+
 @needs_root
 def test_what_was_prepared_is_removed_where_the_tarballs_do_not_arrive(
     tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
@@ -69,8 +123,6 @@ def test_what_was_prepared_is_removed_where_the_tarballs_do_not_arrive(
     class Fine:
         def check(self, load: Any) -> None:
             load.notes.append("looked at")
-
-    from ansible_collections.altbackup.core.plugins.module_utils.restore import into_server
 
     monkeypatch.setattr(into_server, "loader_of", lambda kind: Fine())
     given = order(tmp_path)
@@ -100,8 +152,6 @@ class Looker:
 
 @pytest.fixture
 def looker(monkeypatch: pytest.MonkeyPatch, state: Path) -> Looker:
-    from ansible_collections.altbackup.core.plugins.module_utils.restore import into_server
-
     looker = Looker()
     monkeypatch.setattr(into_server, "loader_of", lambda kind: looker)
     return looker

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.stores import s3
-from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
+from ansible_collections.altbackup.core.plugins.module_utils.stores.locks import Locker
+from ansible_collections.altbackup.core.plugins.module_utils.stores.settings import Store
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, DeadlineExceeded
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -112,4 +116,49 @@ def test_until_when_a_version_is_locked(headers: dict[str, str], expected: float
 
 def test_an_object_that_ends_early_is_an_error() -> None:
     with answering(200, b"short", {"content-length": "50"}) as bucket, pytest.raises(AltbackupError):
-        s3.read(bucket, "a", "1", Deadline(10), lambda _: None)
+        s3.read(bucket, listed(50), Deadline(10), lambda _: None)
+
+
+def test_an_object_with_more_bytes_than_were_listed_is_an_error_and_does_not_fill_a_disk() -> None:
+    got: list[bytes] = []
+    with answering(200, b"x" * 5000000) as bucket, pytest.raises(AltbackupError, match="has more of 5 bytes"):
+        s3.read(bucket, listed(5), Deadline(10), got.append)
+    assert not got
+
+
+@pytest.mark.parametrize("headers_first", [True, False])
+def test_a_server_that_says_a_byte_now_and_then_is_left_at_the_deadline(headers_first: bool) -> None:
+    """None of its silences is as long as the limit of one."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        client = listener.accept()[0]
+        with client, contextlib.suppress(OSError):
+            if headers_first:
+                client.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+            for _ in range(100):
+                client.sendall(b"x")
+                time.sleep(0.1)
+
+    threading.Thread(target=drip, daemon=True).start()
+    bucket = s3.Bucket(f"http://127.0.0.1:{listener.getsockname()[1]}", "vault", "r", "id", "hidden", timeout=2.0)
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        list(s3.versions(bucket, "a", Deadline(1)))
+    assert time.monotonic() - began < 5
+    listener.close()
+
+
+def test_what_a_server_lists_beside_what_was_asked_for_is_nothing_of_a_source() -> None:
+    names = "".join(
+        f"<Version><Key>{key}</Key><VersionId>1</VersionId><IsLatest>true</IsLatest><Size>1</Size></Version>"
+        for key in ("backup/dayabay/a", "longer/dayabay/b", "c")
+    )
+    with answering(200, f"<x>{names}</x>".encode()) as bucket:
+        seen = Locker(bucket, "backup", Store("vault", "there:vault/backup"), Deadline(10)).seen("dayabay")
+    assert set(seen.latest) == {"a"}
+
+
+def listed(size: int) -> s3.Version:
+    """Return a version of an object as it was listed."""
+    return s3.Version("a", "1", True, False, size, "", "")

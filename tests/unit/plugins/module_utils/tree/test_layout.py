@@ -93,6 +93,7 @@ def test_file_name_belongs_to_an_item_exactly(filename: str, name: str, parsed: 
         f"svn/dybsvn/{STAMP}",
         f"svn/dybsvn/{STAMP}/other.tar",
         f"svn/dybsvn/{STAMP}/dybsvn.tar/x",
+        f"svn/x\ny/{STAMP}/x\ny.tar",
         f"../dybsvn/{STAMP}/dybsvn.tar",
         f"svn/../{STAMP}/...tar",
         f"/svn/dybsvn/{STAMP}/dybsvn.tar",
