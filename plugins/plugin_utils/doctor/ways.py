@@ -230,9 +230,7 @@ def _set_up(way: Way, commands: Commands) -> str:
 
 
 def _line(way: Way, public: str) -> str:
-    """Return the authorized_keys line of a key."""
-    if not way.entry.get("rrsync"):
-        return f"restrict {public}"
+    """Return the authorized_keys line of a key that rrsync binds."""
     return f'restrict,command="rrsync {"-ro" if way.fetched else "-wo"} {way.folder}" {public}'
 
 

@@ -41,13 +41,13 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.doctor.ways import 
         (tried_with(said=CHANGED), PAIR, "host key", f"cms01 {HOST_KEY}"),
         (key_with(there=False, why="No such file"), PAIR, "key", "ssh-keygen"),
         (key_with(mode="0644"), PAIR, "key", "file -a 'path=/root/.ssh/altbackup mode=0600'"),
-        (authorized_with(DENIED, lines=[]), PAIR, "key", f"restrict {KEY}"),
+        (authorized_with(DENIED, lines=[]), PAIR, "key", "altbackup run setup --limit dayabay"),
         (authorized_with(DENIED, problem="there is no user backup"), PAIR, "key", 'altbackup_rsync_user: \\"root\\"'),
         (
             authorized_with(DENIED, lines=[], loose=[{"path": "/home/backup", "mode": "0777", "uid": 0}]),
             PAIR,
             "key",
-            f"restrict {KEY}",
+            "altbackup run setup --limit dayabay",
         ),
         (
             lambda facts: (authorized_with(DENIED, loose=[{"path": "/home/backup", "mode": "0777"}])(facts), key_with(public="")(facts)),
@@ -125,16 +125,14 @@ def way(tried: dict[str, Any] | None = None, entry: dict[str, Any] | None = None
 
 
 @pytest.mark.parametrize(
-    ("fetched", "rrsync", "line"),
+    ("fetched", "line"),
     [
-        (False, False, f"restrict {KEY}"),
-        (True, False, f"restrict {KEY}"),
-        (False, True, f'restrict,command="rrsync -wo {INCOMING}" {KEY}'),
-        (True, True, f'restrict,command="rrsync -ro {INCOMING}" {KEY}'),
+        (False, f'restrict,command="rrsync -wo {INCOMING}" {KEY}'),
+        (True, f'restrict,command="rrsync -ro {INCOMING}" {KEY}'),
     ],
 )
-def test_a_key_is_admitted_for_what_it_is_for_alone(fetched: bool, rrsync: bool, line: str) -> None:
-    assert ways._line(way(entry={"rrsync": rrsync}, fetched=fetched), KEY) == line
+def test_a_key_that_rrsync_binds_is_admitted_for_what_it_is_for_alone(fetched: bool, line: str) -> None:
+    assert ways._line(way(entry={"rrsync": True}, fetched=fetched), KEY) == line
 
 
 @pytest.mark.parametrize(
