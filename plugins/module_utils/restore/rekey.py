@@ -56,6 +56,10 @@ class Wanted:
     names: frozenset[str] = frozenset()
     """The items that are asked for (category/name), none for all"""
 
+    def is_any(self) -> bool:
+        """Return whether anything is encrypted."""
+        return bool(self.to) or any(self.items.values())
+
     def of(self, key: str) -> tuple[str, ...]:
         """Return the recipients of an item, none where it is not encrypted, or not asked for."""
         return self.items.get(key, self.to) if not self.names or key in self.names else ()
@@ -147,7 +151,7 @@ def rekey(
         result["rekeyed"] = [_told(one.relpath, one.dna) for chain in chains for one in chain if one.dna]
         result["changed"] = bool(result["rekeyed"])
         return result
-    if not chains and not targets:
+    if not chains and not (targets and wanted.is_any()):
         return result
     work = begin(base, wanted, identities, signing_key, deadline)
     remove_folder(tree.private_path(FOLDER))

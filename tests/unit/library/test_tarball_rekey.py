@@ -65,5 +65,8 @@ def test_what_cannot_be_is_told_and_nothing_is_touched(site: Site, options: dict
 def test_what_lies_there_for_targets_is_removed_at_the_end(site: Site) -> None:
     rekey(site, targets=["cms01"])
     assert (site.base.path / ".altbackup/rekey/cms01/came").is_dir()
+    assert rekey(site, targets=["cms01"], encrypt_to=[], identity="")["failures"] == [], (
+        "what encrypts nothing needs no key"
+    )
     rekey(site, step="tidy")
     assert not (site.base.path / ".altbackup/rekey").exists()
