@@ -32,7 +32,7 @@ _LONGEST_RECORD = 1 << 24
 _ALONE = "is a differential, and its full tarball is not there: nothing can be restored from it"
 
 
-class _Shelf:
+class Shelf:
     """What one store has of one source, as far as it is asked."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -117,8 +117,8 @@ def find(options: Mapping[str, Any]) -> dict[str, Any]:
         "origin": {},
     }
     try:
-        shelf = _Shelf(options)
-        tree["tarballs"] = _entries(shelf, options["keys"], recorded=True)
+        shelf = Shelf(options)
+        tree["tarballs"] = entries_of(shelf, options["keys"] or None, recorded=True)
         tree["keys"] = sorted({"/".join(entry["relpath"].split("/")[:2]) for entry in tree["tarballs"]})
     except (AltbackupError, OSError) as error:
         tree["problem"] = explain(error)
@@ -127,10 +127,10 @@ def find(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def listed(options: Mapping[str, Any]) -> dict[str, Any]:
     """Given the options of the module, return all `tarballs` of the source in the store, as tarball_list does. Raise AltbackupError or OSError."""
-    shelf, moment = _Shelf(options), moment_of(options)
+    shelf, moment = Shelf(options), moment_of(options)
     day = options["day"]
     found = []
-    for entry in _entries(shelf, None, recorded=False):
+    for entry in entries_of(shelf, None, recorded=False):
         category, name, stamp, _ = split_relpath(entry["relpath"])
         if day and day != "all" and not stamp.startswith(day):
             continue
@@ -150,7 +150,7 @@ def listed(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"changed": False, "tarballs": found, "failures": []}
 
 
-def _entries(shelf: _Shelf, keys: Collection[str] | None, *, recorded: bool) -> list[dict[str, Any]]:
+def entries_of(shelf: Shelf, keys: Collection[str] | None, *, recorded: bool) -> list[dict[str, Any]]:
     """Return what the store has of some items, the newest last."""
     view, read, _ = shelf.view(keys)
     records = shelf.records(list(view.copies)) if recorded else {}
@@ -216,9 +216,15 @@ def fetch(options: Mapping[str, Any]) -> dict[str, Any]:
     relpaths = {str(entry["relpath"]): entry for entry in options["tarballs"]}
     for relpath in relpaths:
         split_relpath(relpath)
-    shelf, tree = _Shelf(options), open_tree(options["base"])
+    shelf, tree = Shelf(options), open_tree(options["base"])
+    bring(shelf, tree, _root(tree, shelf.store.name), relpaths)
+    return {"changed": True, "failures": []}
+
+
+def bring(shelf: Shelf, tree: Tree, root: str, relpaths: Mapping[str, Mapping[str, Any]]) -> None:
+    """Given a store, a tree of this node, and {relpath: its size, dig and alg}, bring tarballs and their sidecars into a marked folder below the private
+    one of the tree, each read and found as it should be. Raise AltbackupError or OSError."""
     require_there(shelf.remote)
-    root = _root(tree, shelf.store.name)
     make_folders(os.path.join(root, MARKER), tree.private)
     sizes = {f"{shelf.source}/{relpath}": int(entry["size"]) for relpath, entry in relpaths.items()}
     sizes.update({path + SUFFIX: MAX_BYTES for path in sizes})
@@ -235,7 +241,6 @@ def fetch(options: Mapping[str, Any]) -> dict[str, Any]:
         shelf.locker.read(version, os.path.join(root, path))
     for relpath, entry in relpaths.items():
         verify(os.path.join(root, shelf.source, relpath), Dna(str(entry["dig"]), int(entry["size"]), str(entry["alg"])))
-    return {"changed": True, "failures": []}
 
 
 def remove(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "preflight": (*_RUN, *_LIMIT, *_PRIORITY),
     "restore_adopt": (),
     "run_lock": _RUN,
+    "store_drill": _ALL,
     "store_fetch": (*_MOMENT, *_LIMIT, *_PRIORITY),
     "store_sync": _ALL,
     "tarball_accept": _ALL,

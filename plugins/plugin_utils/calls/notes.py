@@ -367,7 +367,12 @@ def _store_fetch(
     """What a store holds, or whether what is needed of it was brought."""
     step = str(given["step"])
     if step == "find":
-        return {**run.state, "found_in": {**run.state["found_in"], about["node"]: dict(result)}}
+        known = run.state["found_in"].get(about["node"], {})
+        trees = [*(known.get("trees") or ()), *(result.get("trees") or ())]  # a store may have several sources
+        return {**run.state, "found_in": {**run.state["found_in"], about["node"]: {**result, "trees": trees}}}
+    if step == "fetch" and about["stage"] == "contents":
+        new = _plain(run, stage, about, given, result)
+        return {**new, "carried": [*new["carried"], about["label"]]} if result.get("changed") is True else new
     if step == "fetch":
         return _followed(run, stage, about, "fetch", result)
     new = _plain(run, stage, about, given, result)

@@ -64,7 +64,8 @@ def _examine(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> 
     fetched = [peer for name in plan["sources"] for peer in _fetched_by(_sound(plan), name, host)]
     return {
         "owners": [one for one in base_owners(plan, host) if one["base"]],
-        "tools": ["tar", "rsync", *_sealing(source)],
+        "tools": ["tar", "rsync", *_sealing(source), *_filling(run, host, "")],
+        "stores": [stores.told(plan, name) for name in stores.filled_by(plan, host)],
         "kinds": sorted({*(item["kind"] for item in source.get("item_list", ())), *(source.get("discover") or ())}),
         "ext": source.get("ext") or "",
         "items": source.get("item_list", []),
@@ -557,7 +558,7 @@ def _heal(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opti
 
 def _contents(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
     reading = reading_of(run, about)
-    opened = drilling_identity(run.plan, str(reading["node"]), str(reading["source"]))
+    opened = drilling_identity(run.plan, str(reading["server"]), str(reading["source"]))
     return {**reading["options"], "user": run.plan["nodes"][run.host]["drill_user"], **opened}
 
 
@@ -606,6 +607,9 @@ def _store_fetch(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -
             about["source"],
             {"keys": about.get("keys", []), "day": run.plan["list_day"]},
         )
+    elif about["stage"] == "contents":
+        reading = reading_of(run, about)
+        name, source, more = reading["store"], reading["source"], {"tarballs": reading["fetch"]}
     else:
         order = order_of(run, about)
         tarballs = [
@@ -615,6 +619,28 @@ def _store_fetch(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -
     base = stores.tree_in(run.plan, name, source)["base"]
     limit = run.plan["stores"][name]["step_timeout"]
     return {"store": stores.told(run.plan, name), "base": base, "source": source, "step_timeout": limit, **more}
+
+
+def _store_drill(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
+    """Prove a few items of what a store has, on the node that fills it."""
+    name, source, server = str(about["node"]), str(about["source"]), str(about["server"])
+    plan, store = run.plan, run.plan["stores"][name]
+    tree, node = stores.tree_in(plan, name, source), plan["nodes"][server]
+    return {
+        "store": stores.told(plan, name),
+        "base": tree["base"],
+        "source": source,
+        "names": tree["item_keys"],
+        "remembered": tree["discover"],
+        "items": store["drill"],
+        "limit": node["drill_limit"],
+        "folder": "" if node["drill_host"] else node["drill_folder"],  # else it is one of that host
+        "user": node["drill_user"],
+        "verify": tree["verify"],
+        **drilling_identity(plan, server, source),
+        "step_timeout": store["step_timeout"],
+        "run": {**plan["run"], **_OF_NO_RUN},
+    }
 
 
 def _store(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
@@ -648,6 +674,7 @@ COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Optio
     "preflight": _preflight,
     "restore_adopt": _adopt,
     "run_lock": _lock,
+    "store_drill": _store_drill,
     "store_fetch": _store_fetch,
     "store_sync": _store,
     "tarball_accept": _accept,

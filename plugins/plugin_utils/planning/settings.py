@@ -518,6 +518,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_store_config": _file_or_none,
     "altbackup_store_environment": _file_or_none,
     "altbackup_store_lock_days": _whole(0, 36500, 30),
+    "altbackup_store_drill": _whole(0, 100000, 1),
     "altbackup_drill_share": _share,
     "altbackup_drill_limit": parse_size,
     "altbackup_drill_folder": _folder_or_none,

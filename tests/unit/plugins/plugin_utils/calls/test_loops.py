@@ -234,3 +234,75 @@ def test_nothing_is_brought_of_what_the_source_has_and_nothing_done_where_it_can
     assert told.call("tarball_rekey", "rekey", {"current": []})["names"] == ["git/x"]
     told.call("tarball_list", "rekey", {"tarballs": [entry]}, told.over("rekeys")[0])
     assert told.over("rekeys_due") == []
+
+
+def filling(parts: list[str], host: str, drill: int = 1, **more: Any) -> Told:
+    """Return a run in whose inventory a target fills a store."""
+    told = Told(parts, host, **more)
+    known = {
+        "remote": "/drawer",
+        "config": "",
+        "environment": "",
+        "lock_days": 0,
+        "lock_mode": "governance",
+        "absent_for": 0,
+    }
+    limits = {"bwlimit": None, "connect_timeout": 15.0, "io_timeout": 60.0, "step_timeout": 99.0}
+    tree = {"role": "store", "node": "drawer", "server": "cms01", "source": "dayabay", "base": "/copies/dayabay"}
+    tree.update(item_keys=["svn/dybsvn"], discover=True, verify={})
+    told.run = replace(
+        told.run, plan={**told.run.plan, "stores": {"drawer": {**known, **limits, "drill": drill, "trees": [tree]}}}
+    )
+    return told
+
+
+def test_stores_are_drilled_by_the_nodes_that_fill_them() -> None:
+    told = filling(EVERY, "cms01", drill=2)
+    (entry,) = told.over("store_drills")
+    assert (entry["node"], entry["server"]) == ("drawer", "cms01")
+    options = told.call("store_drill", "drill", {"proved": []}, entry)
+    assert (options["items"], options["names"], options["remembered"], options["step_timeout"]) == (
+        2,
+        ["svn/dybsvn"],
+        True,
+        99.0,
+    )
+    assert (options["base"], options["store"]["name"], options["run"]["seconds"]) == ("/copies/dayabay", "drawer", 0)
+    assert "drill" not in options["store"] and "identity" not in options
+    assert filling(EVERY, "cms01", drill=0).over("store_drills") == []
+    assert filling(EVERY, "sdu").over("store_drills") == []
+    assert filling(EVERY, "cms01", altbackup_key_drill=True).over("store_drills") == []
+
+
+def test_the_doctor_asks_for_stores_by_the_nodes_that_fill_them() -> None:
+    asked = filling(EVERY, "cms01").call("node_examine", "doctor", {"facts": {}})
+    assert [store["name"] for store in asked["stores"]] == ["drawer"] and "rclone" in asked["tools"]
+    assert filling(EVERY, "sdu").call("node_examine", "doctor", {"facts": {}})["stores"] == []
+
+
+def test_what_was_brought_of_a_store_is_looked_into_and_removed() -> None:
+    wanted = {"item": "dayabay/svn/dybsvn"}
+    told = filling(EVERY, "cms01", altbackup_contents=wanted)
+    (entry,) = told.over("contents_in_stores")
+    assert told.call("store_fetch", "contents", {"trees": []}, entry, step="find")["keys"] == ["svn/dybsvn"]
+    base = "/copies/.altbackup/fetched/drawer/dayabay"
+    call = {
+        "node": "drawer",
+        "server": "cms01",
+        "store": "drawer",
+        "source": "dayabay",
+        "label": "dayabay on drawer",
+        "fetch": [{"relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256"}],
+        "options": {"base": base, "step": "list"},
+    }
+    told.run = replace(told.run, choice={"chosen": [call]})
+    (bringing,) = told.over("readings_to_bring")
+    assert told.over("readings") == []
+    brought = told.call(
+        "store_fetch", "contents", {"changed": False, "failures": [{"reason": "cut"}]}, bringing, step="fetch"
+    )
+    assert (brought["tarballs"], told.over("readings")) == (call["fetch"], [])
+    told.call("store_fetch", "contents", {"changed": True}, bringing, step="fetch")
+    (reading,) = told.over("readings")
+    assert told.call("tarball_contents", "contents", {"contents": []}, reading)["base"] == base
+    assert told.call("store_fetch", "contents", {"changed": True}, bringing, step="remove")["tarballs"] == call["fetch"]
