@@ -17,7 +17,7 @@ from .presence import IDENTITY, require_there
 from .remote import Missing, Remote
 from .settings import Secrets, Store, bucket_of, parse_store, read_secrets
 
-_PATIENCE = 4.0
+_PATIENCE = 1.0
 """How many of its own silences it may take to see a store"""
 
 

@@ -5,6 +5,7 @@ What is brought lies in a marked folder of its own, so that it is a tree as any 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -15,9 +16,11 @@ from ..system.errors import AltbackupError, InvalidInput
 from ..system.processes import Deadline
 from ..tree.failures import explain
 from ..tree.layout import MARKER, Tree, base_in, is_differential, is_relpath, open_tree, split_relpath
+from ..tree.marks import Marks, marks_of
 from ..tree.publish import make_folders, remove_folder, verify
 from ..tree.sidecar import MAX_BYTES, SUFFIX, Dna
 from ..tree.stamps import moment_of
+from .known import Copy, ids_of, recall
 from .locks import Locker, Seen, locker_of
 from .plan import View, private_path, unread_sidecars, view_of
 from .presence import require_there
@@ -127,8 +130,9 @@ def find(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def listed(options: Mapping[str, Any]) -> dict[str, Any]:
     """Given the options of the module, return all `tarballs` of the source in the store, as tarball_list does. Raise AltbackupError or OSError."""
-    shelf, moment = Shelf(options), moment_of(options)
+    shelf, moment, tree = Shelf(options), moment_of(options), open_tree(options["base"])
     day = options["day"]
+    known, marks = _known(tree, shelf.store.name), _marks(tree)
     found = []
     for entry in entries_of(shelf, None, recorded=False):
         category, name, stamp, _ = split_relpath(entry["relpath"])
@@ -145,9 +149,38 @@ def listed(options: Mapping[str, Any]) -> dict[str, Any]:
                 "name": name,
                 "path": shelf.remote.at(f"{shelf.source}/{entry['relpath']}"),
                 "state": state,
+                **_said(known.get(entry["relpath"]), entry, marks),
             }
         )
     return {"changed": False, "tarballs": found, "failures": []}
+
+
+def _known(tree: Tree, store: str) -> dict[str, Copy]:
+    """Return {relpath: what the node that fills a store remembers of it there}; of disks that take turns what any of them has."""
+    found: dict[str, Copy] = {}
+    with contextlib.suppress(AltbackupError, OSError):  # the next night tells
+        for id in ids_of(tree, store):
+            found.update(recall(tree, store, id).copies)
+    return found
+
+
+def _marks(tree: Tree) -> Marks:
+    try:
+        return marks_of(tree)
+    except (AltbackupError, OSError):  # a check tells
+        return Marks()
+
+
+def _said(copy: Copy | None, entry: Mapping[str, Any], marks: Marks) -> dict[str, Any]:
+    """Return what is known of a listed copy: `suspect`, `incomplete` and `hold`, each only where it is so."""
+    category, name, stamp, _ = split_relpath(entry["relpath"])
+    hold = marks.hold_of(f"{category}/{name}", stamp)
+    told: dict[str, Any] = {"hold": hold} if hold else {}
+    if copy is None or (copy.dna.dig, copy.dna.size) != (entry["dig"], entry["size"]):
+        return told
+    if copy.suspect and not marks.accepts(f"{category}/{name}", stamp):
+        told["suspect"] = list(copy.suspect)
+    return {**told, **({"incomplete": True} if copy.partial else {})}
 
 
 def entries_of(shelf: Shelf, keys: Collection[str] | None, *, recorded: bool) -> list[dict[str, Any]]:

@@ -308,6 +308,8 @@ def test_table_aligns_what_was_listed() -> None:
     (listed,) = outcomes.listed(loop({"tarballs": [entry]}), "dayabay")
     assert set(listed) == {*outcomes.LISTED_KEYS}
     assert outcomes.table([listed]) == [f"dayabay -> cms01  verified  1,234,567  abababababab  {SVN}"]
+    stored = {**listed, "node": "vault", "role": "store"}
+    assert outcomes.table([stored])[0].startswith("dayabay -> vault  verified")
 
 
 @pytest.mark.parametrize(
