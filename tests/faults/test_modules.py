@@ -405,7 +405,7 @@ STAGES = {
     "dump of a MariaDB server": Stage(_dumped("mysql"), [dump_of("mysql")], one_of=3),
     "sidecars": Stage(_without_sidecars, [DNA, dump(NOTES)], at_least=4),
     "prepare": Stage(_with_leftovers, SYNCHRONIZE, 1),
-    "send": Stage(_sent_tonight, SYNCHRONIZE, 2),
+    "send": Stage(_sent_tonight, [*SYNCHRONIZE, PREFLIGHT], 2),
     "accept": Stage(_sent_tonight, SYNCHRONIZE, 3, at_least=25),
     "fetch": Stage(_sent_tonight, [LIST, PREPARE, ("tarball_send", _offer), FETCH, PREFLIGHT], 3, at_least=25),
     "preflight": Stage(_after_a_kill, [PREFLIGHT], at_least=10),
@@ -536,11 +536,16 @@ def _tried(trial: Trial, points: list[Point]) -> str:
     return f"{shown} ({trial.drawn} at names drawn at random)" if trial.drawn else shown
 
 
+_SAYING_LESS = (
+    "readonly database",
+    "failed to write new configuration file",
+    "pg_dump ended with exit code 0, but wrote",
+)
+"""Messages of programs that do not say why: SQLite opens read-only what it cannot open for writing; pg_dump overlooks what fails when it seeks"""
 WORDS = {
-    "ENOSPC": ("No space left on device", "readonly database", "failed to write new configuration file"),
-    "EIO": ("Input/output error", "disk I/O error", "readonly database", "failed to write new configuration file"),
+    "ENOSPC": ("No space left on device", *_SAYING_LESS),
+    "EIO": ("Input/output error", "disk I/O error", *_SAYING_LESS),
 }
-"""Messages. SQLite opens read-only what it cannot open for writing; git does not say why it failed."""
 CASES = [
     *(pytest.param(name, False, id=f"{name}-quick") for name, stage in STAGES.items() if stage.one_of == 1),
     *(pytest.param(name, True, id=f"{name}-every", marks=pytest.mark.full) for name in STAGES),

@@ -30,6 +30,7 @@ BULK = 30_000_000
 RATE = 10_000_000
 OLD = 300
 """Nights, of which a killed purge must have removed some and not all"""
+FORMER = "folders/former"
 NODES = ("dayabay", "cms01")
 PAYLOADS = "payloads"
 """The temporary folder of both nodes: Ansible unpacks a module there at its start, and removes it at its end"""
@@ -40,10 +41,12 @@ sites = lab_fixture(["dayabay", "cms01", "ntu"], sources=["dayabay", "cms01", "n
 def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
     """A source with a larger folder and a target; one night is done, and the folder has changed since."""
     with repaired(sites, tmp_path) as site:
-        site.add_source("dayabay", altbackup_targets=["cms01"], altbackup_keep=1)
+        site.add_source(
+            "dayabay", altbackup_targets=["cms01"], altbackup_keep=1, altbackup_retired={FORMER: "2013/05/01"}
+        )
         site.add_target("cms01", altbackup_keep=1)
         for tree in (site.tree("dayabay"), site.tree("dayabay", "cms01")):
-            plant(tree, "folders/former", "2013/05/01/104701", b"of an item that is none any more: nothing removes it")
+            plant(tree, FORMER, "2013/05/01/104701", b"of an item that is none any more: nothing removes it")
         first = site.run("backup", stamp=DAY1)
         assert first.rc == 0, first.stdout
         (site.live_of("dayabay") / "notes" / "bulk").write_bytes(os.urandom(BULK))

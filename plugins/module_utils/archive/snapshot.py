@@ -42,9 +42,12 @@ class Entry:
     """What the digests of a manifest are taken over, see read_manifest"""
 
 
-def new_private(path: str) -> IO[bytes]:
-    """Make a new file of this user's alone, and return it open for writing. Raise OSError."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
+@contextlib.contextmanager
+def new_private(path: str) -> Iterator[IO[bytes]]:
+    """Make a new file of this user's alone, open for writing in the block. Raise OSError, which names it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with name_os_errors(path), os.fdopen(descriptor, "wb") as stream:
+        yield stream
 
 
 class Members:
@@ -127,7 +130,7 @@ def write_snapshot(path: str, about: Mapping[str, Any], members: Iterable[Entry]
 
     Raise Unproven if they are not of one archive, or OSError; the caller removes the file.
     """
-    with name_os_errors(path), new_private(path) as raw:
+    with new_private(path) as raw:
         with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0) as output:
             output.write(json.dumps({**about, "form": _FORM}).encode() + b"\n")
             seen = iter(states)

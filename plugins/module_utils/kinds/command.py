@@ -21,7 +21,15 @@ from ..archive.write import Part
 from ..system.confine import check as require_success
 from ..system.confine import libc
 from ..system.digest import digest_file, new_hash, open_plain
-from ..system.errors import AltbackupError, InvalidInput, ProofFailed, SourceChanged, ToolFailed, ToolMissing
+from ..system.errors import (
+    AltbackupError,
+    InvalidInput,
+    ProofFailed,
+    SourceChanged,
+    ToolFailed,
+    ToolMissing,
+    name_os_errors,
+)
 from ..system.proc import NAME, PARENT, STATE, open_files, pids, position, stat_of
 from ..system.processes import Child, Deadline, clean_environment
 from ..system.sandbox import explained
@@ -173,7 +181,8 @@ class _Work:
         os.set_blocking(source, False)
         poll = select.poll()
         poll.register(source, select.POLLIN)
-        with open(os.path.join(self._folder, OUTPUT), "xb", buffering=0) as output:
+        path = os.path.join(self._folder, OUTPUT)
+        with name_os_errors(path), open(path, "xb", buffering=0) as output:
             while True:
                 poll.poll(_TICK * 1000)
                 ended = child.process.poll() is not None

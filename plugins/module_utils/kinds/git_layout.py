@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from ..system.digest import open_plain
-from ..system.errors import InvalidInput
+from ..system.errors import InvalidInput, name_os_errors
 from ..system.holes import copy_file
 from ..system.processes import Deadline
 from ..system.seeing import unseen
@@ -138,7 +138,7 @@ def copy_data(folder: str, outside: Outside, destination: str) -> list[str]:
         if not path:
             continue
         if path == SHALLOW and stat.S_ISLNK(mode):  # without what it says the copy would not be whole
-            with open_plain(os.path.realpath(source)) as stream, open(copied, "wb") as whole:
+            with open_plain(os.path.realpath(source)) as stream, name_os_errors(copied), open(copied, "wb") as whole:
                 whole.write(stream.read())
         elif stat.S_ISDIR(mode):
             os.mkdir(copied, 0o700)
@@ -195,7 +195,7 @@ def lock_worktrees(folder: str) -> None:
     for name in {os.fsdecode(path).split("/")[1] for path in heads_of_worktrees(folder)}:
         lock = os.path.join(folder, WORKTREES, name, "locked")
         if not os.path.lexists(lock):
-            with open(lock, "w", encoding="utf-8") as stream:
+            with name_os_errors(lock), open(lock, "w", encoding="utf-8") as stream:
                 stream.write(_LOCKED)
             set_mode(lock, 0o644)
 

@@ -174,7 +174,8 @@ def place_references(references: References, folder: str) -> None:
         if target:
             path = os.path.join(os.fsencode(folder), name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "wb") as stream:
+            with name_os_errors(os.fsdecode(path)), open(path, "wb") as stream:
                 stream.write(SYMBOLIC + target + b"\n")
-    with open(os.path.join(folder, "HEAD"), "wb") as stream:
+    head = os.path.join(folder, "HEAD")
+    with name_os_errors(head), open(head, "wb") as stream:
         stream.write(references.head + b"\n")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..archive.write import Part
 from ..system.digest import new_hash, open_plain
-from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing
+from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing, name_os_errors
 from ..system.processes import clean_environment, find_tool, run
 from ..system.readers import Identity
 from ..system.units import counted, first_of
@@ -327,7 +327,9 @@ class _Scratch:
         path = os.path.join(self.path, ".hg", name)
         remove_if_there(path)
         if text:
-            with open(path, "x", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            with name_os_errors(path), open(
+                path, "x", encoding="utf-8", errors="surrogateescape", newline=""
+            ) as stream:
                 stream.write(text)
             os.chmod(path, stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) & 0o666)
             self._context.identity.own(path)

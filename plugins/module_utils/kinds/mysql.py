@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..archive.write import Part
 from ..system.digest import open_plain
-from ..system.errors import AltbackupError, SourceChanged, ToolFailed, ToolMissing
+from ..system.errors import AltbackupError, SourceChanged, ToolFailed, ToolMissing, name_os_errors
 from ..system.processes import Child, clean_environment, ended_at, find_tool, run
 from ..system.units import first_of
 from . import mysql_survey
@@ -216,12 +216,8 @@ class _Dump:
                 "utf-8", "surrogateescape"
             )
             texts.append(said.split("\t", 1)[1].rsplit("\t", 2)[0] + ";\n")  # a definition may hold tabs
-        with open(
-            os.path.join(self.folder, f"{encode_name(name)}{VIEWS_ENDING}"),
-            "x",
-            encoding="utf-8",
-            errors="surrogateescape",
-        ) as out:
+        path = os.path.join(self.folder, f"{encode_name(name)}{VIEWS_ENDING}")
+        with name_os_errors(path), open(path, "x", encoding="utf-8", errors="surrogateescape") as out:
             os.chmod(out.fileno(), 0o600)
             out.write("".join(texts))
         shown = [f"{view} ({why[:200]})" for view, why in broken.items()]
@@ -252,7 +248,8 @@ class _Dump:
                     "utf-8", "surrogateescape"
                 )
                 lines += [f"{line};\n" for line in said.splitlines()]
-        with open(os.path.join(self.folder, USERS_FILE), "x", encoding="utf-8", errors="surrogateescape") as out:
+        path = os.path.join(self.folder, USERS_FILE)
+        with name_os_errors(path), open(path, "x", encoding="utf-8", errors="surrogateescape") as out:
             os.chmod(out.fileno(), 0o600)
             out.write("".join(sorted(lines, key=lambda line: not line.startswith("CREATE"))))
 
@@ -268,7 +265,7 @@ class _Dump:
         path = os.path.join(self.folder, USERS_FILE)
         with open(path, encoding="utf-8", errors="surrogateescape") as stream:
             kept = [line for line in stream if not any(word in line for word in words)]
-        with open(path, "w", encoding="utf-8", errors="surrogateescape") as out:
+        with name_os_errors(path), open(path, "w", encoding="utf-8", errors="surrogateescape") as out:
             out.writelines(kept)
         self.notes.append(
             f"users that the server itself does not use, such as those of host names under skip_name_resolve, are not in the dump: "
@@ -285,7 +282,8 @@ class _Dump:
         argv = [self._program, *self._options(), "--default-character-set=utf8mb4", *words]
         stream, deadline = Stream(), self._context.deadline
         left_out: list[str] = []
-        with open(os.path.join(self.folder, filename), "xb") as out, Child(
+        path = os.path.join(self.folder, filename)
+        with name_os_errors(path), open(path, "xb") as out, Child(
             argv, stdout=PIPE, environment=self._environment(), name=os.path.basename(self._program)
         ) as child:
             os.chmod(out.fileno(), 0o600)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..archive.write import Part
 from ..system.digest import new_hash, open_plain
-from ..system.errors import AltbackupError, InvalidInput, ToolFailed, ToolMissing
+from ..system.errors import AltbackupError, InvalidInput, ToolFailed, ToolMissing, name_os_errors
 from ..system.processes import clean_environment, run
 from ..system.units import first_of
 from ..tree.publish import make_folders, write_text
@@ -203,12 +203,12 @@ class _Dump:
             self.notes.append(
                 f"{self._environment['PGUSER']} may not read the passwords of roles (pg_authid): the dump has none of them"
             )
-        self._run("pg_dumpall", *words, what=f"{self._title}: dumping roles")
+        self._run("pg_dumpall", *words, what=f"{self._title}: dumping roles into {path}")
         with open_plain(path) as stream:
             text = stream.read(_MOST + 1)
         if not text or len(text) > _MOST:
             raise AltbackupError(f"{self._title}: pg_dumpall ended with exit code 0, but wrote {len(text)} bytes")
-        with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
+        with name_os_errors(path), open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
             out.write(restricted(text.decode("utf-8", "surrogateescape"), self.key))
         os.chmod(path, 0o600)
 
@@ -235,7 +235,7 @@ class _Dump:
             ]
             if knows(self._programs, "pg_dump", "--no-statistics", self._context.deadline):
                 words.append("--no-statistics")
-            self._run("pg_dump", *words, what=f"{self._title}: dumping database {name!r}", database=name)
+            self._run("pg_dump", *words, what=f"{self._title}: dumping database {name!r} into {path}", database=name)
         pin(path)
         os.chmod(path, 0o600)
         self._require_data(name, path, len(tables))

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from subprocess import PIPE
 from typing import Any
 
-from ..system.errors import AltbackupError, ToolMissing
+from ..system.errors import AltbackupError, ToolMissing, name_os_errors
 from ..system.processes import Child, Deadline, ended_at, run, search_path
 from ..system.readers import UNCHANGED, Identity
 from .postgresql_survey import RESTRICTED, SETTINGS
@@ -147,8 +147,11 @@ def pinned(head: bytes) -> bytes:
 
 def pin(path: str) -> None:
     """Let a dump tell a constant in the place of when it was made. Raise AltbackupError or OSError."""
-    with open(path, "r+b") as stream:
-        head = pinned(stream.read(_LONGEST_HEAD))
+    with name_os_errors(path), open(path, "r+b") as stream:
+        try:
+            head = pinned(stream.read(_LONGEST_HEAD))
+        except AltbackupError as error:
+            raise AltbackupError(f"{path}: {error}") from error
         stream.seek(0)
         stream.write(head)
 

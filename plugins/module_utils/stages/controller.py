@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from ..system.errors import InvalidInput
+from ..system.errors import InvalidInput, name_os_errors
 from ..system.twins import point, set_mode
 from ..system.units import readable
 from ..tree.layout import Tree
@@ -78,6 +78,6 @@ def _write(folder: str, path: str, entry: Mapping[str, Any]) -> None:
         point(entry["link"], full)
         return
     descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
+    with name_os_errors(full), os.fdopen(descriptor, "wb") as stream:
         stream.write(bytes(entry["content"], "latin-1"))
     set_mode(full, 0o700 if entry["mode"] & 0o100 else 0o600)

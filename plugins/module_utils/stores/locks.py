@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..system.errors import InvalidInput
+from ..system.errors import InvalidInput, name_os_errors
 from ..system.processes import Deadline
 from ..tree.layout import is_relpath
 from ..tree.sidecar import SUFFIX
@@ -97,7 +97,7 @@ class Locker:
 
     def read(self, version: s3.Version, target: str) -> None:
         """Write a version of an object to a file. Raise AltbackupError or OSError."""
-        with open(target, "xb") as stream:
+        with name_os_errors(target), open(target, "xb") as stream:
             s3.read(self._bucket, version, self._deadline, stream.write)
 
 

@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 
-from .errors import AltbackupError, InvalidInput
+from .errors import AltbackupError, InvalidInput, name_os_errors
 
 MARK = "altbackup:"
 """Prefix of the comment of each line of this collection; the purpose follows, which no other line has"""
@@ -159,7 +159,7 @@ def _write(folder: int, text: str, mode: int) -> None:
         os.unlink(temporary, dir_fd=folder)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
     try:
-        with open(descriptor, "wb") as stream:
+        with name_os_errors("authorized_keys"), open(descriptor, "wb") as stream:
             stream.write(text.encode("utf-8", "surrogateescape"))
             stream.flush()
             os.fchmod(descriptor, mode)

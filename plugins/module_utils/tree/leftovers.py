@@ -10,13 +10,26 @@ from ..system.opened import walk_open
 from .failures import explain
 from .layout import TEMPORARY, Tree
 from .locks import Hold
+from .origin import origin_path
 from .private import opened_private
 from .publish import remove_folder
 from .rekeyed import NEXT, settle
 from .stamps import is_stamp
 from .trash import complete_removals
 
-_KINDS = ("tmp", "records", "arrivals", "state")
+_KINDS = (
+    "tmp",
+    "records",
+    "arrivals",
+    "state",
+    "rules",
+    "noted",
+    "hooks",
+    "encryption",
+    "stores",
+    "quarantine",
+)
+"""Private folders in which a file gets its name only once it is whole. What else is private is cleared by whoever works there."""
 
 
 def remove_leftovers(tree: Tree) -> list[str]:
@@ -40,8 +53,7 @@ def remove_leftovers(tree: Tree) -> list[str]:
                         notes.append(f"removed {name}, which a killed run left in {where}")
                     elif kind == "records" and name.endswith(f".json{NEXT}"):
                         notes += _settled(tree, os.path.join(folder, name))
-    if not tree.source:
-        notes += remove_outgoing(tree)
+    notes += _unfinished_origins(tree) if tree.source else remove_outgoing(tree)
     drilled = drill_folder(tree)
     with opened_private(tree, os.path.dirname(drilled)) as top:
         path = f"/proc/self/fd/{top}/{os.path.basename(drilled)}"
@@ -54,18 +66,29 @@ def remove_leftovers(tree: Tree) -> list[str]:
 
 def _settled(tree: Tree, path: str) -> list[str]:
     """Given where below `records` that of a tarball lies that was to be encrypted anew, see to that; what cannot be done is a note."""
-    key, stamp = split_record(path[: -len(f".json{NEXT}")])
+    key, stamp = _record_in(path[: -len(f".json{NEXT}")])
     try:
         return [note] if key and (note := settle(tree, key, stamp)) else []
     except (AltbackupError, OSError) as error:
         return [f"{key} of {stamp} was being encrypted anew when a run was killed: {explain(error)}"]
 
 
-def split_record(path: str) -> tuple[str, str]:
+def _record_in(path: str) -> tuple[str, str]:
     """Given the path of a record below `records`, without its suffix, return its item and stamp, empty for what is none."""
     parts = os.path.normpath(path).split("/")
     stamp = "/".join(parts[2:])
     return ("/".join(parts[:2]), stamp) if is_stamp(stamp) else ("", "")
+
+
+def _unfinished_origins(tree: Tree) -> list[str]:
+    """Remove what a killed run left beside the origin of a tree of a target, in the folder of all origins. Return a note on each."""
+    path, notes = origin_path(tree), []
+    with opened_private(tree, os.path.dirname(path)) as folder:
+        for name in sorted(os.listdir(folder)) if folder is not None else ():
+            if name.startswith(TEMPORARY) and name[len(TEMPORARY) :].partition("-")[2] == os.path.basename(path):
+                os.unlink(name, dir_fd=folder)
+                notes.append(f"removed {name}, which a killed run left in {os.path.dirname(path)}")
+    return notes
 
 
 def give_back(hold: Hold) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..system.digest import open_plain
-from ..system.errors import AltbackupError, InvalidInput
+from ..system.errors import AltbackupError, InvalidInput, name_os_errors
 from .layout import MARKER, Tree
 from .publish import make_folders, remove_if_there, write_text
 
@@ -166,7 +166,9 @@ def _leave_program(tree: Tree, content: bytes) -> None:
         pass
     new = f"{path}.new"
     remove_if_there(new)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o700), "wb") as stream:
+    with name_os_errors(new), os.fdopen(
+        os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o700), "wb"
+    ) as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())

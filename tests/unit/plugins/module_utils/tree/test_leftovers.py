@@ -42,6 +42,22 @@ def test_what_killed_runs_left_is_removed_and_told(tmp_path: Path) -> None:
     assert remove_leftovers(open_tree(str(base))) == []
 
 
+@pytest.mark.parametrize("kind", ["rules", "noted", "hooks", "encryption", "stores", "quarantine", "origins"])
+def test_what_had_no_name_yet_when_a_run_was_killed_is_removed_from_a_tree_of_a_target(
+    tmp_path: Path, kind: str
+) -> None:
+    base = Base(tmp_path / "base").path
+    (base / "dayabay").mkdir()
+    folder = base / ".altbackup" / kind
+    own = folder if kind == "origins" else folder / "dayabay"
+    own.mkdir(parents=True)
+    left = f"{TEMPORARY}1-{'dayabay' if kind == 'origins' else 'items'}"
+    for path in (own / left, own / "items", folder / f"{TEMPORARY}1-cms01"):
+        path.write_text("x")
+    assert remove_leftovers(open_tree(str(base / "dayabay"))) == [f"removed {left}, which a killed run left in {own}"]
+    assert (own / "items").exists() and (folder / f"{TEMPORARY}1-cms01").exists() and not (own / left).exists()
+
+
 @pytest.mark.parametrize("kind", ["tmp", "records", "state", "scratch", "outgoing", "trash"])
 def test_a_private_folder_that_is_a_link_is_told_and_nothing_behind_it_touched(tmp_path: Path, kind: str) -> None:
     base = Base(tmp_path / "base").path
