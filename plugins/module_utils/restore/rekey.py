@@ -37,7 +37,7 @@ from ..tree.encryption import (
     shared,
 )
 from ..tree.failures import failure
-from ..tree.layout import ALONE, TEMPORARY, Tarball, Tree, base_in, is_relpath, open_tree, scan, split_relpath
+from ..tree.layout import ALONE, TEMPORARY, Tarball, Tree, base_in, is_relpath, open_tree, scan
 from ..tree.owner import source_of
 from ..tree.publish import make_folders, read_record, remove_folder, remove_if_there, require_writable, verify
 from ..tree.rekeyed import BEFORE, CAME, FOLDER, NEW, put_in_place
@@ -224,22 +224,23 @@ def _rekey_chain(work: Work, chain: Sequence[Tarball], result: dict[str, Any]) -
                 continue
             record = read_record(tree, one.key, one.stamp)
             old = _Old(one.relpath, dna, record, tree.path(one.relpath), str(record.get(PLAIN) or ""))
-            ready.append((one, *made.made(old, lambda base, dig: _own_full(tree, base, dig))))
+            ready.append((one, *made.made(old, lambda key, dig: _own_full(tree, key, dig))))
         for one, path, dna, record in ready:
             put_in_place(tree, path, one.relpath, dna, record)
             result["rekeyed"].append(_told(one.relpath, dna))
             result["current"].append(one.relpath)
 
 
-def _own_full(tree: Tree, relpath: str, dig: str) -> str:
-    """Given a full tarball, and the digest by which a differential knows it, return the digest that it has here now, empty where it is not that one."""
-    category, name, stamp, _ = split_relpath(relpath)
-    key = f"{category}/{name}"
-    here = [one for one in scan(tree, keys={key}).verified() if one.relpath == relpath]
-    if not here or here[0].dna is None:
-        return ""
-    is_it = dig in (here[0].dna.dig, read_record(tree, key, stamp).get(BEFORE))
-    return here[0].dna.dig if is_it else ""
+def _own_full(tree: Tree, key: str, dig: str) -> str:
+    """Given an item, and the digest by which a differential knows its full tarball, return the digest that one has here now, empty where there is none.
+
+    It may have another stamp than the differential names: links are one tarball.
+    """
+    fulls = [one for one in scan(tree, keys={key}).verified() if one.dna is not None and one.dna.base is None]
+    known = {one.dna.dig: one for one in fulls if one.dna is not None}
+    if dig in known:
+        return dig
+    return next((now for now, one in known.items() if read_record(tree, key, one.stamp).get(BEFORE) == dig), "")
 
 
 @dataclass(frozen=True)
@@ -287,7 +288,7 @@ class _Made:
         work, to = self._work, self._work.wanted.of(old.key)
         base_dig = old.dna.base_dig
         if old.dna.base is not None and base_dig is not None:
-            now = self.digest_of(old.key, base_dig) or full(f"{old.key}/{old.dna.base}", base_dig)
+            now = self.digest_of(old.key, base_dig) or full(old.key, base_dig)
             if not now:
                 raise AltbackupError(
                     f"its full tarball {old.key}/{old.dna.base} is not there as it was: it would be bound to nothing"
@@ -405,12 +406,12 @@ def _from_target(
         raise AltbackupError("it did not come to the source, which has it no more")
     require_own_signature(work, offer)
 
-    def full(relpath: str, dig: str) -> str:
-        there = offers.get(relpath)
-        if there is not None and there.dna.base is None and there.record.get(BEFORE) == dig:
-            require_own_signature(work, there)
-            return there.dna.dig
-        return _own_full(work.tree, relpath, dig)
+    def full(key: str, dig: str) -> str:
+        for there in offers.values():
+            if there.key == key and there.dna.base is None and there.record.get(BEFORE) == dig:
+                require_own_signature(work, there)
+                return there.dna.dig
+        return _own_full(work.tree, key, dig)
 
     try:
         place, dna, record = made.made(_Old(offer.relpath, offer.dna, offer.record, path, ""), full)

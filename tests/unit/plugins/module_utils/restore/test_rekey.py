@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -131,6 +132,32 @@ def test_a_kill_loses_nothing_and_the_next_call_ends_it(
     site.require_good(site.new)
     for stamp, content in plain.items():
         assert site.new.opens(site.path(stamp)) == content
+
+
+def test_after_a_kill_a_full_tarball_is_known_under_any_of_its_stamps(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site.live / "large").write_bytes(random.Random(4711).randbytes(1 << 17))
+    site.dump(FIRST, full_every=7)
+    site.dump(SECOND, full_every=7)
+    (site.live / "file").write_text("another night\n")
+    site.dump(THIRD, full_every=7)
+    assert [".diff." in one.filename for one in site.tarballs()] == [False, False, True]
+    put, calls = rekeying.put_in_place, []
+
+    def killed(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) == 3:
+            raise Killed
+        put(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rekeying, "put_in_place", killed)
+        with pytest.raises(Killed):
+            site.rekey()
+    shutil.rmtree(site.base.path / KEY / FIRST)
+    assert site.rekey()["failures"] == []
+    site.require_good(site.new)
 
 
 def test_what_cannot_be_opened_stays_and_says_who_can(site: Site, tmp_path: Path) -> None:
