@@ -32,6 +32,8 @@ OLDER = "2013/05/06/104701"
 """Stamp of a night before everything that tests do"""
 SLACK = 4_000_000
 """Most bytes that one run's module calls take on a host's link"""
+PAYLOADS = 1_400_000
+"""Most bytes that the module calls for one source take on a target's link when it synchronizes"""
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from faults.conftest import Row
-from faults.pairs import SLACK, Pairs, plant_older, said
+from faults.pairs import PAYLOADS, Pairs, plant_older, said
 from helpers.dead_mount import dead_mount
 from integration.lab_site import DAY1, LabSite, failures_of, plant, repaired
 from integration.site import Run
@@ -247,6 +247,6 @@ def _check(
             assert pairs.differences("dayabay", target, "good") == [], fault
         moved = site.lab[target].bytes_received() - receiving[target]
         sharing = sum(target in names for names in pairs.targets.values())
-        assert moved < SIZE * sharing * 1.1 + SLACK, fault
+        assert moved < sharing * (1.1 * SIZE + PAYLOADS), fault
         shown = f"{moved / 1e6:.1f} MB" + (f", of {sharing} sources" if sharing > 1 else "")
         add_row(Row(f"{fault} ({transport})", said(run, where, words), bytes=shown))
