@@ -63,6 +63,29 @@ def test_older_tarballs_open_with_the_keys_of_today_and_are_else_what_they_were(
     assert site.base.files() == state
 
 
+def test_while_it_works_no_file_has_plaintext_or_the_key(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (site.live / "large").write_bytes(random.Random(4711).randbytes(1 << 17))
+    site.dump(FIRST)
+    plain = site.old.opens(site.path(FIRST))
+    secret = next(line for line in site.old.text.splitlines() if line.startswith("AGE-SECRET")).encode()
+    own = {site.old.path, site.kept.path, site.new.path}
+    put, seen = rekeying.put_in_place, []
+
+    def looking(*args: Any) -> None:
+        for path in tmp_path.rglob("*"):
+            if path.is_file() and path not in own and site.live not in path.parents:
+                content = path.read_bytes()
+                seen.append(path)
+                assert plain[1000:1064] not in content and secret not in content, path
+        put(*args)
+
+    monkeypatch.setattr(rekeying, "put_in_place", looking)
+    assert site.rekey()["failures"] == []
+    assert any("rekey" in path.name for path in seen), "it looked while the new ciphertext was there"
+
+
 def test_the_next_night_finds_it_unchanged(site: Site) -> None:
     site.dump(FIRST)
     site.rekey()
