@@ -77,6 +77,11 @@ options:
   now:
     description: The controller's clock, in seconds since 1970, which is returned beside this node's.
     type: float
+  stores:
+    description: Stores that this node fills, as in M(altbackup.core.store_sync). Each is asked whether it is there, and what its bucket can do.
+    type: list
+    elements: dict
+    default: []
   below:
     description: Folders below which repositories are looked for.
     type: list
@@ -148,7 +153,12 @@ def run(options: dict) -> dict:
         [parse_peer(value, options["ssh_args"]) for value in options[name]] for name in ("peers", "fetched")
     )
     asked = Questions(**{name: options[name] for name in TAKEN}, peers=peers, fetched=fetched, deadline=deadline)
-    return {"facts": examine(asked)}
+    facts = examine(asked)
+    if options["stores"]:
+        from ..module_utils.stores.examine import examine_store
+
+        facts["stores"] = [examine_store(value, deadline) for value in options["stores"]]
+    return {"facts": facts}
 
 
 def main() -> None:
@@ -166,6 +176,7 @@ def main() -> None:
             "peers": {"type": "list", "elements": "dict", "default": []},
             "fetched": {"type": "list", "elements": "dict", "default": []},
             "now": {"type": "float"},
+            "stores": {"type": "list", "elements": "dict", "default": []},
             "below": {"type": "list", "elements": "path", "default": []},
             "folders": {"type": "list", "elements": "path", "default": []},
             **SSH,

@@ -30,6 +30,11 @@ options:
     type: list
     elements: str
     default: []
+  programs:
+    description: Programs that this node needs besides, by its settings, such as C(age) to encrypt and C(rclone) to fill stores.
+    type: list
+    elements: str
+    default: []
   ext:
     description: The archive format whose compressor must be installed.
     type: str
@@ -247,6 +252,7 @@ def main() -> None:
         argument_spec={
             "bases": {"type": "list", "elements": "path", "required": True},
             "tools": {"type": "list", "elements": "str", "default": []},
+            "programs": {"type": "list", "elements": "str", "default": []},
             "ext": {"type": "str", "default": ""},
             "discover": {"type": "dict", "default": {}},
             "now": {"type": "float"},

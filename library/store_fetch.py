@@ -37,7 +37,7 @@ options:
     choices: [find, list, fetch, remove]
     required: true
   keys:
-    description: Items (category/name).
+    description: Items (category/name), all where none are named.
     type: list
     elements: str
     default: []

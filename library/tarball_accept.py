@@ -36,6 +36,12 @@ options:
     description: Whether the tarballs are another target's, which M(altbackup.core.tarball_carry) has brought.
     type: bool
     default: false
+  rekeyed:
+    description:
+      - Whether the tarballs are what this target has, encrypted to others (see M(altbackup.core.tarball_rekey)), and take the places of those, which are
+        gone then. Their arrivals stay what they were.
+    type: bool
+    default: false
   retry:
     description: Whether what arrived with other bytes is named in RV(wrong), to be sent once more, and no failure yet.
     type: bool
@@ -127,6 +133,7 @@ def receive(options: dict, hold: Hold) -> dict:
         retry=options["retry"],
         origin=parse_origin(options["origin"]),
         carried=options["carried"],
+        rekeyed=options["rekeyed"],
     )
 
 
@@ -139,6 +146,7 @@ def main() -> None:
             "peer": {"type": "dict"},
             **ORIGIN,
             "carried": {"type": "bool", "default": False},
+            "rekeyed": {"type": "bool", "default": False},
             "retry": {"type": "bool", "default": False},
             **SSH,
             **MOMENT,

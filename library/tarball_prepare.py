@@ -85,6 +85,12 @@ options:
     description: Whether what is offered is another target's, from which M(altbackup.core.tarball_carry) brings it; then its folder is made.
     type: bool
     default: false
+  rekeyed:
+    description:
+      - Whether the tarballs are what this target has, encrypted to others (see M(altbackup.core.tarball_rekey)), and take the places of those, which are
+        gone then. Their arrivals stay what they were.
+    type: bool
+    default: false
   basis:
     description: Whether a copy of an item's newest tarball is laid out, for a peer on another machine to send only what differs.
     type: bool
@@ -241,6 +247,7 @@ def main() -> None:
             "adopt": {"type": "bool", "default": False},
             "node": {"type": "str", "default": ""},
             "carried": {"type": "bool", "default": False},
+            "rekeyed": {"type": "bool", "default": False},
             "basis": {"type": "bool", "default": False},
             "slots": {"type": "int", "default": 0},
             "slot_wait": {"type": "float", "default": 0},

@@ -74,7 +74,6 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             _program("ansible"),
             str(_ROOT / "bin" / "altbackup"),
             controller.read_files(named),
-            (_ROOT / "playbooks" / "setup.yml").is_file(),
         )
         examined = {node: run_state.load(node).get("examined") or {} for node in plan["nodes"]}
         last = controller.last_run(named)

@@ -204,6 +204,10 @@ def _restore_speeds(run: Run, _variables: Any) -> dict[str, Any]:
 def _readings(run: Run, variables: Any) -> dict[str, Any]:
     hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
     found = {host: run.known_of(host).get("found") or {} for host in run.plan["nodes"] if host in hosts}
+    for host in (host for host in run.plan["nodes"] if host in hosts):
+        for name, result in (run.known_of(host).get("found_in") or {}).items():
+            trees = [*(found.get(name, {}).get("trees") or ()), *(result.get("trees") or ())]
+            found[name] = {**result, "trees": trees}
     return contents.choose(plain(run.plan), found)
 
 

@@ -150,3 +150,40 @@ def test_keys_are_drilled_where_plaintext_is_at_home(site: Encrypted, tmp_path: 
     assert "the ciphertext alone was proved" in run.stdout
     proofs = sorted(path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*.proof"))
     assert proofs == ["dayabay"], "the target proved nothing"
+
+
+def replaced_keys(site: Encrypted, tmp_path: Path) -> tuple[Key, Key]:
+    """Have the source encrypt to another key than the first from now on; return that and the new one."""
+    new, old = age_key(tmp_path, "new"), site.keys[0]
+    site.hosts["dayabay"]["altbackup_encrypt_to"] = [new.recipient, site.keys[1].recipient]
+    return old, new
+
+
+@pytest.mark.full
+def test_after_new_recipients_older_tarballs_are_theirs_on_source_and_targets(site: Encrypted, tmp_path: Path) -> None:
+    site.hosts["dayabay"]["altbackup_items"] = site.hosts["dayabay"]["altbackup_items"][:1]
+    notes = tmp_path / "dayabay/backup/folders/notes"
+    copies = tmp_path / "cms01/copies"
+    for day in (1, 2):
+        (site.live / "folder" / "night").write_text(f"{day}\n")
+        run = site.run("backup", stamp=stamp(day))
+        assert run.rc == 0, run.message
+    shutil.rmtree(notes / "2013/05/01")  # as a purge does, which the target does later
+    old, new = replaced_keys(site, tmp_path)
+    arrivals = [path.read_text() for path in (copies / ".altbackup/arrivals").rglob("notes")]
+    told = site.run("rekey", "--check", stamp=stamp(3), identity_file=str(old.path))
+    assert told.rc == 0, told.message
+    assert "dayabay -> cms01: 2 of its tarballs there would be encrypted anew" in told.stdout
+    assert all(old.is_for(path) for path in tmp_path.rglob("*.age"))
+    run = site.run("rekey", stamp=stamp(3), identity_file=str(old.path))
+    assert run.rc == 0, run.message
+    assert "dayabay -> cms01: 2 of its tarballs there encrypted anew" in run.stdout
+    tarballs = sorted(tmp_path.rglob("*.age"))
+    assert len(tarballs) == 3, "the source has one, its target both"
+    for path in tarballs:
+        assert new.is_for(path) and site.keys[1].is_for(path) and not old.is_for(path), path
+    assert [path.read_text() for path in (copies / ".altbackup/arrivals").rglob("notes")] == arrivals
+    assert marks_on(copies) == set()
+    assert not (tmp_path / "dayabay/backup/.altbackup/rekey").exists()
+    again = site.run("rekey", stamp=stamp(3), identity_file=str(old.path))
+    assert (again.rc, again.changed) == (0, 0), again.stdout

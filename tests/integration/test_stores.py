@@ -103,6 +103,8 @@ def test_what_is_only_in_stores_is_listed_and_restored_from_there(bare_site: Sit
         run = site.run("list", stamp=SECOND, list_file=str(listed))
         entries = {entry["node"]: entry for entry in json.loads(listed.read_text())}
         assert set(entries) == {"vault"} and entries["vault"]["state"] == "verified", run.stdout
+        run = site.run("contents", stamp=SECOND, contents={"item": "dayabay/folders/docs"}, list_file=str(listed))
+        assert [entry["path"] for entry in json.loads(listed.read_text())["entries"]] == ["file"], run.stdout
         order = {"source": "dayabay", "kind": "folder", "name": "docs", "to": str(tmp_path / "back")}
         predicted = site.run("restore", "--check", stamp=SECOND, restore=[order])
         assert predicted.rc == 0 and "from vault to" in predicted.stdout, predicted.stdout
@@ -111,3 +113,15 @@ def test_what_is_only_in_stores_is_listed_and_restored_from_there(bare_site: Sit
         assert (tmp_path / "back" / "file").read_text() == "precious\n" * 1000
         assert "passed over cms01" in run.stdout and "passed over drawer" in run.stdout
         assert not list((site.folder / "cms01" / "copies" / ".altbackup").glob("fetched/*"))
+
+
+@pytest.mark.full
+def test_a_drill_proves_what_stores_have_where_they_are_filled(bare_site: Site, tmp_path: Path) -> None:
+    with served("sftp", tmp_path / "served") as place:
+        site = site_with(bare_site, place, tmp_path / "drawer")
+        site.write_inventory()
+        assert site.run("backup", stamp=FIRST).rc == 0
+        run = site.run("drill", stamp=SECOND)
+        assert run.rc == 0, run.message
+        relpath = f"folders/docs/{FIRST}/docs.tar.zst"
+        assert run.stdout.count(f"{relpath}: proved to restore") == 4, run.stdout

@@ -107,8 +107,11 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
     (tmp_path / "drawer" / ".altbackup").mkdir(parents=True)
     assert len(examples.run_well("store_sync")["uploaded"]) == 3
     assert len(examples.run_well("store_fetch")["tarballs"]) == 3
+    (drilled,) = examples.run("store_drill")
+    assert len(drilled["failures"]) == 2, "those tarballs are none that tar knows"
     examples.run_well("tarball_purge")
     assert examples.run_well("tarball_undo")["put_back"] == []
+    assert examples.run_well("tarball_rekey")["rekeyed"] == []
     (unasked,) = examples.run("tarball_heal")
     assert "is not what lies in the quarantine" in unasked["msg"]
     examples.run_well("run_lock")

@@ -49,6 +49,8 @@ class Demands:
     ext: str = ""
     """Extension of the archive format, if any is written"""
     tools: Sequence[str] = ()
+    programs: Sequence[str] = ()
+    """What this node needs besides by its settings"""
     now: float | None = None
     """The controller's clock, in seconds since 1970"""
     writable: bool = True
@@ -120,7 +122,7 @@ def inspect(demands: Demands) -> dict[str, Any]:
     seen = _look_at_bases(
         demands, bases, inner, {path: mounts.hung_message(at, seconds) for path, at in silent.items()}
     )
-    reasons = [*seen.reasons, *missing_tools(demands.tools, demands.ext)]
+    reasons = [*seen.reasons, *missing_tools([*demands.tools, *demands.programs], demands.ext)]
     wrong, differing = clocks(time.time(), demands.now)
     reasons += wrong
     items, notes, failures = _discovered(demands, next((base for base in bases[:1] if base not in silent), ""))

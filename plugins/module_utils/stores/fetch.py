@@ -5,6 +5,7 @@ What is brought lies in a marked folder of its own, so that it is a tree as any 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -15,9 +16,11 @@ from ..system.errors import AltbackupError, InvalidInput
 from ..system.processes import Deadline
 from ..tree.failures import explain
 from ..tree.layout import MARKER, Tree, base_in, is_differential, is_relpath, open_tree, split_relpath
+from ..tree.marks import Marks, marks_of
 from ..tree.publish import make_folders, remove_folder, verify
 from ..tree.sidecar import MAX_BYTES, SUFFIX, Dna
 from ..tree.stamps import moment_of
+from .known import Copy, ids_of, recall
 from .locks import Locker, Seen, locker_of
 from .plan import View, private_path, unread_sidecars, view_of
 from .presence import require_there
@@ -32,7 +35,7 @@ _LONGEST_RECORD = 1 << 24
 _ALONE = "is a differential, and its full tarball is not there: nothing can be restored from it"
 
 
-class _Shelf:
+class Shelf:
     """What one store has of one source, as far as it is asked."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -117,8 +120,8 @@ def find(options: Mapping[str, Any]) -> dict[str, Any]:
         "origin": {},
     }
     try:
-        shelf = _Shelf(options)
-        tree["tarballs"] = _entries(shelf, options["keys"], recorded=True)
+        shelf = Shelf(options)
+        tree["tarballs"] = entries_of(shelf, options["keys"] or None, recorded=True)
         tree["keys"] = sorted({"/".join(entry["relpath"].split("/")[:2]) for entry in tree["tarballs"]})
     except (AltbackupError, OSError) as error:
         tree["problem"] = explain(error)
@@ -127,10 +130,11 @@ def find(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def listed(options: Mapping[str, Any]) -> dict[str, Any]:
     """Given the options of the module, return all `tarballs` of the source in the store, as tarball_list does. Raise AltbackupError or OSError."""
-    shelf, moment = _Shelf(options), moment_of(options)
+    shelf, moment, tree = Shelf(options), moment_of(options), open_tree(options["base"])
     day = options["day"]
+    known, marks = _known(tree, shelf.store.name), _marks(tree)
     found = []
-    for entry in _entries(shelf, None, recorded=False):
+    for entry in entries_of(shelf, None, recorded=False):
         category, name, stamp, _ = split_relpath(entry["relpath"])
         if day and day != "all" and not stamp.startswith(day):
             continue
@@ -145,12 +149,41 @@ def listed(options: Mapping[str, Any]) -> dict[str, Any]:
                 "name": name,
                 "path": shelf.remote.at(f"{shelf.source}/{entry['relpath']}"),
                 "state": state,
+                **_said(known.get(entry["relpath"]), entry, marks),
             }
         )
     return {"changed": False, "tarballs": found, "failures": []}
 
 
-def _entries(shelf: _Shelf, keys: Collection[str] | None, *, recorded: bool) -> list[dict[str, Any]]:
+def _known(tree: Tree, store: str) -> dict[str, Copy]:
+    """Return {relpath: what the node that fills a store remembers of it there}; of disks that take turns what any of them has."""
+    found: dict[str, Copy] = {}
+    with contextlib.suppress(AltbackupError, OSError):  # the next night tells
+        for id in ids_of(tree, store):
+            found.update(recall(tree, store, id).copies)
+    return found
+
+
+def _marks(tree: Tree) -> Marks:
+    try:
+        return marks_of(tree)
+    except (AltbackupError, OSError):  # a check tells
+        return Marks()
+
+
+def _said(copy: Copy | None, entry: Mapping[str, Any], marks: Marks) -> dict[str, Any]:
+    """Return what is known of a listed copy: `suspect`, `incomplete` and `hold`, each only where it is so."""
+    category, name, stamp, _ = split_relpath(entry["relpath"])
+    hold = marks.hold_of(f"{category}/{name}", stamp)
+    told: dict[str, Any] = {"hold": hold} if hold else {}
+    if copy is None or (copy.dna.dig, copy.dna.size) != (entry["dig"], entry["size"]):
+        return told
+    if copy.suspect and not marks.accepts(f"{category}/{name}", stamp):
+        told["suspect"] = list(copy.suspect)
+    return {**told, **({"incomplete": True} if copy.partial else {})}
+
+
+def entries_of(shelf: Shelf, keys: Collection[str] | None, *, recorded: bool) -> list[dict[str, Any]]:
     """Return what the store has of some items, the newest last."""
     view, read, _ = shelf.view(keys)
     records = shelf.records(list(view.copies)) if recorded else {}
@@ -216,9 +249,15 @@ def fetch(options: Mapping[str, Any]) -> dict[str, Any]:
     relpaths = {str(entry["relpath"]): entry for entry in options["tarballs"]}
     for relpath in relpaths:
         split_relpath(relpath)
-    shelf, tree = _Shelf(options), open_tree(options["base"])
+    shelf, tree = Shelf(options), open_tree(options["base"])
+    bring(shelf, tree, _root(tree, shelf.store.name), relpaths)
+    return {"changed": True, "failures": []}
+
+
+def bring(shelf: Shelf, tree: Tree, root: str, relpaths: Mapping[str, Mapping[str, Any]]) -> None:
+    """Given a store, a tree of this node, and {relpath: its size, dig and alg}, bring tarballs and their sidecars into a marked folder below the private
+    one of the tree, each read and found as it should be. Raise AltbackupError or OSError."""
     require_there(shelf.remote)
-    root = _root(tree, shelf.store.name)
     make_folders(os.path.join(root, MARKER), tree.private)
     sizes = {f"{shelf.source}/{relpath}": int(entry["size"]) for relpath, entry in relpaths.items()}
     sizes.update({path + SUFFIX: MAX_BYTES for path in sizes})
@@ -235,7 +274,6 @@ def fetch(options: Mapping[str, Any]) -> dict[str, Any]:
         shelf.locker.read(version, os.path.join(root, path))
     for relpath, entry in relpaths.items():
         verify(os.path.join(root, shelf.source, relpath), Dna(str(entry["dig"]), int(entry["size"]), str(entry["alg"])))
-    return {"changed": True, "failures": []}
 
 
 def remove(options: Mapping[str, Any]) -> dict[str, Any]:

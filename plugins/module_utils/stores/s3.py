@@ -30,6 +30,7 @@ GOVERNANCE, COMPLIANCE = "governance", "compliance"
 _MOST = 1 << 24
 """Most bytes of an answer that is no object"""
 _MOST_PAGES = 10_000
+_NOT_FOUND = 404
 _CHUNK = 1 << 20
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _DATE = "%Y-%m-%dT%H:%M:%SZ"
@@ -154,6 +155,23 @@ def read(bucket: Bucket, version: Version, deadline: Deadline, take: Callable[[b
     if count != version.size:
         said = "has more" if count > version.size else f"ended after {count}"
         raise AltbackupError(f"{bucket.endpoint}: {one_line(version.key)}: the answer {said} of {version.size} bytes")
+
+
+def is_versioned(bucket: Bucket, deadline: Deadline) -> bool:
+    """Return whether a bucket keeps versions of its objects. Raise AltbackupError."""
+    told = {_word(part.tag): part.text for part in _tree(_ask(bucket, "GET", "", {"versioning": ""}, deadline), bucket)}
+    return told.get("Status") == "Enabled"
+
+
+def can_lock(bucket: Bucket, deadline: Deadline) -> bool:
+    """Return whether a bucket has object lock. Raise AltbackupError."""
+    try:
+        page = _tree(_ask(bucket, "GET", "", {"object-lock": ""}, deadline), bucket)
+    except Refused as error:
+        if error.status == _NOT_FOUND and "ObjectLock" in str(error):
+            return False
+        raise
+    return any(_word(part.tag) == "ObjectLockEnabled" and part.text == "Enabled" for part in page)
 
 
 def _ask(

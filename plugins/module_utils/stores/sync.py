@@ -15,7 +15,9 @@ from ..system.units import counted, first_of, readable
 from ..tree.failures import explain, failure
 from ..tree.layout import Tarball, open_tree, parse_filename
 from ..tree.marks import Marks, marks_of, merged, parse_given
+from ..tree.publish import read_record
 from ..tree.recorded import recorded
+from ..tree.rekeyed import BEFORE
 from ..tree.rulings import parse_ruling
 from ..tree.scan import Scan, scan
 from ..tree.stamps import Moment, day_of, interpret_day, moment_of, today_in
@@ -190,6 +192,11 @@ def _tell(work: Work, held: Held, view: View) -> None:
     there = {one.relpath for one in held.tarballs}
     for one, copy in differing(held, view):
         dig = one.dna.dig if one.dna else ""
+        if read_record(work.tree, one.key, one.stamp).get(BEFORE) == copy.dna.dig:
+            work.notes.append(
+                f"{one.relpath} is there as it was before it was encrypted anew, for others, and stays so"
+            )
+            continue
         work.fail(
             f"{one.relpath} is there with {copy.dna.alg} {copy.dna.dig}, but {work.tree.base} has {dig}: neither was touched",
             one.relpath,

@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..system import progress
+from ..system.age import is_encrypted
 from ..system.errors import AltbackupError, DigestMismatch
 from ..system.mounts import file_system
 from ..system.seeing import is_there
 from ..system.units import told_apart
 from ..system.visible import printable
 from ..tree.arrivals import note_coming
+from ..tree.contents import CONTENT
 from ..tree.failures import failure
 from ..tree.layout import Tarball, Tree, describe
 from ..tree.locks import Hold
@@ -32,10 +34,13 @@ from ..tree.publish import (
     point_last,
     prune_empty,
     publish,
+    read_record,
     remove_folder,
     remove_if_there,
     temporary_beside,
+    verify,
 )
+from ..tree.rekeyed import put_in_place
 from ..tree.scan import scan
 from ..tree.stamps import Moment, ahead_reason
 from .forced_command import gather
@@ -55,12 +60,13 @@ def accept(
     retry: bool = False,
     origin: Origin | None = None,
     carried: bool = False,
+    rekeyed: bool = False,
 ) -> dict[str, Any]:
     """Fetch the tarballs if `fetch` is given, verify each, and give it its final name.
 
     `fetch` brings offers into a folder, returns the bytes on the wire, and raises AltbackupError. Tarballs that were `carried` lie in a
     folder of their own below incoming, by relpath. Each arrival is noted with the stamp of the run at `moment`; a replacement of a rotted
-    copy keeps the stamp of that copy's arrival.
+    copy keeps the stamp of that copy's arrival, as does what takes the place of a tarball that was encrypted to others (`rekeyed`).
 
     Return `tarballs` (those now verified here), `wrong` (with `retry`: those with other bytes, to be sent once more, each with the digest
     found), `wire` (bytes fetched), `notes` and `failures`. Partial arrivals stay for the next run. Files with other bytes are removed, and
@@ -88,7 +94,8 @@ def accept(
             if entry.transit_name in wrong:
                 raise wrong[entry.transit_name]
             with progress.at_work(printable(entry.relpath)):
-                stored[entry.transit_name] = accept_one(tree, entry, moment, stored.get(entry.transit_name))
+                take = replace_one if rekeyed else accept_one
+                stored[entry.transit_name] = take(tree, entry, moment, stored.get(entry.transit_name))
             result["tarballs"].append(describe(tree, stored[entry.transit_name], 0.0))
             result["changed"] = True
             point_last(tree, entry.key, entry.stamp, moment)
@@ -146,6 +153,37 @@ def accept_one(tree: Tree, entry: Offer, moment: Moment, stored: Tarball | None 
         _publish_or_give_back(tree, entry, temporary, arrived, moment)
     finally:
         prune_empty(os.path.dirname(final), tree.base)
+    return tarball_at(tree, entry)
+
+
+def replace_one(tree: Tree, entry: Offer, moment: Moment, stored: Tarball | None = None) -> Tarball:
+    """Put one file that arrived in the place of a tarball that is the same, encrypted to others; return it. Raise AltbackupError or OSError.
+
+    Its arrival stays that of before. If the file is not there, `stored` is what was just stored from the same file.
+    """
+    final = tree.path(entry.relpath)
+    if not is_there(final):
+        return accept_one(tree, entry, moment, stored)
+    known = read_record(tree, entry.key, entry.stamp)
+    if not known.get(CONTENT) or known.get(CONTENT) != entry.record.get(CONTENT) or not is_encrypted(entry.relpath):
+        raise AltbackupError(
+            f"{entry.relpath} holds something else here, by the record of its dump: it was not replaced"
+        )
+    arrived = os.path.join(tree.private_path("incoming"), entry.transit_name)
+    twin = tree.path(stored.relpath) if stored else ""
+    if not twin:
+        if not is_there(arrived):
+            raise AltbackupError(f"{entry.relpath} did not arrive on this target")
+        came = temporary_beside(f"{final}.came")
+        _move_out(arrived, came, entry)
+        try:
+            with _unwritten(came):
+                verify(came, entry.dna, from_disk=True)
+                put_in_place(tree, came, entry.relpath, entry.dna, entry.record)
+        finally:
+            remove_if_there(came)
+    else:
+        put_in_place(tree, twin, entry.relpath, entry.dna, entry.record)
     return tarball_at(tree, entry)
 
 

@@ -33,6 +33,7 @@ from ..tree.publish import (
     verify,
 )
 from ..tree.readings import read_first
+from ..tree.rekeyed import BEFORE
 from ..tree.remembered import remember_items, remembered_items
 from ..tree.scan import scan
 from ..tree.scan_failures import ahead, unreadable
@@ -86,6 +87,8 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     plan = plan_transfer(request, offers, held, [folder for folder, _ in found.unreadable], marks)
     for offer, dna in plan.differing:
         reason = f"{offer.relpath} is verified here with {dna.alg} {dna.dig}, but the source has {offer.dna.dig}: neither was touched"
+        if offer.record.get(BEFORE) == dna.dig:
+            reason += ". The source has encrypted it anew since: altbackup.core.rekey does so here"
         done.failures.append(failure(STAGE, reason, relpath=offer.relpath))
     for offer in plan.alone:
         reason = (
@@ -93,7 +96,8 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
             "restored from it"
         )
         done.failures.append(failure(STAGE, reason, relpath=offer.relpath))
-    lacking = _store(tree, incoming, plan, request.moment, done) if hold else [offer for offer, _ in plan.lacking]
+    is_stored = hold and not request.rekeyed
+    lacking = _store(tree, incoming, plan, request.moment, done) if is_stored else [offer for offer, _ in plan.lacking]
     free, arrived = shutil.disk_usage(tree.private).free, arrived_bytes(incoming, lacking)
     load = plan_load(lacking, arrived, free, held)
     if load.left_out and (spare := spare_room(tree)):

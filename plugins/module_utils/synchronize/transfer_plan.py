@@ -61,6 +61,8 @@ class Request:
     """The target's name in messages"""
     carried: bool = False
     """Whether the tarballs are another target's, from which the controller brings them"""
+    rekeyed: bool = False
+    """Whether the tarballs are what this target has, encrypted to others, and take the places of those"""
     marks: Mapping[str, Any] = field(default_factory=dict)
     """Marks of copies given to the controller, which the target keeps"""
     deadline: Deadline = field(default_factory=Deadline)
@@ -156,6 +158,8 @@ def plan_transfer(
         here = next((tarball.dna for tarball in own if tarball.relpath == offer.relpath), None)
         if here and here.same_content(offer.dna):
             have.append(offer)
+        elif request.rekeyed:
+            lacking.append((offer, []))
         elif here:
             differing.append((offer, here))
         elif offer.stamp != newest.get(offer.key) and offer.relpath not in kept:

@@ -26,6 +26,7 @@ from .contents import CONTENT, FORMERLY
 from .layout import Tree
 from .private import read_private
 from .publish import make_folders, remove_if_there, write_text
+from .rekeyed import BEFORE
 from .stamps import is_stamp
 
 PLAIN, TO, FIRST = "plain", "to", "first"
@@ -47,6 +48,7 @@ _SEEN = (
     FORMERLY,
     TO,
     FIRST,
+    BEFORE,
     SEALED,
     SIGNED,
     SIGNATURE,
@@ -156,6 +158,8 @@ def statement(source: str, key: str, stamp: str, record: Mapping[str, Any]) -> s
         f"dig {record['dig']}",
         f"size {record['size']}",
     ]
+    if record.get(BEFORE):
+        lines.append(f"{BEFORE} {record[BEFORE]}")
     if record.get("base_dig"):
         lines.append(f"base_dig {record['base_dig']}")
     return "".join(f"{line}\n" for line in lines)

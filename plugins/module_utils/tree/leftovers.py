@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 
+from ..system.errors import AltbackupError
 from ..system.opened import walk_open
+from .failures import explain
 from .layout import TEMPORARY, Tree
 from .locks import Hold
 from .origin import origin_path
 from .private import opened_private
 from .publish import remove_folder
+from .rekeyed import NEXT, settle
+from .stamps import is_stamp
 from .trash import complete_removals
 
 _KINDS = (
@@ -47,6 +51,8 @@ def remove_leftovers(tree: Tree) -> list[str]:
                         with contextlib.suppress(FileNotFoundError):
                             os.unlink(name, dir_fd=descriptor)
                         notes.append(f"removed {name}, which a killed run left in {where}")
+                    elif kind == "records" and name.endswith(f".json{NEXT}"):
+                        notes += _settled(tree, os.path.join(folder, name))
     notes += _unfinished_origins(tree) if tree.source else remove_outgoing(tree)
     drilled = drill_folder(tree)
     with opened_private(tree, os.path.dirname(drilled)) as top:
@@ -56,6 +62,22 @@ def remove_leftovers(tree: Tree) -> list[str]:
             notes.append(f"removed {drilled}, which a killed drill left")
     notes += complete_removals(tree)[0]
     return notes
+
+
+def _settled(tree: Tree, path: str) -> list[str]:
+    """Given where below `records` that of a tarball lies that was to be encrypted anew, see to that; what cannot be done is a note."""
+    key, stamp = _record_in(path[: -len(f".json{NEXT}")])
+    try:
+        return [note] if key and (note := settle(tree, key, stamp)) else []
+    except (AltbackupError, OSError) as error:
+        return [f"{key} of {stamp} was being encrypted anew when a run was killed: {explain(error)}"]
+
+
+def _record_in(path: str) -> tuple[str, str]:
+    """Given the path of a record below `records`, without its suffix, return its item and stamp, empty for what is none."""
+    parts = os.path.normpath(path).split("/")
+    stamp = "/".join(parts[2:])
+    return ("/".join(parts[:2]), stamp) if is_stamp(stamp) else ("", "")
 
 
 def _unfinished_origins(tree: Tree) -> list[str]:

@@ -13,6 +13,7 @@ from ..planning.reaching import ssh_args
 from ..planning.trees import origin
 from .handed import Options
 from .loops import deliveries
+from .rekey_options import accept_rekeyed, prepare_rekeyed
 from .run import Run
 
 _GUIDES = Path(__file__).resolve().parents[3] / "roles" / "synchronize" / "files"
@@ -101,6 +102,8 @@ def list_options(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) 
     """Return options to list a tree for the user, the source's own if no check listed it, or one target's for another."""
     if about.get("stage") == "refill":
         return {"base": run.tree({**about, "node": about["from"]})["base"], "records": True}
+    if about.get("stage") == "rekey":
+        return {"base": about["base"], "records": True}
     if about:
         return {"base": about["base"], "day": "all" if about.get("shelf") else run.plan["list_day"]}
     if run.state["offer"] is not None:
@@ -130,6 +133,8 @@ def prepare_options(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any
         "adopt": node in run.plan["adopted_nodes"],
         "node": node,
     }
+    if about.get("stage") == "rekey":
+        return prepare_rekeyed(run, about, options)
     if about.get("stage") != "refill":
         return options
     offer = run.state["refills"].get(about["label"], {}).get("offer")
@@ -152,6 +157,8 @@ def send_options(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any])
 
 def accept_options(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
     """Return options that accept what arrived; bytes that differ are sent again once only, whatever the target reports."""
+    if about.get("stage") == "rekey":
+        return accept_rekeyed(run, about)
     if about.get("stage") == "refill":
         told = {"tarballs": transfers.refill_offer(run.state, about["label"]), "carried": True, "retry": False}
         is_there = run.state["refills"].get(about["label"], {}).get("arrived")

@@ -12,16 +12,19 @@ from ..planning.connections import incoming_folder
 from ..planning.reaching import controller_peer, controller_ssh_args
 from ..planning.trees import origin
 from .handed import OF_NO_RUN, Options
-from .loops import errand_of, heal_errand_of, order_of
+from .loops import errand_of, heal_errand_of, order_of, rekey_of
+from .rekey_options import carry_rekeyed
 from .run import Run
 
 
 def carry_options(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
-    """Return options to carry, through the controller, what a drill, a restore, a refill or a healing needs."""
+    """Return options to carry, through the controller, what a drill, a restore, a refill, a healing or an encryption anew needs."""
     if about["stage"] == "heal":
         return _carry_to_heal(run, about)
     if about["stage"] == "refill":
         return _refill(run, about)
+    if about["stage"] == "rekey":
+        return carry_rekeyed(run, about, back=rekey_of(run, about)["is_wanted"])
     found = errand_of(run, about) if about["stage"] == "drill" else order_of(run, about)
     carry = found["carry"]
     return {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ...module_utils.tree.stamps import is_day
-from ..planning import contents, drill, heal, restore, restore_progress, transfers
+from ..planning import contents, drill, heal, rekeying, restore, restore_progress, transfers
 from ..planning.reaching import controller_peer
 from ..planning.stores import store_trees
 from ..planning.trees import node_trees, open_trees, serving_rounds, source_trees
@@ -147,12 +147,27 @@ def _searches(run: Run) -> list[Entry]:
 
 def readings(run: Run) -> list[dict[str, Any]]:
     """Return what is to be read on the host."""
-    return [call for call in run.choice.get("chosen", ()) if call.get("node") == run.host and "options" in call]
+    return [call for call in run.choice.get("chosen", ()) if call.get("server") == run.host and "options" in call]
 
 
 def reading_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
     """Return the reading of a call."""
     return next(call for call in readings(run) if call["label"] == about["label"])
+
+
+def _readings(run: Run, is_due: Callable[[Mapping[str, Any]], bool]) -> list[Entry]:
+    shown = ("node", "server", "source", "label")
+    return [{"stage": "contents", **{name: call[name] for name in shown}} for call in readings(run) if is_due(call)]
+
+
+def _contents_in_stores(run: Run) -> list[Entry]:
+    """Return the trees of stores that may have what is to be looked into, and that the host fills."""
+    shown = ("node", "server", "source", "role", "base", "keys")
+    trees = contents.store_searches(run.plan, run.host) if run.host in run.plan["nodes"] else []
+    return [
+        {"stage": "contents", **{name: tree[name] for name in shown}, "label": f"{tree['source']} in {tree['node']}"}
+        for tree in trees
+    ]
 
 
 def _deliveries(run: Run) -> list[Entry]:
@@ -194,6 +209,16 @@ def _refills(run: Run) -> list[Entry]:
         for other in targets
         if other["node"] not in lacking
     ]
+
+
+def _rekeys(run: Run) -> list[Entry]:
+    """Return the trees of a source on its targets, to see what there is encrypted to others than those of today; none where the source cannot do it."""
+    return [{**entry, "stage": "rekey"} for entry in _targets(run)] if run.state["rekeys"].get("ready") else []
+
+
+def rekey_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a target whose tarballs are to be encrypted anew."""
+    return rekeying.work(run.source, run.plan["rekey"], run.host, run.state["rekeys"], str(about["node"]))
 
 
 def _drill(run: Run) -> list[Entry]:
@@ -277,6 +302,13 @@ def _store_searches(run: Run) -> list[Entry]:
     ]
 
 
+def _store_drills(run: Run) -> list[Entry]:
+    """The stores that a node fills, of which something is to be drilled."""
+    if run.plan["key_drill"]:
+        return []
+    return [{**entry, "stage": "drill"} for entry in _stores(run) if run.plan["stores"][entry["node"]]["drill"]]
+
+
 def _stores(run: Run) -> list[Entry]:
     """The stores of a source while it is backed up, be it itself that fills them or its targets; else those that a node fills."""
     locked = run.plan["locked"]
@@ -306,20 +338,23 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "unlock": _unlock,
     "list": _node,
     "searches": _searches,
-    "readings": lambda run: [
-        {"stage": "contents", **{name: call[name] for name in ("node", "source", "label")}} for call in readings(run)
-    ],
+    "contents_in_stores": _contents_in_stores,
+    "readings": lambda run: _readings(run, lambda call: not call["store"] or call["label"] in run.state["carried"]),
+    "readings_to_bring": lambda run: _readings(run, lambda call: bool(call["store"])),
     "mark": lambda run: _marked(run, "source"),
     "mark_copies": lambda run: _marked(run, "target"),
     "rounds": _rounds,
     "stores": _stores,
     "store_list": _store_list,
+    "store_drills": _store_drills,
     "store_searches": _store_searches,
     "orders_to_look": lambda run: _orders(run, lambda order: order["ready"] and not order["store"]),
     "orders_to_fetch": lambda run: _orders(run, lambda order: order["ready"] and bool(order["store"])),
     "busy": _busy,
     "deliveries": _deliveries,
     "refills": _refills,
+    "rekeys": _rekeys,
+    "rekeys_due": lambda run: [entry for entry in _rekeys(run) if rekey_of(run, entry)["due"]],
     "drill": _drill,
     "drill_away": _drill_away,
     "errands": lambda run: _errands(run, lambda errand: True),

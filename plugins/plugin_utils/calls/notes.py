@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..planning import absence, copies, drill, heal, restore_progress, transfers
+from ..planning import absence, copies, drill, heal, rekeying, restore_progress, transfers
 from ..planning.reaching import controller_peer
 from ..report import call_failures, outcomes, retention_table, tarball_table
-from .loops import errand_of, errands, heal_errand_of, order_of
+from .loops import errand_of, errands, heal_errand_of, order_of, rekey_of
 from .run import Run
 
 State = dict[str, Any]
@@ -26,6 +26,7 @@ _FORGOTTEN = (
     "doubted",
     "refilled",
     "refills",
+    "rekeys",
     "delivered",
     "shelves",
     "down",
@@ -116,6 +117,8 @@ def _offered(state: State, result: Mapping[str, Any]) -> State:
 def _list(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]) -> State:
     if about.get("stage") == "refill":
         return _refilled(run, stage, {**about, "node": about["from"]}, "listed", result)
+    if about.get("stage") == "rekey":
+        return _rekeyed(run, stage, about, "listed", result)
     new = _plain(run, stage, about, given, result)
     if not about:
         return _offered(new, result)
@@ -160,6 +163,8 @@ def _prepare(
 ) -> State:
     if about.get("stage") == "refill":
         return _refilled(run, stage, about, "asked", result)
+    if about.get("stage") == "rekey":
+        return _rekeyed(run, stage, about, "wanted", result)
     new = _plain(run, stage, about, given, result)
     node = about["node"]
     is_busy = result.get("busy") is True
@@ -190,6 +195,8 @@ def _accept(
 ) -> State:
     if about.get("stage") == "refill":
         return _refilled(run, stage, about, "accepted", result)
+    if about.get("stage") == "rekey":
+        return _rekeyed(run, stage, about, "accepted", result)
     new, node = _plain(run, stage, about, given, result), about["node"]
     told = (result.get("wrong") or []) if given["retry"] else []
     wrong = {entry["relpath"]: entry.get("wrong") or "" for entry in told}
@@ -244,6 +251,52 @@ def _refilled(run: Run, stage: str, about: Mapping[str, Any], step: str, result:
     elif step == "carried":
         progress["arrived"] = bool(result.get("changed"))
     return {**new, "refills": {**new["refills"], about["label"]: progress}}
+
+
+def _rekey(
+    run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]
+) -> State:
+    """Record what the source has encrypted anew, for itself or for a target."""
+    if given.get("step") == "target":
+        return _rekeyed(run, stage, about, "made", result)
+    new = _plain(run, stage, about, given, result)
+    if given.get("step") == "tidy":
+        return new
+    ready = not result.get("unreachable") and not result.get("failed") and isinstance(result.get("current"), list)
+    return {**new, "rekeys": {"ready": ready, "current": result.get("current") or [], "targets": {}}}
+
+
+def _rekeyed(run: Run, stage: str, about: Mapping[str, Any], step: str, result: Mapping[str, Any]) -> State:
+    """Record a call by which a target's tarballs are encrypted anew."""
+    new = _plain(run, stage, about, {}, {**result, "failures": _staged(result, stage)})
+    targets = dict(new["rekeys"].get("targets", {}))
+    progress = dict(targets.get(about["node"], {}))
+    if step == "listed":
+        progress["holds"] = rekeying.held(result.get("tarballs") or [])
+    elif step == "made":
+        progress["made"] = result.get("rekeyed") or []
+    elif step == "wanted":
+        progress["wanted"] = [] if result.get("busy") is True else list(result.get("send") or [])
+    elif step == "carried" and "wanted" in progress:
+        progress["back"] = bool(result.get("changed"))
+    told = {**new, "rekeys": {**new["rekeys"], "targets": {**targets, about["node"]: progress}}}
+    number = len(result.get("tarballs") or ()) if step == "accepted" else 0
+    if step == "wanted" and result.get("busy") is True:
+        reason = (
+            f"{about['node']}: other transfers into it went on, so nothing was encrypted anew there: do it once more"
+        )
+        return outcomes.record(told, _registered(about, {"failures": [{"reason": reason}]}), stage, run.host)
+    if step == "listed" and run.check_mode:
+        number = len(rekey_of(run.knowing(told), about)["due"])
+    if not number:
+        return told
+    word = "would be encrypted anew" if run.check_mode else "encrypted anew"
+    note = f"{run.host} -> {about['node']}: {number} of its tarballs there {word}"
+    return {**told, "notes": [*told["notes"], note]}
+
+
+def _staged(result: Mapping[str, Any], stage: str) -> list[dict[str, Any]]:
+    return [{**entry, "stage": stage} for entry in result.get("failures") or ()]
 
 
 def _find(
@@ -316,7 +369,12 @@ def _store_fetch(
     """What a store holds, or whether what is needed of it was brought."""
     step = str(given["step"])
     if step == "find":
-        return {**run.state, "found_in": {**run.state["found_in"], about["node"]: dict(result)}}
+        known = run.state["found_in"].get(about["node"], {})
+        trees = [*(known.get("trees") or ()), *(result.get("trees") or ())]  # a store may have several sources
+        return {**run.state, "found_in": {**run.state["found_in"], about["node"]: {**result, "trees": trees}}}
+    if step == "fetch" and about["stage"] == "contents":
+        new = _plain(run, stage, about, given, result)
+        return {**new, "carried": [*new["carried"], about["label"]]} if result.get("changed") is True else new
     if step == "fetch":
         return _followed(run, stage, about, "fetch", result)
     new = _plain(run, stage, about, given, result)
@@ -340,6 +398,8 @@ def _carry(
         return _followed(run, stage, about, "carry", result)
     if about["stage"] == "refill":
         return _refilled(run, stage, about, "carried", result)
+    if about["stage"] == "rekey":
+        return _rekeyed(run, stage, about, "carried", result)
     return _errand(run, stage, about, {**given, "step": "carry"}, result)
 
 
@@ -439,6 +499,7 @@ _NOTES: dict[str, Callable[[Run, str, Mapping[str, Any], Mapping[str, Any], Mapp
     "tarball_mark": _mark,
     "tarball_prepare": _prepare,
     "tarball_purge": _purge,
+    "tarball_rekey": _rekey,
     "tarball_restore": _restore,
     "tarball_undo": _undo,
 }

@@ -22,6 +22,7 @@ from .carry_options import carry_options, heal_options
 from .handed import Options
 from .preflight_options import examine_options, preflight_options
 from .purge_options import mark_options, purge_options, undo_options
+from .rekey_options import rekey_options
 from .restore_options import (
     adopt_options,
     contents_options,
@@ -31,7 +32,7 @@ from .restore_options import (
     restore_options,
 )
 from .run import Run
-from .store_options import store_fetch_options, store_options
+from .store_options import store_drill_options, store_fetch_options, store_options
 
 
 def options_of(module: str, run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Options | None:
@@ -45,6 +46,7 @@ COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Optio
     "preflight": preflight_options,
     "restore_adopt": adopt_options,
     "run_lock": lock_options,
+    "store_drill": store_drill_options,
     "store_fetch": store_fetch_options,
     "store_sync": store_options,
     "tarball_accept": accept_options,
@@ -60,6 +62,7 @@ COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Optio
     "tarball_mark": mark_options,
     "tarball_prepare": prepare_options,
     "tarball_purge": purge_options,
+    "tarball_rekey": rekey_options,
     "tarball_restore": restore_options,
     "tarball_send": send_options,
     "tarball_undo": undo_options,

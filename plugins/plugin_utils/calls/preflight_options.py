@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..planning import watch
+from ..planning import stores, watch
 from ..planning.connections import peers, source_peers
 from ..planning.reaching import ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
@@ -16,8 +16,17 @@ from .handed import SHORT, Options
 from .run import Run
 
 
-def preflight_options(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
-    return _preflight_of_target(run, about) if about else _preflight_of_host(run)
+def preflight_options(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
+    if about:
+        return {**_preflight_of_target(run, about), "programs": _filling(run, str(about["node"]), run.host)}
+    source = run.plan["sources"].get(run.host, {}) if run.plan["locked"] and "tar" in (given.get("tools") or ()) else {}
+    filled = _filling(run, run.host, run.host if run.plan["locked"] else "")
+    return {**_preflight_of_host(run), "programs": [*_sealing(source), *filled]}
+
+
+def _filling(run: Run, server: str, source: str) -> list[str]:
+    """Return the program that a node needs to fill stores, with one source or (empty) with all; none where it fills none."""
+    return ["rclone"] if stores.store_trees(run.plan, server=server, source=source) else []
 
 
 def examine_options(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
@@ -27,7 +36,8 @@ def examine_options(run: Run, _about: Mapping[str, Any], _given: Mapping[str, An
     fetched = [peer for name in plan["sources"] for peer in _fetched_by(_sound(plan), name, host)]
     return {
         "owners": [one for one in base_owners(plan, host) if one["base"]],
-        "tools": ["tar", "rsync", *_sealing(source)],
+        "tools": ["tar", "rsync", *_sealing(source), *_filling(run, host, "")],
+        "stores": [stores.module_store(plan, name) for name in stores.filled_by(plan, host)],
         "kinds": sorted({*(item["kind"] for item in source.get("item_list", ())), *(source.get("discover") or ())}),
         "ext": source.get("ext") or "",
         "items": source.get("item_list", []),

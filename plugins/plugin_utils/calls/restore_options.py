@@ -63,7 +63,7 @@ def _priority(errand: Mapping[str, Any]) -> Options:
 
 def contents_options(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
     reading = reading_of(run, about)
-    opened = drilling_identity(run.plan, str(reading["node"]), str(reading["source"]))
+    opened = drilling_identity(run.plan, str(reading["server"]), str(reading["source"]))
     return {**reading["options"], "user": run.plan["nodes"][run.host]["drill_user"], **opened}
 
 

@@ -22,8 +22,10 @@ def choose(run: Run, play_hosts: Sequence[str]) -> dict[str, Any]:
     planned = restore.plan_restores(plan, [str(host) for host in run.hostvars])
     orders, absent = restore.absent_hosts(planned, play_hosts)
     found = {node: run.known_of(node).get("found") or {} for node in planned["searches"] if node in play_hosts}
-    asked = {name: run.known_of(server).get("found_in") or {} for name, server in _stores(plan, orders).items()}
-    found.update({name: results[name] for name, results in asked.items() if name in results})
+    for name, server in _servers(plan, orders):
+        known = (run.known_of(server).get("found_in") or {}).get(name)
+        if known:
+            found[name] = {**known, "trees": [*(found.get(name, {}).get("trees") or ()), *(known.get("trees") or ())]}
     involved = {
         str(host)
         for order in orders
@@ -31,9 +33,7 @@ def choose(run: Run, play_hosts: Sequence[str]) -> dict[str, Any]:
         if host not in plan.get("stores", {})
     }
     peers = {host: controller_peer(run.hostvars, run.plan, host) for host in involved}
-    peers.update(
-        {name: controller_peer(run.hostvars, run.plan, server) for name, server in _stores(plan, orders).items()}
-    )
+    peers.update({name: controller_peer(run.hostvars, run.plan, server) for name, server in _servers(plan, orders)})
     identity = plan.get("run") or {}
     told = {
         "when": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
@@ -43,14 +43,15 @@ def choose(run: Run, play_hosts: Sequence[str]) -> dict[str, Any]:
     return {**choice, "failures": [*planned["failures"], *choice["failures"], *absent]}
 
 
-def _stores(plan: Mapping[str, Any], orders: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return {store that may have what is ordered: the node by which it is asked}."""
-    return {
-        name: server_of(plan, name, order["source"])
+def _servers(plan: Mapping[str, Any], orders: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return (store that may have what is ordered, a node by which it is asked), each once."""
+    asked = [
+        (name, server_of(plan, name, order["source"]))
         for order in orders
         for name in order["candidates"]
         if name in plan.get("stores", {})
-    }
+    ]
+    return list(dict.fromkeys(asked))
 
 
 def chosen_state(choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The options of calls that fill stores, and fetch from them."""
+"""The options of calls that fill stores, fetch from them and drill them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from ..planning import stores
 from .backup_options import guides, marks
 from .handed import OF_NO_RUN, Options
-from .loops import order_of
+from .identities import drilling_identity
+from .loops import order_of, reading_of
 from .run import Run
 
 
@@ -20,6 +21,9 @@ def store_fetch_options(run: Run, about: Mapping[str, Any], given: Mapping[str, 
             about["source"],
             {"keys": about.get("keys", []), "day": run.plan["list_day"]},
         )
+    elif about["stage"] == "contents":
+        reading = reading_of(run, about)
+        name, source, more = reading["store"], reading["source"], {"tarballs": reading["fetch"]}
     else:
         order = order_of(run, about)
         tarballs = [
@@ -29,6 +33,28 @@ def store_fetch_options(run: Run, about: Mapping[str, Any], given: Mapping[str, 
     base = stores.tree_in(run.plan, name, source)["base"]
     limit = run.plan["stores"][name]["step_timeout"]
     return {"store": stores.module_store(run.plan, name), "base": base, "source": source, "step_timeout": limit, **more}
+
+
+def store_drill_options(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
+    """Prove a few items of what a store has, on the node that fills it."""
+    name, source, server = str(about["node"]), str(about["source"]), str(about["server"])
+    plan, store = run.plan, run.plan["stores"][name]
+    tree, node = stores.tree_in(plan, name, source), plan["nodes"][server]
+    return {
+        "store": stores.module_store(plan, name),
+        "base": tree["base"],
+        "source": source,
+        "names": tree["item_keys"],
+        "remembered": tree["discover"],
+        "items": store["drill"],
+        "limit": node["drill_limit"],
+        "folder": "" if node["drill_host"] else node["drill_folder"],  # else it is one of that host
+        "user": node["drill_user"],
+        "verify": tree["verify"],
+        **drilling_identity(plan, server, source),
+        "step_timeout": store["step_timeout"],
+        "run": {**plan["run"], **OF_NO_RUN},
+    }
 
 
 def store_options(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:

@@ -250,9 +250,7 @@ def _set_up(connection: Connection, commands: Commands) -> str:
 
 
 def _line(connection: Connection, public: str) -> str:
-    """Return the authorized_keys line of a key."""
-    if not connection.entry.get("rrsync"):
-        return f"restrict {public}"
+    """Return the authorized_keys line of a key that rrsync binds."""
     return f'restrict,command="rrsync {"-ro" if connection.fetched else "-wo"} {connection.folder}" {public}'
 
 
@@ -330,7 +328,7 @@ def _refused_mend(connection: Connection, commands: Commands) -> str:
             )
         )
     made = commands.set_up(connection.pair.partition(" -> ")[0])
-    if made and not (connection.tried.get("key") or {}).get("named") and not connection.entry.get("rrsync"):
+    if not (connection.tried.get("key") or {}).get("named") and not connection.entry.get("rrsync"):
         return made
     if not connection.tried.get("key", {}).get("there"):
         path = "~/.ssh/altbackup"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from . import connections, encryption, inventory, nodes
+from . import connections, encryption, inventory, nodes, stores
 from .facts import examined_facts
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 
@@ -40,6 +40,7 @@ def decide(
     found += connections.pairs(plan, known, dialled, commands)
     found += nodes.together(known, plan, commands)
     found += encryption.findings(plan, known, commands)
+    found += stores.findings(plan, known, commands)
     return found
 
 

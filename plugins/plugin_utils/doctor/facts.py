@@ -64,6 +64,14 @@ _AUTHORIZED = Fields(
     {"path": str},
     {"problem": str, "user": str, "lines": _TEXTS, "loose": [Fields({"path": str})]},
 )
+_STORE = Fields(
+    {"name": str, "there": bool, "problem": str, "away": str},
+    {
+        **dict.fromkeys(("place", "id", "other"), str),
+        **dict.fromkeys(("is_disk", "versioned", "lockable"), bool),
+        "loose": [str],
+    },
+)
 _EXAMINED: dict[str, Any] = {
     **dict.fromkeys(("user", "python", "machine", "boot"), str),
     "uid": int,
@@ -76,6 +84,7 @@ _EXAMINED: dict[str, Any] = {
     "discovered": [Fields({}, {"count": int, "problems": _TEXTS})],
     "peers": [_PEER],
     "authorized": ByName(_AUTHORIZED),
+    "stores": [_STORE],
 }
 _PATH = re.compile(r"/[^\0\n]*")
 _SURVEYED: dict[str, Any] = {

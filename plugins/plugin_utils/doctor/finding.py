@@ -51,8 +51,6 @@ class Commands:
     program: str = "altbackup"
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """{file of the inventory: its lines}"""
-    has_setup: bool = False
-    """Whether the playbook setup.yml exists"""
 
     @property
     def named(self) -> list[str]:
@@ -82,8 +80,8 @@ class Commands:
         return shlex.join([self.program, *words, *self.named])
 
     def set_up(self, node: str) -> str:
-        """Return the command that sets up a node, "" without setup.yml."""
-        return self.own("run", "setup", "--limit", node) if self.has_setup else ""
+        """Return the command that sets up a node."""
+        return self.own("run", "setup", "--limit", node)
 
     def setting(self, node: str, name: str, value: Any) -> str:
         """Return the command that sets a host's variable in the inventory; a sentence unless that is a folder of simple files."""

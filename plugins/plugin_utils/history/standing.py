@@ -26,7 +26,7 @@ _LOOKED_BACK = 40
 _PROOF = "%Y-%m-%dT%H:%M:%SZ"
 CHAIN = "backup.yml"
 _DRILL = "drill.yml"
-_LOOKS = ("list.yml", "mark.yml", "restore.yml", "undo.yml")
+_LOOKS = ("list.yml", "mark.yml", "rekey.yml", "restore.yml", "undo.yml")
 """Playbooks whose runs neither clear a copy's problem nor add one"""
 _NO_NIGHTS = (*_LOOKS, _DRILL, "check.yml", "purge.yml")
 """Playbooks that make no copies; any other may be a user's own that includes those of this collection"""

@@ -105,6 +105,16 @@ def check_undo(asked: Sequence[str], sources: Sequence[str]) -> list[str]:
     ]
 
 
+def check_rekey(asked: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """Return an error for each item that is to be encrypted anew of what is no source."""
+    named = [(text, text.partition("/")[0]) for text in asked]
+    return [
+        f"altbackup_rekey: {text}: {source!r} is no source, {nearest(source, sources)}"
+        for text, source in named
+        if source not in sources
+    ]
+
+
 def _no_target(name: str, hosts: Sequence[str], targets: Sequence[str]) -> str:
     if name in hosts:
         return f"{name!r} is a host of the inventory, but not in group {TARGETS}: add it there, or name a target"

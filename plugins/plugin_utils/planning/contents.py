@@ -20,6 +20,7 @@ from ..report import call_failures
 from ..report.results import read_result
 from ..report.secrecy import quoted
 from .restore_source import base_of, find_full
+from .stores import server_of, store_trees, stores_with
 
 KEYS = ("step", "item", "at", "other", "from", "path", "name", "recursive", "most")
 _SHOWN = 5
@@ -59,10 +60,10 @@ def plan_contents(plan: Mapping[str, Any]) -> dict[str, Any]:
     wanted = {**texts, **days, "step": step, "recursive": bool(given.get("recursive")), "most": most}
     item = str(given.get("item", ""))
     sources = {_source(item, plan): _key(item, plan)} if item else dict.fromkeys(plan["sources"], "")
-    known = [*plan["sources"], *plan["targets"]]
+    known = [*plan["sources"], *plan["targets"], *plan.get("stores", {})]
     if wanted["from"] and wanted["from"] not in known:
         raise InvalidInput(
-            f"from {quoted(wanted['from'])} is neither a source nor a target, {nearest(wanted['from'], known)}"
+            f"from {quoted(wanted['from'])} is neither a source nor a target, nor a store, {nearest(wanted['from'], known)}"
         )
     return {**wanted, "item": item, "sources": sources}
 
@@ -100,10 +101,28 @@ def _key(item: str, plan: Mapping[str, Any]) -> str:
     return f"{category}/{check_name(name)}"
 
 
-def nodes_of(plan: Mapping[str, Any], source: str, only: str = "") -> list[str]:
-    """Return the nodes that may hold a source's tarballs, in the order of preference; with `only` that node alone."""
+def nodes_of(plan: Mapping[str, Any], source: str, only: str = "", step: str = "list") -> list[str]:
+    """Return the nodes that may hold a source's tarballs, in the order of preference; with `only` that node alone.
+
+    Stores come last, as what they have must be fetched first; a search through all nights leaves them out without `only`.
+    """
     nodes = [*plan["sources"][source]["targets"], source]
+    nodes += stores_with(plan, source) if only or step != "find" else []
     return [node for node in dict.fromkeys(nodes) if only in ("", node)]
+
+
+def store_searches(plan: Mapping[str, Any], server: str) -> list[dict[str, Any]]:
+    """Given the plan and a node, return the trees of the stores that it fills in which to look; none where nothing can be looked for."""
+    try:
+        wanted = plan_contents(plan)
+    except InvalidInput:
+        return []
+    asked = {source: nodes_of(plan, source, wanted["from"], wanted["step"]) for source in wanted["sources"]}
+    return [
+        {**tree, "keys": [wanted["sources"][tree["source"]]] if wanted["sources"][tree["source"]] else []}
+        for tree in store_trees(plan, server=server)
+        if tree["node"] in asked.get(tree["source"], ())
+    ]
 
 
 def searches(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
@@ -117,7 +136,7 @@ def searches(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
         | ({"own": True} if node == source else {})
         | ({} if key else {"every": True})
         for source, key in wanted["sources"].items()
-        if node in nodes_of(plan, source, wanted["from"])
+        if node in nodes_of(plan, source, wanted["from"], wanted["step"])
     ]
 
 
@@ -135,7 +154,7 @@ def choose(plan: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> d
     offers: dict[str, list[dict[str, Any]]] = {}
     passed: dict[str, list[str]] = {}
     for source, key in wanted["sources"].items():
-        for node in nodes_of(plan, source, wanted["from"]):
+        for node in nodes_of(plan, source, wanted["from"], wanted["step"]):
             own, problem = _offer(source, node, found.get(node))
             there = [entry for entry in own if not moment.is_ahead(entry["stamp"])]
             offers.setdefault(source, []).extend(
@@ -144,7 +163,8 @@ def choose(plan: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> d
             if problem:
                 passed.setdefault(source, []).append(f"{node}: {problem}")
         if source in offers:  # targets cannot decrypt
-            offers[source].sort(key=lambda entry: is_encrypted(entry["relpath"]) and entry["node"] != source)
+            own_ones = {name: server_of(plan, name, source) == source for name in (source, *stores_with(plan, source))}
+            offers[source].sort(key=lambda entry: is_encrypted(entry["relpath"]) and not own_ones.get(entry["node"]))
     result = _CHOICES[wanted["step"]](plan, wanted, offers, passed)
     notes = {source: [f"passed over {each}" for each in problems] for source, problems in passed.items()}
     return {**empty, "wanted": wanted, **result, "notes": notes}
@@ -169,7 +189,7 @@ def _offer(source: str, node: str, registered: Mapping[str, Any] | None) -> tupl
         return [], "did not tell what it holds"
     entries = [{**entry, "key": "/".join(entry["relpath"].split("/")[:2])} for entry in tree["tarballs"]]
     there = [
-        {**entry, "base": _base(entry, entries)}
+        {**entry, "base": _base(entry, entries), "needs": _brought(entry, entries)}
         for entry in entries
         if entry["state"] == "verified"
         and parse_filename(os.path.basename(entry["relpath"]), entry["key"].partition("/")[2])
@@ -186,6 +206,13 @@ def _base(tarball: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> s
     if full is None or full["state"] != "verified" or full["dig"] != tarball["base_dig"]:
         return None
     return str(full["relpath"]).split("/", 2)[2]
+
+
+def _brought(tarball: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is to be brought of a store to look into a tarball: it, and the full one that it needs."""
+    base = _base(tarball, entries)
+    full = [entry for entry in entries if base and entry["relpath"] == f"{tarball['key']}/{base}"]
+    return [{name: entry[name] for name in ("relpath", "size", "dig", "alg")} for entry in (*full, tarball)]
 
 
 def _at(offers: Sequence[Mapping[str, Any]], day: str) -> list[Mapping[str, Any]]:
@@ -331,9 +358,14 @@ def _call(
 ) -> dict[str, Any]:
     """Return the call that reads tarballs on a node, with the options of its module."""
     options = {name: wanted[name] for name in ("step", "path", "name", "recursive", "most")}
+    stored = node in plan.get("stores", {})
+    needed = {part["relpath"]: part for entry in entries for part in entry["needs"]} if stored else {}
     return {
         "node": node,
         "source": source,
+        "server": server_of(plan, node, source),
+        "store": node if stored else "",
+        "fetch": list(needed.values()),
         "label": f"{source} on {node}",
         "options": {
             **options,

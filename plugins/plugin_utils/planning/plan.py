@@ -19,6 +19,7 @@ from .checks import (
     check_named,
     check_names,
     check_only_targets,
+    check_rekey,
     check_scope,
     check_source,
     check_stores,
@@ -55,6 +56,7 @@ _OF_RUNS = (
     "key_drill",
     "purge_confirm",
     "undo",
+    "rekey",
     "contents",
 )
 _OF_RESTORES = ("owner", "group", "mode", "selinux")
@@ -166,6 +168,7 @@ def _check(inventory: _Inventory, groups: Mapping[str, Sequence[str]]) -> list[s
     errors.general += check_former_names(inventory.sources, inventory.targets)
     errors.general += check_adopted(common["adopt"], [*nodes, *inventory.stores])
     errors.general += check_undo(common["undo"], sources)
+    errors.general += check_rekey(common["rekey"], sources)
     errors.general += check_names(sources)
     for host, values in inventory.sources.items():
         check_source(host, values, hosts, targets, errors)

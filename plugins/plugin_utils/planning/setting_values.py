@@ -182,6 +182,14 @@ def _transport(value: object) -> str | dict[str, str]:
     return {str(target): str(mode) for target, mode in value.items()} if isinstance(value, Mapping) else str(value)
 
 
+def _rekey(value: Sequence[Any]) -> list[str]:
+    asked = _texts(value)
+    for text in asked:
+        if not re.fullmatch("[^/]+/[^/]+/[^/]+", text):
+            raise InvalidInput(f"{quoted(text)} is no item of a source, like 'dayabay/svn/dybsvn'")
+    return asked
+
+
 def _undo(value: Sequence[Any]) -> list[str]:
     asked = _texts(value)
     for text in asked:
@@ -275,6 +283,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_trash_days": _whole(0, 3650, 2),
     "altbackup_min_copies": _whole(0, 1000, 1),
     "altbackup_undo": _undo,
+    "altbackup_rekey": _rekey,
     **dict.fromkeys((f"altbackup_keep_{rule}" for rule in RULES if rule != "within"), _whole(0, 999999, 7)),
     "altbackup_keep_within": _within,
     "altbackup_discover": _discover,
@@ -305,6 +314,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_store_config": _file_or_none,
     "altbackup_store_environment": _file_or_none,
     "altbackup_store_lock_days": _whole(0, 36500, 30),
+    "altbackup_store_drill": _whole(0, 100000, 1),
     "altbackup_drill_share": _share,
     "altbackup_drill_limit": parse_size,
     "altbackup_drill_folder": _folder_or_none,

@@ -9,9 +9,19 @@ from typing import Any
 from ...module_utils.tree.layout import MARKER
 
 _TAKEN = ("absent_for", "reverify_days", "max_age", "keep", "bwlimit", "connect_timeout", "io_timeout", "step_timeout")
-_OWN = ("remote", "config", "environment", "lock_days", "lock_mode")
-_OF_MODULE = (*_OWN, "absent_for", "bwlimit", "connect_timeout", "io_timeout")
+_OF_MODULE = (
+    "remote",
+    "config",
+    "environment",
+    "lock_days",
+    "lock_mode",
+    "absent_for",
+    "bwlimit",
+    "connect_timeout",
+    "io_timeout",
+)
 """Settings of a store that modules get, beside its name"""
+_OWN = ("remote", "config", "environment", "lock_days", "lock_mode", "drill")
 
 
 def store_entry(values: Mapping[str, Any], rules: Mapping[str, float]) -> dict[str, Any]:
@@ -65,6 +75,11 @@ def tree_in(plan: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
 def stores_with(plan: Mapping[str, Any], source: str) -> list[str]:
     """Return the stores that have a tree of a source."""
     return [str(tree["node"]) for tree in store_trees(plan, source=source)]
+
+
+def filled_by(plan: Mapping[str, Any], node: str) -> list[str]:
+    """Return the stores that a node fills."""
+    return list(dict.fromkeys(str(tree["node"]) for tree in store_trees(plan, server=node)))
 
 
 def server_of(plan: Mapping[str, Any], name: str, source: str) -> str:

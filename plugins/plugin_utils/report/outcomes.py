@@ -40,6 +40,7 @@ EMPTY: dict[str, Any] = {
     "doubted": [],
     "refilled": [],
     "refills": {},
+    "rekeys": {},
     "held": {},
     "lacking": [],
     "steady": {},

@@ -52,8 +52,8 @@ def _shown_state(entry: Mapping[str, Any]) -> str:
 
 
 def place_of(entry: Mapping[str, Any]) -> str:
-    """Return where a listed tarball lies: its source, or `source -> target` for a copy."""
-    return f"{entry['source']} -> {entry['node']}" if entry["role"] == "target" else str(entry["source"])
+    """Return where a listed tarball lies: its source, or `source -> node` for a copy on a target or in a store."""
+    return str(entry["source"]) if entry["role"] == "source" else f"{entry['source']} -> {entry['node']}"
 
 
 def table(tarballs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -12,6 +12,10 @@ import pytest
 from helpers.original_trees import is_as_documented, marked, put, run_module, tree_hash
 from helpers.stores import Place, said, served, sync
 
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import keep_marks
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
+
 OLD, NEW = "svn/x/2013/05/10/104701/x-1.tar", "svn/x/2013/05/11/104701/x-2.tar"
 
 
@@ -54,6 +58,19 @@ def test_a_store_is_listed_and_what_is_needed_of_it_is_brought_and_removed(disk:
     assert (Path(tree["base"]) / NEW).read_bytes() == (base / NEW).read_bytes()
     assert ask(disk, base, "remove", tarballs=wanted(base, NEW))["changed"]
     assert not Path(tree["base"]).exists() and not ask(disk, base, "remove")["changed"]
+
+
+def test_a_list_says_what_is_suspect_held_or_not_whole_as_that_of_a_node_does(base: Path, tmp_path: Path) -> None:
+    tree = open_tree(str(base))
+    for relpath, told in ((OLD, {"suspect": ["it fell"]}), (NEW, {"incomplete": ["a file"]})):
+        (entry,) = wanted(base, relpath)
+        write_record(tree, "svn/x", "/".join(relpath.split("/")[2:6]), {**entry, **told})
+    keep_marks(tree, {"holds": {"svn/x/2013/05/10/104701": "before the move"}})
+    with served("disk", tmp_path / "store") as place:
+        sync(place, base, expect={}, items=["svn/x"], keep=9)
+        old, new = ask(place, base, "list")["tarballs"]
+    assert (old["suspect"], old["hold"], "incomplete" in old) == (["it fell"], "before the move", False)
+    assert (new["incomplete"], "suspect" in new, "hold" in new) == (True, False, False)
 
 
 def test_check_mode_brings_nothing(disk: Place, base: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from helpers.age_keys import age_key
 from helpers.original_trees import marked, modern_text, put, tree_hash
+from helpers.rekeyed import Site
 from helpers.stores import BUCKET, ITEMS, KINDS, NEW, PASSWORD, SECRET, Place, brought, said, served, sync
 from helpers.trees import Base, item
 
@@ -390,3 +391,18 @@ def test_a_store_is_told_nothing_of_what_its_source_has_encrypted(disk: Place, t
     for name, content in files.items():
         assert planted.encode() not in content, name
         assert made["record"]["manifest"].encode() not in content, name
+
+
+def test_what_was_encrypted_anew_since_stays_in_the_store_as_it_was(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.dump(OLD)
+    (relpath,) = [one.relpath for one in site.tarballs()]
+    with served("disk", tmp_path / "store") as place:
+        asked: dict[str, Any] = {"expect": {"notes": 1}, "items": ["folders/notes"], "source": "dayabay"}
+        assert not sync(place, site.base.path, OLD, **asked)["failures"]
+        before = place.files()
+        assert site.rekey()["failures"] == []
+        result = sync(place, site.base.path, OLD, **asked)
+        assert (result["failures"], result["changed"]) == ([], False), said(result)
+        assert f"{relpath} is there as it was before it was encrypted anew, for others, and stays so" in result["notes"]
+        assert place.files()[f"dayabay/{relpath}"] == before[f"dayabay/{relpath}"]

@@ -48,9 +48,15 @@ def test_one_base_without_marker_leaves_the_others_usable(base: Path, tmp_path: 
 def test_missing_tool_names_its_package(base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.system.programs._SYSTEM_FOLDERS", ())
-    found = reasons(preflight.inspect(preflight.Demands([str(base)], tools=["rsync", "ssh"], ext=".tar.zst")))
+    found = reasons(
+        preflight.inspect(
+            preflight.Demands([str(base)], tools=["rsync", "ssh"], programs=["age", "rclone"], ext=".tar.zst")
+        )
+    )
     assert [
-        word for word in ("rsync", "openssh-client", "zstd") if not any(f"package {word}" in text for text in found)
+        word
+        for word in ("rsync", "openssh-client", "zstd", "age", "rclone")
+        if not any(f"package {word}" in text for text in found)
     ] == []
 
 

@@ -188,3 +188,12 @@ def test_a_busy_target_asks_for_nothing_yet(result: dict[str, Any], asked: dict[
 def test_what_preflight_begins_anew_is_known_to_a_run() -> None:
     assert set(notes._FORGOTTEN) <= set(EMPTY)
     assert "failures" not in notes._FORGOTTEN, "no failure is ever forgotten"
+
+
+def test_a_store_may_have_several_sources() -> None:
+    run = Told().run
+    for source in ("dayabay", "juno"):
+        about = {"node": "vault", "source": source, "stage": "restore"}
+        state = notes.noted("store_fetch", "restore", run, about, {"step": "find"}, {"trees": [{"source": source}]})
+        run = run.knowing(state)
+    assert [tree["source"] for tree in run.state["found_in"]["vault"]["trees"]] == ["dayabay", "juno"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from helpers.told_runs import EVERY, Told
 
@@ -36,3 +38,24 @@ def test_a_plan_with_errors_is_examined_as_far_as_it_goes(lacking: str) -> None:
     assert asked is not None
     assert [peer["node"] for peer in asked["peers"]] == ([] if lacking == "dayabay" else ["sdu"])
     assert [owner["base"] for owner in asked["owners"]] == ([] if lacking == "dayabay" else ["/backup"])
+
+
+def test_preflight_asks_for_what_encrypts_and_for_what_fills_stores() -> None:
+    asked = {"tools": ["tar", "rsync"]}
+    assert Told().call("preflight", "preflight", {}, **asked)["programs"] == []
+    told = Told(
+        altbackup_encrypt_to=["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
+        altbackup_single_recipient=True,
+    )
+    assert told.call("preflight", "preflight", {}, **asked)["programs"] == ["age", "ssh-keygen"]
+    assert told.call("preflight", "preflight", {}, tools=[])["programs"] == [], "nothing is packed"
+    tree = {"role": "store", "node": "vault", "server": "cms01", "source": "dayabay", "base": "/copies/dayabay"}
+    plan = {**told.run.plan, "stores": {"vault": {"trees": [tree]}}}
+    told.run = replace(told.run, plan=plan)
+    cms01, sdu = told.over("targets")
+    assert told.call("preflight", "preflight", {}, cms01, **asked)["programs"] == ["rclone"]
+    assert told.call("preflight", "preflight", {}, sdu, **asked)["programs"] == []
+    assert told.call("preflight", "preflight", {}, **asked)["programs"] == ["age", "ssh-keygen"]
+    alone = Told(EVERY, "cms01")
+    alone.run = replace(alone.run, plan={**alone.run.plan, "stores": plan["stores"]})
+    assert alone.call("preflight", "preflight", {}, tools=[])["programs"] == ["rclone"]

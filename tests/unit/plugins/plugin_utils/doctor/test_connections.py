@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,13 +41,13 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.doctor.connections 
         (tried_with(said=CHANGED), PAIR, "host key", f"cms01 {HOST_KEY}"),
         (key_with(there=False, why="No such file"), PAIR, "key", "ssh-keygen"),
         (key_with(mode="0644"), PAIR, "key", "file -a 'path=/root/.ssh/altbackup mode=0600'"),
-        (authorized_with(DENIED, lines=[]), PAIR, "key", f"restrict {KEY}"),
+        (authorized_with(DENIED, lines=[]), PAIR, "key", "altbackup run setup --limit dayabay"),
         (authorized_with(DENIED, problem="there is no user backup"), PAIR, "key", 'altbackup_rsync_user: \\"root\\"'),
         (
             authorized_with(DENIED, lines=[], loose=[{"path": "/home/backup", "mode": "0777", "uid": 0}]),
             PAIR,
             "key",
-            f"restrict {KEY}",
+            "altbackup run setup --limit dayabay",
         ),
         (
             lambda facts: (authorized_with(DENIED, loose=[{"path": "/home/backup", "mode": "0777"}])(facts), key_with(public="")(facts)),
@@ -81,22 +80,21 @@ def test_a_key_that_is_to_be_bound_is_bound_to_its_folder(options: str, fine: bo
     assert fine or f"rrsync -wo {INCOMING}" in found[0][2]
 
 
-def test_where_a_playbook_sets_pairs_up_it_is_what_makes_a_key() -> None:
+def test_setup_is_what_makes_a_key() -> None:
     facts = healthy()
     tried_with(said=DENIED)(facts)
     key_with(there=False, named=False)(facts)
     examined = {node: {"facts": own, "said": ""} for node, own in facts.items()}
-    for has_setup, mend in ((True, "altbackup run setup --limit dayabay -i /inventory"), (False, "ssh-keygen")):
-        found = wrong(decide.decide(planned(variables()), [], examined, {}, replace(COMMANDS, has_setup=has_setup)))
-        assert [(place, what) for place, what, _ in found] == [(PAIR, "key")]
-        assert mend in found[0][2]
+    found = wrong(decide.decide(planned(variables()), [], examined, {}, COMMANDS))
+    assert [(place, what) for place, what, _ in found] == [(PAIR, "key")]
+    assert "altbackup run setup --limit dayabay -i /inventory" in found[0][2]
 
 
 def test_a_key_of_a_pair_that_set_up_binds_is_admitted_by_that_and_opens_no_shell() -> None:
     facts = healthy()
     authorized_with(DENIED, lines=[])(facts)
     examined = {node: {"facts": own, "said": ""} for node, own in facts.items()}
-    found = decide.decide(planned(variables()), {}, examined, {}, replace(COMMANDS, has_setup=True))
+    found = decide.decide(planned(variables()), {}, examined, {}, COMMANDS)
     mends = [finding.mend for finding in found if finding.what == "key"]
     assert mends and all("run setup" in mend and "restrict" not in mend for mend in mends)
 
@@ -127,16 +125,14 @@ def connection(tried: dict[str, Any] | None = None, entry: dict[str, Any] | None
 
 
 @pytest.mark.parametrize(
-    ("fetched", "rrsync", "line"),
+    ("fetched", "line"),
     [
-        (False, False, f"restrict {KEY}"),
-        (True, False, f"restrict {KEY}"),
-        (False, True, f'restrict,command="rrsync -wo {INCOMING}" {KEY}'),
-        (True, True, f'restrict,command="rrsync -ro {INCOMING}" {KEY}'),
+        (False, f'restrict,command="rrsync -wo {INCOMING}" {KEY}'),
+        (True, f'restrict,command="rrsync -ro {INCOMING}" {KEY}'),
     ],
 )
-def test_a_key_is_admitted_for_what_it_is_for_alone(fetched: bool, rrsync: bool, line: str) -> None:
-    assert connections._line(connection(entry={"rrsync": rrsync}, fetched=fetched), KEY) == line
+def test_a_key_that_rrsync_binds_is_admitted_for_what_it_is_for_alone(fetched: bool, line: str) -> None:
+    assert connections._line(connection(entry={"rrsync": True}, fetched=fetched), KEY) == line
 
 
 @pytest.mark.parametrize(

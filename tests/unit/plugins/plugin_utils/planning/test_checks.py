@@ -275,6 +275,11 @@ def test_what_is_put_back_is_a_sources(undo: list[str], wrong: list[str]) -> Non
     assert [error.partition(" is no source")[0].rpartition(": ")[2] for error in found] == list(map(repr, wrong))
 
 
+def test_what_is_encrypted_anew_is_a_sources() -> None:
+    (error,) = checks.check_rekey(["dayabay/svn/x", "daiabay/svn/x"], ["dayabay", "juno"])
+    assert error.startswith("altbackup_rekey: daiabay/svn/x: 'daiabay' is no source")
+
+
 @pytest.mark.parametrize(
     ("targets", "sources", "lonely"),
     [

@@ -14,6 +14,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.planning.contents i
     lines,
     plan_contents,
     searches,
+    store_searches,
 )
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan
 
@@ -74,7 +75,10 @@ def read(choice: dict[str, Any]) -> list[tuple[str, list[str]]]:
         ({"item": ITEM, "most": True}, "most True is not a number"),
         ({"item": ITEM, "path": 7}, "path 7 is not a text"),
         ({"item": ITEM, "recursive": "yes"}, "recursive 'yes' is neither true nor false"),
-        ({"item": ITEM, "from": "cms1"}, "from 'cms1' is neither a source nor a target, did you mean 'cms01'?"),
+        (
+            {"item": ITEM, "from": "cms1"},
+            "from 'cms1' is neither a source nor a target, nor a store, did you mean 'cms01'?",
+        ),
     ],
 )
 def test_what_cannot_be_looked_for_is_one_failure(wanted: dict[str, Any], why: str) -> None:
@@ -254,3 +258,33 @@ def test_what_is_encrypted_is_looked_into_on_its_source_where_that_has_it(wanted
     assert {name for name, _ in read(choose(plan_of(**wanted), all_of_them))} == {"dayabay"}
     without = {**all_of_them, "dayabay": node()}
     assert {name for name, _ in read(choose(plan_of(**wanted), without))} == {"cms01"}
+
+
+def stored(**wanted: Any) -> dict[str, Any]:
+    """Return the plan of a run with a store that a target fills."""
+    plan = plan_of(**wanted)
+    tree = {"role": "store", "node": "vault", "server": "cms01", "source": "dayabay", "base": "/copies/dayabay"}
+    return {**plan, "stores": {"vault": {"trees": [tree]}}}
+
+
+def test_what_a_store_alone_has_is_brought_by_the_node_that_fills_it() -> None:
+    full, differs = tarball(MONDAY), tarball(TUESDAY, "bb", base=f"{MONDAY}/dybsvn-1.tar.zst", base_dig="aa")
+    differs["relpath"] = differs["relpath"].replace(".tar", ".diff.tar")
+    choice = choose(stored(item=ITEM), {"cms01": node(), "sdu": node(full), "vault": node(full, differs)})
+    (call,) = choice["chosen"]
+    assert (call["node"], call["server"], call["store"]) == ("vault", "cms01", "vault")
+    assert [entry["relpath"] for entry in call["fetch"]] == [full["relpath"], differs["relpath"]]
+    assert call["options"]["base"] == "/copies/.altbackup/fetched/vault/dayabay"
+    (near,) = choose(stored(item=ITEM, at=MONDAY), {"sdu": node(full), "vault": node(full)})["chosen"]
+    assert (near["node"], near["server"], near["store"], near["fetch"]) == ("sdu", "sdu", "", [])
+
+
+def test_a_search_through_all_nights_asks_a_store_that_is_meant_alone() -> None:
+    (asked,) = store_searches(stored(item=ITEM), "cms01")
+    assert (asked["node"], asked["keys"]) == ("vault", ["svn/dybsvn"])
+    assert store_searches(stored(item=ITEM), "sdu") == []
+    assert store_searches(stored(step="find", name="x"), "cms01") == []
+    (meant,) = store_searches(stored(step="find", name="x", **{"from": "vault"}), "cms01")
+    assert meant["keys"] == []
+    assert searches(stored(item=ITEM, **{"from": "vault"}), "cms01") == []
+    assert store_searches(stored(item="x"), "cms01") == []

@@ -25,6 +25,8 @@ def test_table_aligns_what_was_listed() -> None:
     (listed,) = tarball_table.listed(loop({"tarballs": [entry]}), "dayabay")
     assert set(listed) == {*tarball_table.LISTED_KEYS}
     assert tarball_table.table([listed]) == [f"dayabay -> cms01  verified  1,234,567  abababababab  {SVN}"]
+    stored = {**listed, "node": "vault", "role": "store"}
+    assert tarball_table.table([stored])[0].startswith("dayabay -> vault  verified")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""What of a source's targets is to be encrypted anew, by what they say that they hold, and what the source has done so far. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...module_utils.kinds.registry import CATEGORIES
+from ...module_utils.system.age import is_encrypted
+from ...module_utils.tree.encryption import recipients_of
+from ...module_utils.tree.layout import ALONE, is_relpath
+
+
+def names_of(asked: Sequence[str], source: str) -> list[str]:
+    """Given what is asked for (source/category/name), return the items of a source among that (category/name)."""
+    return [text.partition("/")[2] for text in asked if text.partition("/")[0] == source]
+
+
+def recipients(source: Mapping[str, Any], asked: Sequence[str], name: str, key: str) -> list[str]:
+    """Given a source of a plan, what is asked for, and an item, return to whom that is encrypted today; nobody where it is not, or is not asked for."""
+    if asked and key not in names_of(asked, name):
+        return []
+    for item in source["item_list"]:
+        if f"{CATEGORIES.get(item['kind'])}/{item['name']}" == key and item.get("encrypt_to") is not None:
+            return list(item["encrypt_to"])
+    return list(source["encrypt_to"] or ())
+
+
+def held(listed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Given what a target lists, return the encrypted tarballs among that, as modules take them."""
+    return [
+        {
+            **{key: entry.get(key) for key in ("relpath", "size", "dig", "alg", "record")},
+            **{key: entry[key] for key in ("base", "base_dig") if entry.get(key)},
+        }
+        for entry in listed
+        if is_relpath(str(entry.get("relpath")))
+        and is_encrypted(str(entry["relpath"]))
+        and entry.get("state") in ("verified", ALONE)
+    ]
+
+
+def work(
+    source: Mapping[str, Any], asked: Sequence[str], name: str, known: Mapping[str, Any], target: str
+) -> dict[str, Any]:
+    """Given a source and what a run knows of it, return what a target `holds`, what of that is `due`, and what of that the source has no more.
+
+    `made` is what the source has encrypted for it, and `wanted` what of that the target asks for.
+    """
+    progress = known.get("targets", {}).get(target, {})
+    holds = progress.get("holds", [])
+    due = []
+    for entry in holds:
+        to = recipients(source, asked, name, "/".join(entry["relpath"].split("/")[:2]))
+        if to and sorted(recipients_of(entry.get("record") or {})) != sorted(to):
+            due.append(entry)
+    here = set(known.get("current", ()))
+    made, wanted = progress.get("made", []), set(progress.get("wanted", ()))
+    return {
+        "holds": holds,
+        "due": due,
+        "fetched": [entry for entry in due if entry["relpath"] not in here],
+        "made": made,
+        "wanted": [entry for entry in made if entry["relpath"] in wanted],
+        "is_made": "made" in progress,
+        "is_wanted": "wanted" in progress,
+        "is_back": bool(progress.get("back")),
+    }
