@@ -299,7 +299,11 @@ def all_shapes(pairs: Pairs) -> list[dict[str, str]]:
 
 def unlike(pairs: Pairs, shapes: Sequence[dict[str, str]], waiting: Sequence[str] = ()) -> list[str]:
     """Return how the trees differ from those after an undisturbed run, but in which tarballs were read when, and in those `waiting` to be purged."""
-    skipped = {"/readings", *(f"{Path(relpath).parent}" for relpath in waiting)}
+    skipped = {
+        "/readings",
+        *(str(Path(relpath).parent) for relpath in waiting),
+        *([": folder, undisturbed None"] if waiting else ()),
+    }
     lines = [line for now, then in zip(all_shapes(pairs), shapes, strict=True) for line in differences(now, then)]
     return [line for line in lines if not any(part in line for part in skipped)]
 
