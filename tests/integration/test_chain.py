@@ -190,7 +190,7 @@ def test_item_that_holds_the_copies_that_its_node_receives_is_refused(site: Site
     run = site.run("backup", stamp=DAY1)
     assert run.rc != 0
     assert (
-        f"item folder 'whole': {holder}/copies (altbackup_target_base), where this node keeps the copies" in run.message
+        f"dump of folders/whole: {holder}/copies (altbackup_target_base), where this node keeps the copies" in run.message
     )
     source, target = trees(site)
     assert [path.parts[-6] for path in (*tarballs_of(source), *tarballs_of(target))] == ["svnsetup", "svnsetup"]
@@ -369,7 +369,7 @@ def test_discovered_repositories_that_are_damaged_or_gone_are_failures_and_stay_
     run = site.run("backup", stamp=DAY2)
     assert run.rc != 0
     for told in (
-        f"dump of svn/damaged: item svn 'damaged': path {shelf}/damaged is not a Subversion repository: it has no db/current",
+        f"dump of svn/damaged: path {shelf}/damaged is not a Subversion repository: it has no db/current",
         f"{shelf}/group/gone is no svn any more: it was backed up as svn/group%2Fgone until {DAY1}",
         "expecting 1 tarball for damaged of dayabay on 2013/05/09 but got 0",
         "expecting 1 tarball for group%2Fgone of dayabay on 2013/05/09 but got 0",

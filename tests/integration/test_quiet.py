@@ -99,7 +99,7 @@ def test_one_cause_is_one_failure_on_the_terminal_and_in_the_mail(site: Site) ->
     assert lines.count("6 failures:") == 1
     for source, names in PLACES.items():
         for name in names:
-            cause = f"{source}: dump of folders/{name}: item folder '{name}': path {site.live / name} does not exist"
+            cause = f"{source}: dump of folders/{name}: path {site.live / name} does not exist"
             assert [sum(cause in line for line in told) for told in (lines, text.splitlines()[1:])] == [1, 1]
             follows = f"so on {source}, cms01, sdu: check: expecting 1 tarball for {name} of {source} on "
             assert [sum(follows in line for line in told) for told in (lines, text.splitlines()[1:])] == [1, 1]
