@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..system.errors import AltbackupError
+from ..tree.layout import stamp_in
 from ..tree.noted import NotNoted, keep_noted, open_noted
 from ..tree.stamps import is_stamp
 from .base import Context
@@ -17,7 +18,7 @@ _LONGEST = 64 << 20
 
 def stamp_of(record: Mapping[str, Any]) -> str:
     """Given the record of a dump, return its stamp, empty where it tells none."""
-    stamp = "/".join(str(record.get("relpath", "")).split("/")[2:6])
+    stamp = stamp_in(str(record.get("relpath", "")))
     return stamp if is_stamp(stamp) else ""
 
 

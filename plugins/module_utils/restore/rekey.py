@@ -38,7 +38,7 @@ from ..tree.encryption import (
     shared,
 )
 from ..tree.failures import failure
-from ..tree.layout import ALONE, TEMPORARY, Tarball, Tree, base_in, is_relpath, open_tree
+from ..tree.layout import ALONE, TEMPORARY, Tarball, Tree, base_in, is_relpath, item_key, open_tree, stamp_in
 from ..tree.owner import source_of
 from ..tree.publish import make_folders, read_record, remove_folder, remove_if_there, require_writable, verify
 from ..tree.rekeyed import BEFORE, CAME, FOLDER, NEW, put_in_place
@@ -258,11 +258,11 @@ class _Old:
 
     @property
     def key(self) -> str:
-        return "/".join(self.relpath.split("/")[:2])
+        return item_key(self.relpath)
 
     @property
     def stamp(self) -> str:
-        return "/".join(self.relpath.split("/")[2:6])
+        return stamp_in(self.relpath)
 
 
 class _Made:

@@ -14,7 +14,7 @@ from ..system.seeing import as_whom
 from ..system.visible import visible
 from ..tree.digests import digests
 from ..tree.failures import as_failures, failure
-from ..tree.layout import Tarball, Tree, open_tree, plain_status, read_state
+from ..tree.layout import Tarball, Tree, item_key, open_tree, plain_status, read_state
 from ..tree.scan import Scan, full_of, scan
 from ..tree.scan_failures import unreadable
 from ..tree.sidecar import SUFFIX, Dna
@@ -238,14 +238,9 @@ def _quarantine_damaged(
 def passed(checked: Mapping[str, Any], predicted: Collection[str] = ()) -> list[str]:
     """Return the items (category/name) that passed a check: one of their tarballs counted, and none is damaged."""
     good = {*(checked.get("match") or ()), *predicted}
-    bad = {item_of(path) for kind in ("mismatch", "missing", "malformed") for path in checked.get(kind) or ()}
+    bad = {item_key(path) for kind in ("mismatch", "missing", "malformed") for path in checked.get(kind) or ()}
     counted = [path for paths in (checked.get("relpaths") or {}).values() for path in paths]
-    return sorted({item_of(path) for path in counted if path in good} - bad)
-
-
-def item_of(relpath: str) -> str:
-    """Return the item of a tarball's relpath, `<category>/<name>`."""
-    return "/".join(relpath.split("/")[:2])
+    return sorted({item_key(path) for path in counted if path in good} - bad)
 
 
 def nothing_checked() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..system.units import first_of
 from ..system.values import nearest
 from ..tree.failures import failure
 from ..tree.incomplete import incomplete_ones
-from ..tree.layout import Tarball, Tree, open_tree, parse_filename, split_relpath
+from ..tree.layout import Tarball, Tree, item_key, open_tree, parse_filename, split_relpath
 from ..tree.proof_files import unproved
 from ..tree.publish import read_record
 from ..tree.remembered import with_remembered
@@ -93,7 +93,7 @@ def count(
     newest = newest_of_each_item(found, predicted, of_day, moment)
     expected = _without(expected, {*not_now} - {seen.key for seen in newest})
     tally = take_tally(found, expected, items, newest, former_items.reported)
-    former_items = former_items.without({"/".join(relpath.split("/")[:2]) for relpath, _ in tally.unexpected})
+    former_items = former_items.without({item_key(relpath) for relpath, _ in tally.unexpected})
     failures = [
         *_failures_of_numbers(tally, expected, title, of_day),
         *(

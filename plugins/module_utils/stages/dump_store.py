@@ -11,7 +11,7 @@ from ..kinds.base import Context
 from ..kinds.items import Item
 from ..system.errors import FULL, AltbackupError, DigestMismatch, NoLinks
 from ..tree.failures import failure
-from ..tree.layout import ALONE, PROOF, Tarball, Tree, describe, parse_filename
+from ..tree.layout import ALONE, PROOF, Tarball, Tree, describe, parse_filename, stamp_in
 from ..tree.publish import (
     link,
     point_last,
@@ -134,7 +134,7 @@ def _today_and_earlier(context: Context, equal: Sequence[Tarball]) -> tuple[list
 
 def _discard_unverified(tree: Tree, item: Item, relpath: str, outcome: Outcome) -> None:
     """Remove tarballs without a verified sidecar under this stamp, which killed runs left."""
-    stamp = "/".join(relpath.split("/")[2:6])
+    stamp = stamp_in(relpath)
     for tarball in scan(tree, day_of(stamp), {item.key}).tarballs:
         if tarball.state in ("verified", ALONE):
             continue

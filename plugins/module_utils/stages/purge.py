@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..tree.failures import failure
-from ..tree.layout import Tree, split_relpath
+from ..tree.layout import Tree, item_key, split_relpath
 from ..tree.leftovers import remove_outgoing
 from ..tree.marks import held_here
 from ..tree.publish import require_writable
@@ -78,7 +78,7 @@ def purge(
     there = {tarball.key for tarball in found.tarballs}.union(predicted_items)
     failures += [failure(STAGE, reason) for reason in nothing_there(tree, names, there)]
     failures += [*unreadable(found, STAGE), *ahead(tree, moment, keys)]
-    unseen = {"/".join(relpath.split("/")[:2]) for relpath, _ in found.unreadable}
+    unseen = {item_key(relpath) for relpath, _ in found.unreadable}
     copies, unknown = copies_of(
         tree, items, ruling, predicted_items, unseen, known, needed_fulls(found, items), parse_awaited(awaited or {})
     )

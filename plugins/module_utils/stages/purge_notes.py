@@ -7,7 +7,7 @@ from typing import Any
 
 from ..system.units import counted
 from ..system.visible import extra_vars
-from ..tree.layout import Tarball, Tree, parse_filename, split_relpath
+from ..tree.layout import Tarball, Tree, item_key, parse_filename, split_relpath
 from ..tree.owner import source_of
 from ..tree.retention import FROZEN
 from ..tree.scan import Scan
@@ -36,7 +36,7 @@ def as_judged(tarball: Tarball) -> dict[str, Any]:
 def left_alone(tree: Tree, found: Scan, names: Sequence[str] | None, moment: Moment) -> Iterator[str]:
     """Yield a note on each entry that does not count and is no failure."""
     for relpath, why in found.strange:
-        if names is None or relpath.count("/") == 0 or "/".join(relpath.split("/")[:2]) in names:
+        if names is None or relpath.count("/") == 0 or item_key(relpath) in names:
             yield f"left alone in {tree.base}: {relpath}: {why}"
     for relpath in found.orphans:
         yield f"left alone in {tree.base}: {relpath}: it is a dna without its tarball"

@@ -19,7 +19,7 @@ from ..system.sandbox import Sandbox
 from ..system.units import readable, told_apart
 from ..system.visible import one_line
 from ..tree.failures import failure
-from ..tree.layout import Tree, open_tree, parse_filename, split_relpath
+from ..tree.layout import Tree, item_key, open_tree, parse_filename, split_relpath
 from ..tree.private import read_private
 from ..tree.publish import make_folders, remove_folder, require_writable, write_record, write_text
 from ..tree.remembered import with_remembered
@@ -94,7 +94,7 @@ def _newest(
     ]
     found: dict[str, list[dict[str, Any]]] = {}
     for entry in verified:
-        key = "/".join(entry["relpath"].split("/")[:2])
+        key = item_key(entry["relpath"])
         full = next(
             (
                 one

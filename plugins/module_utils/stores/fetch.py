@@ -15,7 +15,7 @@ from typing import Any
 from ..system.errors import AltbackupError, InvalidInput
 from ..system.processes import Deadline
 from ..tree.failures import explain
-from ..tree.layout import MARKER, Tree, base_in, is_differential, is_relpath, open_tree, split_relpath
+from ..tree.layout import MARKER, Tree, base_in, is_differential, is_relpath, item_key, open_tree, split_relpath
 from ..tree.marks import Marks, marks_of
 from ..tree.publish import make_folders, remove_folder, verify
 from ..tree.sidecar import MAX_BYTES, SUFFIX, Dna
@@ -102,7 +102,7 @@ def _record(path: str) -> dict[str, Any]:
 
 
 def _is_of(path: str, keys: Collection[str] | None) -> bool:
-    return keys is None or "/".join(path.split("/")[:2]) in keys
+    return keys is None or item_key(path) in keys
 
 
 def find(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def find(options: Mapping[str, Any]) -> dict[str, Any]:
     try:
         shelf = Shelf(options)
         tree["tarballs"] = entries_of(shelf, options["keys"] or None, recorded=True)
-        tree["keys"] = sorted({"/".join(entry["relpath"].split("/")[:2]) for entry in tree["tarballs"]})
+        tree["keys"] = sorted({item_key(entry["relpath"]) for entry in tree["tarballs"]})
     except (AltbackupError, OSError) as error:
         tree["problem"] = explain(error)
     return {"changed": False, "trees": [tree], "failures": []}
@@ -187,9 +187,7 @@ def entries_of(shelf: Shelf, keys: Collection[str] | None, *, recorded: bool) ->
     """Return what the store has of some items, the newest last."""
     view, read, _ = shelf.view(keys)
     records = shelf.records(list(view.copies)) if recorded else {}
-    fulls = {
-        ("/".join(path.split("/")[:2]), copy.dna.dig) for path, copy in view.copies.items() if copy.dna.base is None
-    }
+    fulls = {(item_key(path), copy.dna.dig) for path, copy in view.copies.items() if copy.dna.base is None}
     problems: dict[str, tuple[str, str, int]] = {
         **{
             path: ("missing", "has no dna: still arriving, or its transfer failed", size)
@@ -202,7 +200,7 @@ def entries_of(shelf: Shelf, keys: Collection[str] | None, *, recorded: bool) ->
     }
     entries = []
     for relpath, copy in view.copies.items():
-        alone = copy.dna.base is not None and ("/".join(relpath.split("/")[:2]), copy.dna.base_dig) not in fulls
+        alone = copy.dna.base is not None and (item_key(relpath), copy.dna.base_dig) not in fulls
         wrong = (copy.dna.base is None) is bool(is_differential(relpath))
         state, problem = (
             ("malformed", "has the dna of another kind of tarball")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..tree.failures import explain, failure
-from ..tree.layout import Tree
+from ..tree.layout import Tree, item_key
 from ..tree.stamps import Moment
 from .known import Copy, Memory, remember
 from .locks import Locker
@@ -77,7 +77,7 @@ class Work:
         )
         self.failures.append(entry)
         if relpath:
-            self.bad.add("/".join(relpath.split("/")[:2]))
+            self.bad.add(item_key(relpath))
 
     def at(self, relpath: str) -> str:
         return f"{self.source}/{relpath}"

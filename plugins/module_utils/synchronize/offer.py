@@ -21,9 +21,11 @@ from ..tree.layout import (
     base_in,
     is_differential,
     is_relpath,
+    item_key,
     open_tree,
     read_state,
     split_relpath,
+    stamp_in,
 )
 from ..tree.marks import Marks, marks_of
 from ..tree.proof_files import moment_at, proved_at
@@ -59,12 +61,12 @@ class Offer:
     @property
     def key(self) -> str:
         """The item, `<category>/<name>`."""
-        return "/".join(self.relpath.split("/")[:2])
+        return item_key(self.relpath)
 
     @property
     def stamp(self) -> str:
         """The stamp, `YYYY/MM/DD/HHMMSS`."""
-        return "/".join(self.relpath.split("/")[2:6])
+        return stamp_in(self.relpath)
 
     @property
     def transit_name(self) -> str:

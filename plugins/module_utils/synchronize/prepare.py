@@ -17,7 +17,7 @@ from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
 from ..tree.arrivals import note_coming
 from ..tree.failures import explain, failure
-from ..tree.layout import TEMPORARY, Tarball, Tree, open_tree
+from ..tree.layout import TEMPORARY, Tarball, Tree, item_key, open_tree
 from ..tree.locks import Hold
 from ..tree.marks import try_keep
 from ..tree.origin import bind, require_origin
@@ -188,7 +188,7 @@ def _clear(tree: Tree, incoming: str, offers: Sequence[Offer], done: Done) -> No
             done.notes.append(_take_back(tree, relpath, entry, incoming))
         except OSError as error:
             reason = f"{relpath}, which a killed run left, cannot be removed: {explain(error)}"
-            done.failures.append(failure(STAGE, reason, key="/".join(folder.split("/")[:2])))
+            done.failures.append(failure(STAGE, reason, key=item_key(folder)))
 
 
 def _take_back(tree: Tree, relpath: str, entry: Offer | None, incoming: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from ..system.units import counted, told_apart
 from ..system.visible import one_line
 from .contents import CONTENT, FORMERLY, dna_in
-from .layout import parse_filename
+from .layout import parse_filename, stamp_in
 from .stamps import day_of, is_stamp
 
 NIGHTS = 7
@@ -81,7 +81,7 @@ class _Night:
 
 def stamp_of(record: Mapping[str, Any]) -> str:
     """Return the stamp of a record, empty if it has none."""
-    stamp = "/".join(str(record.get("relpath", "")).split("/")[2:6])
+    stamp = stamp_in(str(record.get("relpath", "")))
     return stamp if is_stamp(stamp) else ""
 
 

@@ -14,7 +14,7 @@ from ..system.mounts import SECONDS, find_hung
 from ..system.seeing import denied
 from ..system.visible import printable, visible
 from .incomplete import is_incomplete
-from .layout import Tarball, Tree, open_tree, plain_status, read_state
+from .layout import Tarball, Tree, item_key, open_tree, plain_status, read_state
 from .scan import newest_verified
 from .stamps import MOMENT, moment_of
 
@@ -35,7 +35,7 @@ def failure(
 
     `absent` marks one that says only that a tarball is missing, of which another failure may be the cause.
     """
-    category, _, name = (key or "/".join(relpath.split("/")[:2])).partition("/")
+    category, _, name = (key or item_key(relpath)).partition("/")
     return {
         "node": "",
         "delegate": "",
@@ -93,7 +93,7 @@ def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, A
         latest = moment_of({**{name: MOMENT[name]["default"] for name in MOMENT}, **options}).latest
         bad = _bad_inodes(tree, [entry["relpath"] for entry in result["failures"]])
         known: dict[str, str] = {}
-        coming = {"/".join(path.split("/")[:2]) for path in result.get("send") or ()}
+        coming = {item_key(path) for path in result.get("send") or ()}
 
         marks = marks_of(tree)
 
@@ -127,7 +127,7 @@ def _items_of(tree: Tree, entry: Mapping[str, Any], items: Any, result: Mapping[
     category, name = entry["category"], entry["name"]
     if category or not name:
         return [f"{category}/{name}"] if name and _is_plain(category) and _is_plain(name) else []
-    counted = {"/".join(path.split("/")[:2]) for path in (result.get("relpaths") or {}).get(name, ())}
+    counted = {item_key(path) for path in (result.get("relpaths") or {}).get(name, ())}
     given = [key for key in items or () if isinstance(key, str)]
     there = [f"{folder}/{name}" for folder in os.listdir(tree.base) if _is_plain(folder)]
     keys = [key for key in given if key.count("/") == 1 and key.endswith(f"/{name}")]

@@ -158,6 +158,16 @@ def is_category(name: str) -> bool:
     return name not in _NO_CATEGORIES and not name.endswith("LOCKED")
 
 
+def item_key(relpath: str) -> str:
+    """Return the item, `<category>/<name>`, of a path below the base that begins with one, such as a tarball's."""
+    return "/".join(relpath.split("/")[:2])
+
+
+def stamp_in(relpath: str) -> str:
+    """Return the stamp, `YYYY/MM/DD/HHMMSS`, in a tarball's path below the base; empty where it has none."""
+    return "/".join(relpath.split("/")[2:6])
+
+
 def split_relpath(relpath: str) -> tuple[str, str, str, str]:
     """Return (category, name, stamp, filename) of a tarball's path below the base. Raise InvalidInput."""
     if is_relpath(relpath):

@@ -18,7 +18,7 @@ from ..system.digest import open_plain
 from ..system.errors import AltbackupError, InvalidInput, name_os_errors
 from ..system.visible import one_line
 from .known import held_items
-from .layout import Tree, is_relpath, open_tree
+from .layout import Tree, is_relpath, open_tree, stamp_in
 from .owner import id_of
 from .publish import make_folders, write_text
 from .quarantine import quarantined
@@ -168,7 +168,7 @@ def pair_now(tree: Tree, seen: Sequence[str], keys: Collection[str], moment: Mom
     others = scan(tree, keys=more, tolerate_unreadable=True).verified() if more else []
     named = [tarball.stamp for tarball in others if is_relpath(tarball.relpath)]
     waiting = [entry.relpath for entry in quarantined(tree)[0] if not entry.healed]
-    apart = ["/".join(relpath.split("/")[2:6]) for relpath in waiting if not os.path.lexists(tree.path(relpath))]
+    apart = [stamp_in(relpath) for relpath in waiting if not os.path.lexists(tree.path(relpath))]
     stamps = [stamp for stamp in [*seen, *named, *apart] if not moment.is_ahead(stamp)]
     base = os.path.dirname(tree.private)
     return Pair(id_of(open_tree(base)), len(stamps), purged_number(tree), max(stamps, default=""), moment.stamp)

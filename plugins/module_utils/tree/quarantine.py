@@ -21,7 +21,7 @@ from ..system.digest import DIGEST_LENGTHS, open_plain
 from ..system.errors import AltbackupError, BaseUnusable, SidecarMalformed, name_os_errors
 from ..system.visible import one_line
 from . import sidecar
-from .layout import EXTENSIONS, PROOF, Tarball, Tree, base_in
+from .layout import EXTENSIONS, PROOF, Tarball, Tree, base_in, item_key, stamp_in
 from .publish import flush_folder, make_folders, prune_empty, record_path, write_text
 from .sidecar import SUFFIX, Dna
 from .stamps import Moment, is_stamp, parse_stamp
@@ -58,12 +58,12 @@ class Quarantined:
     @property
     def key(self) -> str:
         """The item, `<category>/<name>`."""
-        return "/".join(self.relpath.split("/")[:2])
+        return item_key(self.relpath)
 
     @property
     def stamp(self) -> str:
         """Its former stamp."""
-        return "/".join(self.relpath.split("/")[2:6])
+        return stamp_in(self.relpath)
 
     def is_same(self, dna: Dna) -> bool:
         """Return whether a dna is of its content: that of its sidecar, or of the bytes read, since the sidecar itself may have rotted."""
@@ -120,7 +120,7 @@ def complete_moves(tree: Tree, orphans: Sequence[str]) -> list[str]:
                 f"{place}/{os.path.basename(relpath)}"
             ):
                 _move_beside(tree.path(tarball), place)
-                prune_empty(os.path.dirname(tree.path(tarball)), tree.path("/".join(relpath.split("/")[:2])))
+                prune_empty(os.path.dirname(tree.path(tarball)), tree.path(item_key(relpath)))
                 moved.append(relpath)
                 break
     return moved
@@ -162,7 +162,7 @@ def awaited(tree: Tree, relpath: str, dna: Dna) -> Quarantined | None:
 
     Raise BaseUnusable if a link is in the quarantine's place.
     """
-    found = quarantined(tree, ["/".join(relpath.split("/")[:2])])[0]
+    found = quarantined(tree, [item_key(relpath)])[0]
     same = [entry for entry in found if entry.relpath == relpath and not entry.healed and entry.is_same(dna)]
     return same[-1] if same else None
 

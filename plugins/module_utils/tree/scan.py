@@ -20,6 +20,7 @@ from .layout import (
     Tarball,
     Tree,
     is_category,
+    item_key,
     parse_filename,
     plain_status,
     read_state,
@@ -86,7 +87,7 @@ def of_items(found: Scan, keys: Collection[str] | None) -> Scan:
         return found
 
     def is_seen(relpath: str) -> bool:
-        return "/".join(relpath.split("/")[:2]) in keys
+        return item_key(relpath) in keys
 
     return Scan(
         [tarball for tarball in found.tarballs if tarball.key in keys],

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from .failures import failure
-from .layout import Tree
+from .layout import Tree, item_key
 from .scan import Scan, scan
 from .stamps import Moment, ahead_reason
 
@@ -37,5 +37,5 @@ def by_item(relpaths: Iterable[str]) -> list[list[str]]:
     """Return the relpaths of tarballs, sorted, in a list for each item."""
     items: dict[str, list[str]] = {}
     for relpath in sorted(relpaths):
-        items.setdefault("/".join(relpath.split("/")[:2]), []).append(relpath)
+        items.setdefault(item_key(relpath), []).append(relpath)
     return list(items.values())

@@ -14,6 +14,7 @@ from typing import Any
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.system.visible import one_line
 from ...module_utils.tree.incomplete import missing_of
+from ...module_utils.tree.layout import item_key, stamp_in
 from ...module_utils.tree.suspects import doubts_of
 from ..planning.stores import store_trees
 from ..planning.trees import node_trees, source_trees
@@ -275,7 +276,7 @@ class _Look:
         found: dict[str, list[Mapping[str, Any]]] = {}
         for entry in self._all("proved"):
             if entry["node"] == self.node and entry["relpath"] in read and entry.get("when"):
-                found.setdefault(_key(entry["relpath"]), []).append(entry)
+                found.setdefault(item_key(entry["relpath"]), []).append(entry)
         return found
 
     @cached_property
@@ -303,11 +304,11 @@ class _Look:
         suspect = dict(self._doubtful.get(key, ()))
         found: dict[str, Any] = {}
         for path, size in self._good.get(key, ()):
-            if path not in suspect and _stamp(path) >= found.get("stamp", ""):
-                found = {"stamp": _stamp(path), "size": size}
+            if path not in suspect and stamp_in(path) >= found.get("stamp", ""):
+                found = {"stamp": stamp_in(path), "size": size}
         if not found and problem is not None and problem.get("good") is not None:
             found = {"stamp": problem["good"]}
-        newer = [path for path in sorted(suspect) if _stamp(path) > found.get("stamp", "")]
+        newer = [path for path in sorted(suspect) if stamp_in(path) > found.get("stamp", "")]
         return {**found, **({"suspect": _told(suspect[newer[-1]])} if newer else {"suspect": ""} if found else {})}
 
     @cached_property
@@ -348,7 +349,9 @@ class _Look:
         doubts = {
             path: why
             for path, why in told.items()
-            if why and _stamp(path) > accepted.get(_key(path), "") and (self.role == "source" or path in self._there)
+            if why
+            and stamp_in(path) > accepted.get(item_key(path), "")
+            and (self.role == "source" or path in self._there)
         }
         return _by_item({**doubts, **self.suspects}.items())
 
@@ -376,20 +379,12 @@ def _told(reasons: Iterable[Any]) -> str:
     return shortened(mask_text("; ".join(map(str, reasons))), _LONGEST)
 
 
-def _key(relpath: str) -> str:
-    return "/".join(relpath.split("/")[:2])
-
-
 def _by_item(entries: Iterable[tuple[str, Any]]) -> dict[str, list[tuple[str, Any]]]:
     """Return {item: its (relpath, value) pairs}."""
     found: dict[str, list[tuple[str, Any]]] = {}
     for path, value in entries:
-        found.setdefault(_key(path), []).append((path, value))
+        found.setdefault(item_key(path), []).append((path, value))
     return found
-
-
-def _stamp(relpath: str) -> str:
-    return "/".join(relpath.split("/")[2:6])
 
 
 def _of(entry: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.values import nearest
 from ...module_utils.system.visible import one_line
 from ...module_utils.tree.failures import failure
-from ...module_utils.tree.layout import parse_filename
+from ...module_utils.tree.layout import item_key, parse_filename
 from ...module_utils.tree.stamps import Moment, day_of, interpret_day, is_stamp
 from ..report import call_failures
 from ..report.results import read_result
@@ -187,7 +187,7 @@ def _offer(source: str, node: str, registered: Mapping[str, Any] | None) -> tupl
     tree = next((tree for tree in result.get("trees") or [] if tree["source"] == source), None)
     if tree is None:
         return [], "did not tell what it holds"
-    entries = [{**entry, "key": "/".join(entry["relpath"].split("/")[:2])} for entry in tree["tarballs"]]
+    entries = [{**entry, "key": item_key(entry["relpath"])} for entry in tree["tarballs"]]
     there = [
         {**entry, "base": _base(entry, entries), "needs": _brought(entry, entries)}
         for entry in entries

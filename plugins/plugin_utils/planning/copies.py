@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ...module_utils.tree.layout import item_key, stamp_in
+
 
 def newest_offered(state: Mapping[str, Any], stamp: str) -> dict[str, str]:
     """Return {item: relpath of its newest tarball} of a source, among those on offer and those that check mode predicts.
@@ -12,8 +14,8 @@ def newest_offered(state: Mapping[str, Any], stamp: str) -> dict[str, str]:
     `stamp` is the run's; later tarballs are ignored.
     """
     paths = [*state["predicted"], *(entry["relpath"] for entry in state["offer"] or ())]
-    stamps = [("/".join(path.split("/")[2:6]), path) for path in paths]
-    return {"/".join(path.split("/")[:2]): path for when, path in sorted(stamps) if when <= stamp}
+    stamps = [(stamp_in(path), path) for path in paths]
+    return {item_key(path): path for when, path in sorted(stamps) if when <= stamp}
 
 
 def delivered(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) -> dict[str, int]:

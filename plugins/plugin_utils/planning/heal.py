@@ -10,9 +10,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...module_utils.stages.check import item_of
 from ...module_utils.tree.encryption import shared
-from ...module_utils.tree.layout import MARKER, is_relpath
+from ...module_utils.tree.layout import MARKER, is_relpath, item_key
 
 File = dict[str, Any]
 _NOT_YET = "no good copy was fetched in this run: the next one tries again"
@@ -73,7 +72,7 @@ def waiting(file: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def unhealed_items(files: Sequence[Mapping[str, Any]]) -> set[str]:
     """Return the items (category/name) of which a good copy is still awaited."""
-    return {item_of(name["relpath"]) for file in files for name in waiting(file)}
+    return {item_key(name["relpath"]) for file in files for name in waiting(file)}
 
 
 def awaited(files: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -82,7 +81,7 @@ def awaited(files: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]
     for file in files:
         for name in waiting(file):
             own = {_content(dna): dna for dna in (name["dna"], name["read"]) if dna["dig"]}
-            found.setdefault(item_of(name["relpath"]), {}).update(own)
+            found.setdefault(item_key(name["relpath"]), {}).update(own)
     return {item: list(contents.values()) for item, contents in found.items()}
 
 

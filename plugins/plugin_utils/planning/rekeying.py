@@ -8,7 +8,7 @@ from typing import Any
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.system.age import is_encrypted
 from ...module_utils.tree.encryption import recipients_of
-from ...module_utils.tree.layout import ALONE, is_relpath
+from ...module_utils.tree.layout import ALONE, is_relpath, item_key
 
 
 def names_of(asked: Sequence[str], source: str) -> list[str]:
@@ -51,7 +51,7 @@ def work(
     holds = progress.get("holds", [])
     due = []
     for entry in holds:
-        to = recipients(source, asked, name, "/".join(entry["relpath"].split("/")[:2]))
+        to = recipients(source, asked, name, item_key(entry["relpath"]))
         if to and sorted(recipients_of(entry.get("record") or {})) != sorted(to):
             due.append(entry)
     here = set(known.get("current", ()))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...module_utils.system.units import readable
+from ...module_utils.tree.layout import item_key
 
 COLUMNS = ("item", "size", "seconds", "where")
 _COVERED: dict[str, Any] = {"tarballs": {}, "sent": {}, "checked": {}, "proved": []}
@@ -33,7 +34,7 @@ def night_rows(states: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
             row = found.setdefault((source, relpath), {"where": {}, "made": True})
             row.setdefault("size", int(dna.rpartition(":")[2]))
             row.setdefault("seconds", proved.get((node, relpath), {}).get("seconds"))
-            good = (node, relpath) in proved or _key(relpath) in _passed(passed, node, source)
+            good = (node, relpath) in proved or item_key(relpath) in _passed(passed, node, source)
             row["where"].update({node: None} if good else {})
     return [
         _row(source, relpath, row, f"{source}/{relpath}" in partial) for (source, relpath), row in sorted(found.items())
@@ -50,14 +51,10 @@ def _passed(passed: Mapping[str, set[str]], node: str, source: str) -> set[str]:
     return set().union(*(passed.get(place, set()) for place in places))
 
 
-def _key(relpath: str) -> str:
-    return "/".join(relpath.split("/")[:2])
-
-
 def _row(source: str, relpath: str, row: Mapping[str, Any], partial: bool) -> list[str]:
     size, seconds = row.get("size"), row.get("seconds")
     return [
-        f"{source}: {_key(relpath)}",
+        f"{source}: {item_key(relpath)}",
         readable(int(size)) if isinstance(size, (int, float)) and row["made"] else "",
         f"{seconds:.1f}" if isinstance(seconds, (int, float)) else "",
         _where(row["where"], partial) if row["made"] else "would be made",

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ...module_utils.stages.check import item_of
 from ...module_utils.stages.check import passed as passed_items
 from ...module_utils.tree.incomplete import missing_of
+from ...module_utils.tree.layout import item_key
 from .call_failures import failures_in
 from .call_results import CallResult, calls_of
 
@@ -208,7 +208,7 @@ def _purged(call: CallResult, check_mode: bool) -> dict[str, Any]:
         "tarballs": len(removed),
         "bytes": int(call.values.get("bytes_freed") or 0),
         "in_trash": int(call.values.get("bytes_in_trash") or 0),
-        "items": dict(sorted(Counter(map(item_of, removed)).items())),
+        "items": dict(sorted(Counter(map(item_key, removed)).items())),
         "predicted": check_mode,
     }
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...module_utils.stages.check import item_of
 from ...module_utils.system.units import counted, readable
 from ...module_utils.system.visible import one_line
+from ...module_utils.tree.layout import item_key
 from .call_results import calls_of
 from .tarball_table import place_of
 
@@ -42,7 +42,7 @@ def judged(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
             entries.setdefault(
                 relpath, {**place, **_seen({"relpath": relpath}), "fate": STAYS, "reasons": [_UNVERIFIED]}
             )
-        found += [entries[relpath] for relpath in sorted(sorted(entries, reverse=True), key=item_of)]
+        found += [entries[relpath] for relpath in sorted(sorted(entries, reverse=True), key=item_key)]
     return found
 
 
@@ -63,7 +63,7 @@ def table(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return lines on judged tarballs: a heading for each item of a tree, then a line a tarball with its reasons."""
     items: dict[str, list[Mapping[str, Any]]] = {}
     for entry in entries:
-        items.setdefault(f"{place_of(entry)}: {item_of(entry['relpath'])}", []).append(entry)
+        items.setdefault(f"{place_of(entry)}: {item_key(entry['relpath'])}", []).append(entry)
     lines = []
     for title, own in items.items():
         going = [entry for entry in own if entry["fate"] == GOES]
