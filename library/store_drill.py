@@ -9,13 +9,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: store_drill
 short_description: Prove that tarballs of a store restore
-version_added: 0.3.0
+version_added: 0.2.0
 author: altbackup developers (@altbackup)
 extends_documentation_fragment:
   - altbackup.core.call
   - altbackup.core.call.limits
   - altbackup.core.call.writing
   - altbackup.core.call.moment
+  - altbackup.core.call.proving
   - altbackup.core.call.store
 description:
   - Brings the newest verified tarball of a few items from a store to the node that fills it, unpacks it in a scratch folder and proves it, as
@@ -37,34 +38,6 @@ options:
   folder:
     description: Absolute path of the folder on this node to unpack in; the private folder of the tree by default.
     type: str
-    default: ''
-  names:
-    description: The category/name of the items to drill; all by default.
-    type: list
-    elements: str
-  remembered:
-    description: Whether items that the source discovered at the last synchronize are drilled, too.
-    type: bool
-    default: false
-  limit:
-    description: Most bytes that are unpacked at a time; 0 for as many as are free.
-    type: int
-    default: 0
-  user:
-    description: As whom the programs of a proof run, where the module runs as root; else they run as its own user.
-    type: str
-    default: nobody
-  verify:
-    description: For items of kind V(command), by their category/name, the argument list of the program that judges what a dump of theirs gave.
-    type: dict
-    default: {}
-  identity:
-    description: What opens encrypted tarballs, the text of a file of identities of age or ssh. Without it their ciphertext alone is proved.
-    type: str
-    default: ''
-  identity_file:
-    description: The file of this node that has it, where O(ignore:identity) is empty.
-    type: path
     default: ''
 attributes:
   check_mode:
@@ -117,9 +90,8 @@ from ..module_utils.restore.drill_choice import STAGE
 from ..module_utils.stores.drill import DRILLING, EMPTY, drill_store
 from ..module_utils.stores.settings import STORE
 from ..module_utils.system.process_groups import end_with_children
-from ..module_utils.tree.leftovers import remove_leftovers
-from ..module_utils.tree.locks import WRITING, run_exclusive
-from ..module_utils.tree.module_call import run_module
+from ..module_utils.tree.leftovers import run_on_tree
+from ..module_utils.tree.locks import WRITING
 from ..module_utils.tree.stamps import MOMENT
 
 
@@ -138,15 +110,7 @@ def main() -> None:
     )
     end_with_children()
     options, check_mode = module.params, module.check_mode
-    run_module(
-        module,
-        STAGE,
-        EMPTY,
-        lambda: run_exclusive(
-            options, lambda _: drill_store(options, check_mode), clean=remove_leftovers, check_mode=check_mode
-        ),
-        good=options,
-    )
+    run_on_tree(module, STAGE, EMPTY, lambda _: drill_store(options, check_mode))
 
 
 if __name__ == "__main__":

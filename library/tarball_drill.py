@@ -34,6 +34,10 @@ options:
     description: Absolute path of the folder on this node to unpack in; the private folder of the tree by default.
     type: str
     default: ''
+  share:
+    description: The part of the items that is drilled, above 0 and up to 1; those whose last proof is oldest.
+    type: float
+    default: 1
 attributes:
   check_mode:
     description: Says what would be drilled.
@@ -88,15 +92,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.drill import drill
-from ..module_utils.restore.drill_choice import PROVING, STAGE, names_of
+from ..module_utils.restore.drill_choice import PROVING, SHARE, STAGE, names_of
 from ..module_utils.restore.key_drill import drill_keys
 from ..module_utils.restore.order import identities_of
 from ..module_utils.system.process_groups import end_with_children
 from ..module_utils.system.processes import Deadline
 from ..module_utils.system.sandbox import Sandbox
-from ..module_utils.tree.leftovers import remove_leftovers
-from ..module_utils.tree.locks import WRITING, run_exclusive
-from ..module_utils.tree.module_call import run_module
+from ..module_utils.tree.leftovers import run_on_tree
+from ..module_utils.tree.locks import WRITING
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
 EMPTY: dict = {"proved": [], "left": [], "notes": []}
@@ -133,6 +136,7 @@ def main() -> None:
             "folder": {"type": "str", "default": ""},
             "keys": {"type": "bool", "default": False, "no_log": False},
             **PROVING,
+            **SHARE,
             **MOMENT,
             **WRITING,
         },
@@ -140,15 +144,7 @@ def main() -> None:
     )
     end_with_children()
     options, check_mode = module.params, module.check_mode
-    run_module(
-        module,
-        STAGE,
-        EMPTY,
-        lambda: run_exclusive(
-            options, lambda _: run(options, check_mode), clean=remove_leftovers, check_mode=check_mode
-        ),
-        good=module.params,
-    )
+    run_on_tree(module, STAGE, EMPTY, lambda _: run(options, check_mode))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,10 @@ options:
     type: list
     elements: dict
     default: []
+  share:
+    description: The part of the items that is drilled, above 0 and up to 1; those whose last proof is oldest.
+    type: float
+    default: 1
 attributes:
   check_mode:
     description: Chooses, and says whether there is room for the temporary tree. Writes nothing.
@@ -112,7 +116,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.drill_away import abandon_away, choose_away, drill_away, keep_proofs, make_away
-from ..module_utils.restore.drill_choice import PROVING, STAGE, names_of
+from ..module_utils.restore.drill_choice import PROVING, SHARE, STAGE, names_of
 from ..module_utils.restore.order import identities_of
 from ..module_utils.system.errors import InvalidInput
 from ..module_utils.system.process_groups import end_with_children
@@ -175,6 +179,7 @@ def main() -> None:
             "chosen": {"type": "list", "elements": "dict", "default": []},
             "proofs": {"type": "list", "elements": "dict", "default": []},
             **PROVING,
+            **SHARE,
             **MOMENT,
             **WRITING,
         },

@@ -216,10 +216,9 @@ from ..module_utils.system.processes import Deadline
 from ..module_utils.system.recipients import parse_recipients
 from ..module_utils.system.values import parse_part
 from ..module_utils.tree.doubt import CHURN, SHRINK, Limits
-from ..module_utils.tree.leftovers import remove_leftovers
-from ..module_utils.tree.locks import WRITING, Hold, run_exclusive
+from ..module_utils.tree.leftovers import run_on_tree
+from ..module_utils.tree.locks import WRITING, Hold
 from ..module_utils.tree.marks import MARKS, try_keep
-from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
 EMPTY: dict = {"tarballs": [], "not_now": [], "marks_kept": False, "held": [], "notes": []}
@@ -283,14 +282,8 @@ def main() -> None:
     )
     os.umask(0o022)  # modes in scratch copies, and so in archives, must not depend on the caller's umask
     end_with_children()
-    options, check_mode = module.params, module.check_mode
-    run_module(
-        module,
-        "dump",
-        EMPTY,
-        lambda: run_exclusive(options, lambda hold: run(options, hold), clean=remove_leftovers, check_mode=check_mode),
-        good=module.params,
-    )
+    options = module.params
+    run_on_tree(module, "dump", EMPTY, lambda hold: run(options, hold))
 
 
 if __name__ == "__main__":

@@ -204,10 +204,9 @@ from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.synchronize.prepare import prepare
 from ..module_utils.synchronize.transfer_plan import parse_request
 from ..module_utils.system.process_groups import end_with_children
-from ..module_utils.tree.leftovers import remove_leftovers
-from ..module_utils.tree.locks import WRITING, run_exclusive
+from ..module_utils.tree.leftovers import run_on_tree
+from ..module_utils.tree.locks import WRITING
 from ..module_utils.tree.marks import MARKS
-from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.origin import ORIGIN
 from ..module_utils.tree.stamps import MOMENT
 
@@ -257,16 +256,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     end_with_children()
-    options, check_mode = module.params, module.check_mode
-    run_module(
-        module,
-        "synchronize",
-        EMPTY,
-        lambda: run_exclusive(
-            options, lambda hold: prepare(parse_request(options), hold), clean=remove_leftovers, check_mode=check_mode
-        ),
-        good=module.params,
-    )
+    options = module.params
+    run_on_tree(module, "synchronize", EMPTY, lambda hold: prepare(parse_request(options), hold))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: tarball_rekey
 short_description: Encrypt older tarballs for the recipients of today
-version_added: 0.3.0
+version_added: 0.2.0
 author: altbackup developers (@altbackup)
 extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing, altbackup.core.call.moment]
 description:
@@ -122,9 +122,8 @@ from ..module_utils.restore.order import identities_of
 from ..module_utils.restore.rekey import STAGE, empty, parse_wanted_recipients, rekey, rekey_of_target, tidy
 from ..module_utils.system.process_groups import end_with_children
 from ..module_utils.system.processes import Deadline
-from ..module_utils.tree.leftovers import remove_leftovers
-from ..module_utils.tree.locks import WRITING, run_exclusive
-from ..module_utils.tree.module_call import run_module
+from ..module_utils.tree.leftovers import run_on_tree
+from ..module_utils.tree.locks import WRITING
 from ..module_utils.tree.stamps import MOMENT
 
 EMPTY: dict = {"rekeyed": [], "current": [], "notes": []}
@@ -170,15 +169,7 @@ def main() -> None:
     )
     end_with_children()
     options, check_mode = module.params, module.check_mode
-    run_module(
-        module,
-        STAGE,
-        EMPTY,
-        lambda: run_exclusive(
-            options, lambda _: run(options, check_mode), clean=remove_leftovers, check_mode=check_mode
-        ),
-        good=options,
-    )
+    run_on_tree(module, STAGE, EMPTY, lambda _: run(options, check_mode))
 
 
 if __name__ == "__main__":

@@ -229,10 +229,6 @@ options:
     description: Whether items that the source discovered at the last synchronize are drilled, too.
     type: bool
     default: false
-  share:
-    description: The part of the items that is drilled, above 0 and up to 1; those whose last proof is oldest.
-    type: float
-    default: 1
   limit:
     description: Most bytes that are unpacked at a time; 0 for as many as are free.
     type: int

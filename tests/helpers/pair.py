@@ -31,6 +31,20 @@ DAY1, DAY2, DAY3 = (f"2013/05/{day:02}" for day in (8, 9, 10))
 BULK = 3_000_000
 
 
+PEER = Peer(
+    "cms01",
+    "/copies/.altbackup/incoming/dayabay",
+    host="192.0.2.10",
+    port=2222,
+    user="backup",
+    ssh_key="/home/scm/.ssh/altbackup",
+    ssh_args=("-o", "ProxyJump=gate.example.org"),
+    connect_timeout=7.4,
+    io_timeout=61,
+)
+"""A target on another machine, with all that can be said of the way to it"""
+
+
 def relpath(day: str, item: str = "folders/notes") -> str:
     return f"{item}/{day}/104701/{item.split('/')[1]}.tar"
 

@@ -70,3 +70,16 @@ PLAN: dict[str, Any] = {
 def loop(*results: dict[str, Any]) -> dict[str, Any]:
     """Return results as a task in a loop registers them."""
     return {"results": [{"ansible_loop_var": "tree", "tree": TREE, **result} for result in results]}
+
+
+def drilled(node: str, dig: str, role: str = "target") -> dict[str, Any]:
+    """Return the results of a drill of a tree, which proved the tarball SVN."""
+    tree = {**TREE, "node": node, "role": role}
+    proof = {"relpath": SVN, "dig": dig, "alg": "sha256", "size": 5, "when": "2013-05-11T04:00:00Z"}
+    return {"results": [{"tree": tree, "ansible_loop_var": "tree", "proved": [proof]}]}
+
+
+def counted(node: str, dna: str, role: str = "target") -> dict[str, Any]:
+    """Return the results of a check of a tree, in which the tarball SVN has a dna."""
+    tree = {**TREE, "node": node, "role": role}
+    return {"results": [{"tree": tree, "ansible_loop_var": "tree", "relpaths": {}, "dnas": {SVN: dna}}]}

@@ -38,3 +38,12 @@ def is_group_gone(group: int) -> bool:
         if int(pgrp) == group and state != "Z":
             return False
     return True
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process is there, and has not ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as stream:
+            return stream.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -20,7 +20,6 @@ STAGE = "drill"
 PROVING: dict[str, Any] = {
     "names": {"type": "list", "elements": "str"},
     "remembered": {"type": "bool", "default": False},
-    "share": {"type": "float", "default": 1},
     "limit": {"type": "int", "default": 0},
     "user": {"type": "str", "default": "nobody"},
     "verify": {"type": "dict", "default": {}},
@@ -28,6 +27,8 @@ PROVING: dict[str, Any] = {
     "identity_file": {"type": "path", "default": "", "no_log": False},
 }
 """Options that all modules share that drill"""
+SHARE: dict[str, Any] = {"share": {"type": "float", "default": 1}}
+"""The option of those that drill a share of the items"""
 
 
 def names_of(options: Mapping[str, Any]) -> list[str] | None:

@@ -38,7 +38,7 @@ from ..tree.encryption import (
     shared,
 )
 from ..tree.failures import failure
-from ..tree.layout import ALONE, TEMPORARY, Tarball, Tree, base_in, is_relpath, item_key, open_tree, stamp_in
+from ..tree.layout import ALONE, TEMPORARY, Tarball, Tree, base_in, is_relpath, open_tree
 from ..tree.owner import source_of
 from ..tree.publish import make_folders, read_record, remove_folder, remove_if_there, require_writable, verify
 from ..tree.rekeyed import BEFORE, CAME, FOLDER, NEW, put_in_place
@@ -246,23 +246,12 @@ def _own_full(tree: Tree, key: str, dig: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Old:
+class _Old(Offer):
     """A tarball as it was encrypted before."""
 
-    relpath: str
-    dna: Dna
-    record: Mapping[str, Any]
     path: str
     plain: str
     """The keyed digest of what is in it, where this source knows that"""
-
-    @property
-    def key(self) -> str:
-        return item_key(self.relpath)
-
-    @property
-    def stamp(self) -> str:
-        return stamp_in(self.relpath)
 
 
 class _Made:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..restore.drill import drill
-from ..restore.drill_choice import PROVING, STAGE
+from ..restore.drill_choice import PROVING, STAGE, names_of
 from ..restore.drill_choice import failure_of as proof_failure
 from ..restore.drill_space import MARGIN
 from ..restore.order import identities_of
@@ -22,13 +22,12 @@ from ..tree.failures import failure
 from ..tree.layout import Tree, item_key, open_tree, parse_filename, split_relpath
 from ..tree.private import read_private
 from ..tree.publish import make_folders, remove_folder, require_writable, write_record, write_text
-from ..tree.remembered import with_remembered
 from ..tree.stamps import Moment, is_stamp, moment_of
 from .fetch import Shelf, bring, entries_of
 from .known import folder_of
 
 DRILLING: dict[str, Any] = {
-    **{name: PROVING[name] for name in ("names", "remembered", "limit", "user", "verify", "identity", "identity_file")},
+    **PROVING,
     "items": {"type": "int", "default": 1},
     "folder": {"type": "str", "default": ""},
 }
@@ -53,11 +52,8 @@ def drill_store(options: Mapping[str, Any], check_mode: bool = False) -> dict[st
     if not options["items"]:
         return result
     shelf, moment = Shelf(options), moment_of(options)
-    names = options["names"]
-    if names is not None and options["remembered"]:
-        names = with_remembered(options["base"], {}, names)[1]
     known = drilled_at(tree, shelf.store.name)
-    newest = _newest(shelf, names, moment, result)
+    newest = _newest(shelf, names_of(options), moment, result)
     order = sorted(newest, key=lambda key: (known.get(key, ""), key))
     chosen = order[: options["items"]]
     result["left"] = [newest[key][-1]["relpath"] for key in order[len(chosen) :]]

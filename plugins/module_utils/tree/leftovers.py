@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..system.errors import AltbackupError
 from ..system.opened import walk_open
 from .failures import explain
 from .layout import TEMPORARY, Tree
-from .locks import Hold
+from .locks import Hold, run_exclusive
+from .module_call import run_module
 from .origin import origin_path
 from .private import opened_private
 from .publish import remove_folder
@@ -89,6 +92,26 @@ def _unfinished_origins(tree: Tree) -> list[str]:
                 os.unlink(name, dir_fd=folder)
                 notes.append(f"removed {name}, which a killed run left in {os.path.dirname(path)}")
     return notes
+
+
+def run_on_tree(
+    module: Any,
+    stage: str,
+    empty: Mapping[str, Any],
+    work: Callable[[Hold | None], dict[str, Any]],
+) -> None:
+    """Call a module's function while it holds the lock of its tree, whose leftovers are removed first, and exit with its result.
+
+    See run_module; `module` is an AnsibleModule with the options WRITING. In check mode nothing is locked or removed.
+    """
+    options = module.params
+    run_module(
+        module,
+        stage,
+        empty,
+        lambda: run_exclusive(options, work, clean=remove_leftovers, check_mode=module.check_mode),
+        good=options,
+    )
 
 
 def give_back(hold: Hold) -> None:

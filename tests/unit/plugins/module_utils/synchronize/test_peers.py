@@ -5,22 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from helpers.pair import PEER
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer, parse_peer, ssh_command
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.system.ssh import seal
-
-PEER = Peer(
-    "cms01",
-    "/copies/.altbackup/incoming/dayabay",
-    host="192.0.2.10",
-    port=2222,
-    user="backup",
-    ssh_key="/home/scm/.ssh/altbackup",
-    ssh_args=("-o", "ProxyJump=gate.example.org"),
-    connect_timeout=7.4,
-    io_timeout=61,
-)
 
 
 def test_ssh_never_asks_and_never_waits_without_end() -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.pair import PEER
 from helpers.trees import make_tool
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import rsync
@@ -16,18 +17,6 @@ from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers i
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.rsync import rsync_command
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import ToolFailed
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
-
-PEER = Peer(
-    "cms01",
-    "/copies/.altbackup/incoming/dayabay",
-    host="192.0.2.10",
-    port=2222,
-    user="backup",
-    ssh_key="/home/scm/.ssh/altbackup",
-    ssh_args=("-o", "ProxyJump=gate.example.org"),
-    connect_timeout=7.4,
-    io_timeout=61,
-)
 
 
 @pytest.mark.parametrize("fetch", [False, True])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,26 +20,6 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.readers impo
 from ansible_collections.altbackup.core.plugins.module_utils.system.view import Place
 
 OWNER = 54321
-
-
-@pytest.fixture
-def readers() -> Iterator[Readers]:
-    """Yield what starts readers."""
-    with Readers() as readers:
-        yield readers
-
-
-@pytest.fixture
-def thing(tmp_path: Path) -> Path:
-    """Return a folder beside a secret, with links that lead to it, one of them from a folder above."""
-    (tmp_path / "secret").write_text("secret")
-    thing = tmp_path / "thing"
-    thing.mkdir()
-    (thing / "file").write_text("content")
-    (thing / "file").chmod(0o600)
-    (thing / "absolute").symlink_to(tmp_path / "secret")
-    (thing / "relative").symlink_to("../secret")
-    return thing
 
 
 def ask(readers: Readers, function: Any, *arguments: Any, places: list[Place], **options: Any) -> Any:

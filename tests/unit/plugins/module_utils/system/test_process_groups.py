@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.waiting import wait_until
+from helpers.waiting import is_running, wait_until
 
 _PARENT = r"""
 import sys
@@ -31,14 +31,6 @@ def work(number):
 end_with_children()
 in_parallel(work, list(range(int(sys.argv[1]))), 2)
 """
-
-
-def is_running(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stream:
-            return stream.read().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

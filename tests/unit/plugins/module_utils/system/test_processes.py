@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers.dead_mount import dead_mount
-from helpers.waiting import wait_until
+from helpers.waiting import is_running, wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.system import process_groups, processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
@@ -19,14 +19,6 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.errors impor
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.process_groups import inherited
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Child, Deadline, Pace, run
-
-
-def is_running(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stream:
-            return stream.read().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_run_returns_what_a_tool_prints() -> None:

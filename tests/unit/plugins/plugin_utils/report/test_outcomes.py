@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from helpers.plans import GIT, PLAN, SVN, TREE, loop
+from helpers.plans import GIT, PLAN, SVN, TREE, drilled, loop
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees import open_trees, source_trees
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes, run_summary
@@ -161,14 +161,3 @@ def test_trees_that_have_their_marks_are_known_with_what_is_held_there() -> None
     assert state["held"] == {"dayabay -> cms01": [hold]}
     state = outcomes.record(state, {"marks_kept": True, "held": []}, "dump", "dayabay")
     assert state["held"] == {"dayabay -> cms01": [hold], "dayabay": []}
-
-
-def drilled(node: str, dig: str, role: str = "target") -> dict[str, Any]:
-    tree = {**TREE, "node": node, "role": role}
-    proof = {"relpath": SVN, "dig": dig, "alg": "sha256", "size": 5, "when": "2013-05-11T04:00:00Z"}
-    return {"results": [{"tree": tree, "ansible_loop_var": "tree", "proved": [proof]}]}
-
-
-def counted(node: str, dna: str, role: str = "target") -> dict[str, Any]:
-    tree = {**TREE, "node": node, "role": role}
-    return {"results": [{"tree": tree, "ansible_loop_var": "tree", "relpaths": {}, "dnas": {SVN: dna}}]}

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from helpers.plans import SVN, TREE
+from helpers.plans import SVN, TREE, counted, drilled
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import failure
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes, run_failures
 
 DNA, OTHER = "sha256:aa:5", "sha256:bb:5"
-
-
-def drilled(node: str, dig: str, role: str = "target") -> dict[str, Any]:
-    tree = {**TREE, "node": node, "role": role}
-    proof = {"relpath": SVN, "dig": dig, "alg": "sha256", "size": 5, "when": "2013-05-11T04:00:00Z"}
-    return {"results": [{"tree": tree, "ansible_loop_var": "tree", "proved": [proof]}]}
-
-
-def counted(node: str, dna: str, role: str = "target") -> dict[str, Any]:
-    tree = {**TREE, "node": node, "role": role}
-    return {"results": [{"tree": tree, "ansible_loop_var": "tree", "relpaths": {}, "dnas": {SVN: dna}}]}
 
 
 def test_nodes_that_hold_different_contents_under_one_stamp_are_a_failure_that_names_them() -> None:
