@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -75,6 +76,11 @@ def make_live(folder: Path) -> Path:
     return folder
 
 
+def unwrapped(text: str) -> str:
+    """Return what a playbook printed as one line without colours."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+
+
 @dataclass
 class Run:
     """The end of a run of a playbook."""
@@ -91,6 +97,11 @@ class Run:
         return self._messages[-1] if self._messages else ""
 
     _messages: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """The output as one line without colours: long texts are wrapped in it."""
+        return unwrapped(self.stdout)
 
     @property
     def changed(self) -> int:

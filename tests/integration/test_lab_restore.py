@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -42,11 +41,6 @@ def state_of(kind: str, path: Path) -> Any:
         {name: value for name, value in describe_tree(path).items() if b"trac.db" not in name} if kind == "trac" else {}
     )
     return rows, {name: value[:4] for name, value in files.items()}
-
-
-def said_by(run: Run) -> str:
-    """Return a run's output, without colours and line breaks."""
-    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", run.stdout).split())
 
 
 def trees_of(lab: Lab, folder: str) -> dict[str, Any]:
@@ -175,7 +169,7 @@ def test_check_mode_says_what_would_happen_and_changes_nothing(story: Story) -> 
     run = story.predicted
     assert run.rc == 0, run.stdout
     assert story.untouched
-    said = said_by(run)
+    said = run.text
     for part in (
         f"would restore svn/dybsvn/{DAY1}/dybsvn-3.tar.zst of dayabay from cms01 to",
         "on fresh, by way of the controller:",
@@ -213,7 +207,7 @@ def test_the_controller_keeps_nothing_but_the_speed(story: Story, home: Path) ->
 
 
 def test_a_source_that_is_gone_is_passed_over_and_said(story: Story) -> None:
-    assert "passed over dayabay: unreachable: " in said_by(story.restored)
+    assert "passed over dayabay: unreachable: " in story.restored.text
 
 
 def test_a_second_restore_is_refused_for_each_and_harms_nothing(story: Story) -> None:
@@ -240,7 +234,7 @@ def test_good_entries_go_on_where_others_are_bad(story: Story) -> None:
 def test_a_folder_that_differs_needs_consent_and_its_lines_are_shown_to_who_asks(story: Story) -> None:
     assert "users.conf differs in content" in story.mixed.message
     assert "[mine]" not in story.mixed.message
-    assert "-[mine] +[users]" in said_by(story.mixed)
+    assert "-[mine] +[users]" in story.mixed.text
     users = story.site.place("fresh") / "restored" / "folder" / "users.conf"
     assert users.read_text() == "[mine]\n"
 
@@ -257,7 +251,7 @@ def test_a_member_comes_back_alone(story: Story) -> None:
 def test_a_source_set_up_anew_is_restored_to_its_place(story: Story) -> None:
     run = story.renewed["restored"]
     assert run.rc == 0, run.stdout
-    assert "passed over dayabay: base" in said_by(run)
+    assert "passed over dayabay: base" in run.text
     assert state_of("svn", story.site.place("fresh") / "live" / "svn") == story.dumped["svn"]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers.entry_point import PROGRAM, REPOSITORY
 from helpers.original_trees import put
-from integration.site import Site, tree_of
+from integration.site import Site, tree_of, unwrapped
 
 
 @pytest.mark.full
@@ -57,7 +57,7 @@ def test_what_was_purged_is_told_by_the_report_and_by_last(bare_site: Site) -> N
     ):
         (line,) = [line for line in lines if line.startswith(f"{tree}: purged 1 tarball on {node}, ")]
         assert re.search(rf" freed{more}: 1 of folders/docs$", line), line
-        assert line in log.read_text()
+        assert line in unwrapped(log.read_text())
 
 
 def test_a_purge_in_check_mode_says_why_and_a_second_call_does_just_that(bare_site: Site) -> None:

@@ -65,11 +65,12 @@ def notes_of_waiting(tree: Tree, waiting: Sequence[str]) -> Iterator[str]:
     """Yield a note with the numbers of tarballs that a later run will remove."""
     groups = by_item(waiting)
     if groups:
-        numbers = [f"{len(relpaths)} of {'/'.join(relpaths[0].split('/')[:2])}" for relpaths in groups[:_NAMED]]
+        numbers = [f"{len(relpaths)} of {item_key(relpaths[0])}" for relpaths in groups[:_NAMED]]
         if len(groups) > _NAMED:
             numbers.append(f"{sum(map(len, groups[_NAMED:]))} of {len(groups) - _NAMED} more items")
         yield (
-            f"{len(waiting)} tarballs in {tree.base} are no longer to be kept, but wait for the next runs ({', '.join(numbers)}): a run removes "
+            f"{counted(len(waiting), 'tarball')} of {tree.base} {'is' if len(waiting) == 1 else 'are'} no longer to be kept, but "
+            f"{'waits' if len(waiting) == 1 else 'wait'} for the next runs ({', '.join(numbers)}): a run removes "
             "at most one more of an item than it added, the oldest first"
         )
 

@@ -68,7 +68,7 @@ def purge(base: Path, keep: Any = 2, **options: Any) -> dict[str, Any]:
         result["removed"] += last["removed"]
         result["bytes_freed"] += last["bytes_freed"]
     result["removed"].sort(key=lambda path: (path.split("/")[:2], path))
-    result["notes"] = [note for note in result["notes"] if "wait for the next runs" not in note]
+    result["notes"] = [note for note in result["notes"] if " for the next runs (" not in note]
     return {**result, "kept": last["kept"]}
 
 
@@ -381,7 +381,7 @@ def test_a_run_removes_one_more_than_it_added_the_oldest_first_and_tells_how_man
     assert set(result["waiting"]) < set(result["kept"])
     (note,) = result["notes"]
     assert note.startswith(
-        f"{len(due) - number + 1} tarballs in {base} are no longer to be kept, but wait for the next runs "
+        f"{len(due) - number + 1} tarballs of {base} are no longer to be kept, but wait for the next runs "
     )
     assert (
         f"(1 of git/y, {len(due) - number} of svn/x): a run removes at most one more of an item than it added" in note

@@ -118,9 +118,9 @@ def test_what_stays_for_a_suspect_is_told_with_what_to_do(
         ([], ""),
         (
             ["svn/x/1"],
-            "1 tarballs in /copies/dayabay are no longer to be kept, but wait for the next runs (1 of svn/x): ",
+            "1 tarball of /copies/dayabay is no longer to be kept, but waits for the next runs (1 of svn/x): ",
         ),
-        (["svn/y/1", "svn/x/1", "svn/x/2"], "3 tarballs in .* (2 of svn/x, 1 of svn/y): "),
+        (["svn/y/1", "svn/x/1", "svn/x/2"], "3 tarballs of .* (2 of svn/x, 1 of svn/y): "),
         ([f"svn/{n:02}/1" for n in range(10)], "(1 of svn/00, .*, 1 of svn/09): "),
         ([f"svn/{n:02}/{m}" for n in range(12) for m in "ab"], "(2 of svn/00, .*, 2 of svn/09, 4 of 2 more items): "),
     ],
