@@ -21,12 +21,15 @@ from helpers.trees import FIRST, FOURTH, SECOND, THIRD, Base, forbid_views, item
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import mysql, postgresql, proofs, trac, trac_server
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.trac_server import Server, parse
+from ansible_collections.altbackup.core.plugins.module_utils.restore.order import parse_order
+from ansible_collections.altbackup.core.plugins.module_utils.restore.restore import prepare, restore
 from ansible_collections.altbackup.core.plugins.module_utils.system import programs
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     InvalidInput,
     ProofFailed,
     ToolMissing,
 )
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 FILES = {"postgresql": "trac.dump", "mysql": "trac.sql"}
 
@@ -299,8 +302,13 @@ def test_the_dump_comes_back_by_the_command_that_is_said(
     tarball = served_base.dump_one(item("trac", env))
     tickets = site.sql("SELECT count(*) FROM ticket", "SELECT summary FROM ticket ORDER BY id")
     with place() as folder:
-        top = belongs_to_nobody(unpack(tarball, folder / "out")) if os.geteuid() == 0 else unpack(tarball, folder / "o")
-        (todo,) = trac_server.restored(tarball["record"], str(top))
+        place_of_it = str(folder / "it's back")
+        values = {"base": str(served_base.path), "record": tarball["record"], "tarballs": [tarball], "kind": "trac"}
+        origin = {"item": "tracs/thing", "source": "dayabay", "stamp": FIRST, "node": "dayabay"}
+        order = parse_order({**values, "destination": place_of_it, "origin": origin}, SECOND)
+        prepare(order)
+        (todo,) = restore(order, Deadline(120, "restore"))["notes"]
+        assert place_of_it in todo.replace("'\"'\"'", "'") and PASSWORD not in todo
         command = todo.partition("names: ")[2]
         if site.kind == "postgresql":
             environment = {"PGHOST": str(site.server.sockets), "PGUSER": "postgres"}
