@@ -17,7 +17,7 @@ from helpers.drills import alter, drill_one
 from helpers.environments import trac_admin
 from helpers.servers import place, run_as_user
 from helpers.trac_servers import PASSWORD, Site, belongs_to_nobody, text_below, trac_site
-from helpers.trees import FIRST, FOURTH, SECOND, THIRD, Base, forbid_views, item, needs_root, unpack
+from helpers.trees import FIRST, FOURTH, SECOND, THIRD, Base, forbid_views, item, list_archive, needs_root, unpack
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import mysql, postgresql, proofs, trac, trac_server
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.trac_server import Server, parse
@@ -319,6 +319,16 @@ def test_the_dump_comes_back_by_the_command_that_is_said(
             site.server.sql("DROP DATABASE trac")
         run_as_user("sh", "-c", command, environment=environment)
     assert site.sql("SELECT count(*) FROM ticket", "SELECT summary FROM ticket ORDER BY id") == tickets
+
+
+@full
+def test_a_differential_holds_the_dump_that_changed(site: Site, env: Path, served_base: Base) -> None:
+    served_base.dump_one(item("trac", env), stamp=FIRST, full_every=3)
+    site.sql("UPDATE ticket SET summary = 'new' WHERE id = 3")
+    tarball = served_base.dump_one(item("trac", env), stamp=SECOND, full_every=3)
+    assert tarball["record"]["base"]
+    names = list_archive(tarball["path"])
+    assert f"thing/altbackup/{FILES[site.kind]}" in names and "thing/VERSION" not in names
 
 
 @full
