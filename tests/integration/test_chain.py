@@ -190,7 +190,8 @@ def test_item_that_holds_the_copies_that_its_node_receives_is_refused(site: Site
     run = site.run("backup", stamp=DAY1)
     assert run.rc != 0
     assert (
-        f"dump of folders/whole: {holder}/copies (altbackup_target_base), where this node keeps the copies" in run.message
+        f"dump of folders/whole: {holder}/copies (altbackup_target_base), where this node keeps the copies"
+        in run.message
     )
     source, target = trees(site)
     assert [path.parts[-6] for path in (*tarballs_of(source), *tarballs_of(target))] == ["svnsetup", "svnsetup"]

@@ -164,7 +164,9 @@ def test_a_run_removes_one_more_than_it_added_and_the_rest_waits_with_its_number
     for node in ("dayabay", "cms01"):
         assert stamps_of(base_of(site, node)) == [NIGHTS[2], TONIGHT]
     assert run.stdout.count("1 tarballs in ") == 2
-    assert "no longer to be kept, but wait for the next runs (1 of folders/notes): a run removes" in " ".join(run.stdout.split())
+    assert "no longer to be kept, but wait for the next runs (1 of folders/notes): a run removes" in " ".join(
+        run.stdout.split()
+    )
     assert site.run("purge", stamp="2013/05/11/120001").rc == 0
     assert stamps_of(base_of(site, "cms01")) == [TONIGHT]
 
