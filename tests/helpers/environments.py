@@ -19,7 +19,7 @@ from trac.ticket.model import Ticket
 from trac.wiki.model import WikiPage
 
 path = sys.argv[1]
-env = Environment(path, True, [("project", "name", "Example"), ("trac", "database", "sqlite:db/trac.db"), ("logging", "log_type", "none")])
+env = Environment(path, True, [("project", "name", "Example"), ("trac", "database", sys.argv[2]), ("logging", "log_type", "none")])
 for number in range(30):
     ticket = Ticket(env)
     ticket["summary"], ticket["reporter"], ticket["status"] = f"Ticket {number} é 日本", "someone", "new"
@@ -80,9 +80,11 @@ sys.stdin.readline()
 """
 
 
-def make_environment(path: Path) -> Path:
-    """Make a Trac environment with tickets, pages and attachments; takes a second."""
-    subprocess.run([sys.executable, "-W", "ignore", "-c", _MAKE, path], check=True, capture_output=True)
+def make_environment(path: Path, database: str = "sqlite:db/trac.db") -> Path:
+    """Make a Trac environment with tickets, pages and attachments, on an empty database of a connection string; takes a second."""
+    command = [sys.executable, "-W", "ignore", "-c", _MAKE, path, database]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return path
 
 

@@ -152,6 +152,11 @@ class Kind:
     """Given one that was unpacked, raise ProofFailed unless it is whole, and what its dump recorded."""
     tools: Sequence[str] = ()
     """Programs that copy and proof need besides tar."""
+    serve: Callable[[Item, Context, Mapping[str, Any]], Mapping[str, Any]] = lambda item, context, request: {}
+    """Given what a copy asked for by NeedsServer, return what the next try of it is to know of that, as JSON. In a reader that is not confined, of a
+    user who reads nothing of others; it may leave files in the folder SERVED of the item's scratch folder."""
+    restored: Callable[[Mapping[str, Any], str], Sequence[str]] = lambda record, path: ()
+    """Given the record of a dump and where it was restored to, return what there is to do by hand."""
     revision: Callable[[Item, Context], int | None] = lambda item, context: None
     """The revision a dump would have now, for check mode. In a reader."""
     keep: Callable[[Item, Context, Mapping[str, Any]], Mapping[str, str] | None] = lambda item, context, noted: None
@@ -182,6 +187,9 @@ class Kind:
     takes_in: bool = False
     """What it leads to is a part of it: programs may write there, and it may be another user's that the item's owner can read."""
 
+
+SERVED = "altbackup"
+"""The folder in that of an item which holds what was dumped of a server"""
 
 BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database"""

@@ -29,7 +29,7 @@ from .items import Item, decode_name, encode_name
 from .mysql_client import any_client, disobedient_client, is_mariadb, options_of, programs_for
 from .mysql_stream import Stream, read
 from .mysql_survey import OBJECTS, SETTINGS, TABLES, USERS, identifier, rows_from, text_of
-from .postgresql import require_private
+from .postgresql import Share, require_private
 from .tables import judge_databases, measure_databases, rows_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ _COMMON = (
 def check(item: Item, context: Context) -> None:
     """Raise InvalidInput or ToolMissing unless there are programs, and an option file that is its user's alone."""
     any_client()
-    require_private(f"item mysql {item.name!r}", item.option("password_file"))
+    require_private(f"item {item.kind} {item.name!r}", item.option("password_file"))
 
 
 @contextlib.contextmanager
@@ -84,21 +84,38 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     yield Snapshot(parts, record, fixed_times=True, notes=[*work.notes, *notes])
 
 
+def dump_share(item: Item, context: Context, share: Share) -> tuple[dict[str, Any], list[Any], list[str]]:
+    """Given an item with the options of one of this kind, dump its one database, without users; return (record, answers, notes).
+
+    Queries are asked before and after. Raise AltbackupError, or SourceChanged where their answers differ.
+    """
+    work = _Dump(item, context, share)
+    work.run()
+    record = {"server": work.version, "databases": work.databases, "rows": work.rows, "digests": work.digests}
+    return record, work.answers, work.notes
+
+
+def ask(item: Item, context: Context, share: Share) -> list[Any]:
+    """Given such an item, return the answers of the queries of its share. Raise AltbackupError."""
+    return _Dump(item, context, share).answers_of(list(share.queries))
+
+
 class _Dump:
     """One dump of a server's databases into the private folder."""
 
-    def __init__(self, item: Item, context: Context) -> None:
-        self._item, self._context = item, context
-        self._title = f"item mysql {item.name!r}"
+    def __init__(self, item: Item, context: Context, share: Share | None = None) -> None:
+        self._item, self._context, self._share = item, context, share
+        self._title = f"item {item.kind} {item.name!r}"
         self._program = ""
         self._transactional: set[str] = set()
-        self.folder = scratch_folder(context, item)
+        self.folder = share.folder if share else scratch_folder(context, item)
         self.version = ""
         self.databases: dict[str, dict[str, Any]] = {}
         self.users: list[str] | None = None
         self.rows: dict[str, int | None] = {}
         self.digests: dict[str, str] = {}
         self.notes: list[str] = []
+        self.answers: list[Any] = []
 
     def run(self) -> None:
         """Dump all of it. Raise AltbackupError, or SourceChanged where tables were changed meanwhile."""
@@ -119,7 +136,8 @@ class _Dump:
         for name in names:
             self._dump_database(name, *there[name])
         self._note_rights()
-        self._dump_users()
+        if self._share is None:
+            self._dump_users()
 
     def _note_rights(self) -> None:
         """Tell that the login lacks TRIGGER: the dump is good by its exit code then, and has no trigger; all other rights are missed aloud."""
@@ -167,9 +185,15 @@ class _Dump:
         """Return ([table, engine], numbers of other objects) of a database, as they are now."""
         return self._ask(TABLES, database=name), dict(self._ask(OBJECTS, database=name))
 
+    def answers_of(self, tables: Sequence[Any]) -> list[Any]:
+        """Given the tables of a database, return the answers of the queries of its share, as they are now. Raise AltbackupError."""
+        queries = self._share.queries if self._share else {}
+        return [row for name in tables if name in queries for row in self._ask(queries[name])]
+
     def _dump_database(self, name: str, charset: str, collation: str) -> None:
         """Dump one database. Raise AltbackupError, or SourceChanged."""
         before = self._look(name)
+        self.answers = self.answers_of([table for table, _ in before[0]])
         broken = self._broken_views(name)
         plain = sorted(table for table, engine in before[0] if engine not in self._transactional)
         locked = bool(self._item.option("lock"))
@@ -186,6 +210,8 @@ class _Dump:
         after = self._look(name)
         if before != after:
             raise SourceChanged(f"{self._title}: tables of {name} were made, changed or dropped while it was dumped")
+        if self.answers != self.answers_of([table for table, _ in after[0]]):
+            raise SourceChanged(f"{self._title}: what belongs to files of it was changed in {name} while it was dumped")
         lacking = [table for table, _ in before[0] if table not in stream.rows]
         if lacking:
             raise AltbackupError(f"{self._title}: the dump of {name} lacks its tables {first_of(lacking, _SHOWN)}")
@@ -314,6 +340,11 @@ def arrange(item: Item, context: Context) -> Arrangement:
 
 def prove(proof: Proof) -> None:
     """All of it loaded into a scratch server: rows, objects, users; and the rows as they stand in the dumps, as recorded."""
+    prove_share(proof, {})
+
+
+def prove_share(proof: Proof, queries: Mapping[str, str]) -> list[Any] | None:
+    """As `prove`; return the answers of queries, {table: query}, as its dump had them, None where it was not loaded."""
     names = sorted(name for name in os.listdir(proof.path) if name.endswith(ENDING) and not name.endswith(VIEWS_ENDING))
     files = {decode_name(name[: -len(ENDING)]): name for name in names if name != USERS_FILE}
     recorded = proof.record.get("databases")
@@ -340,7 +371,7 @@ def prove(proof: Proof) -> None:
     proof.facts.update(databases=len(files), tables=len(rows), rows=sum(rows.values()))
     if proof.record.get("users") is not None and USERS_FILE not in names:
         raise proof.fail(f"{USERS_FILE} is missing")
-    _load(proof, files, known, USERS_FILE if USERS_FILE in names else "")
+    return _load(proof, files, known, USERS_FILE if USERS_FILE in names else "", queries)
 
 
 def _compare_rows(proof: Proof, found: Mapping[str, int], how: str) -> None:
@@ -362,19 +393,21 @@ def _programs(proof: Proof) -> dict[str, str]:
     }
 
 
-def _load(proof: Proof, files: Mapping[str, str], known: Mapping[str, Any], users: str) -> None:
-    """Compare what a scratch server holds with the record. Raise ProofFailed."""
+def _load(
+    proof: Proof, files: Mapping[str, str], known: Mapping[str, Any], users: str, queries: Mapping[str, str]
+) -> list[Any] | None:
+    """Compare what a scratch server holds with the record; return what it answers, None where there is none. Raise ProofFailed."""
     try:
         programs = _programs(proof)
     except ToolMissing as error:
         proof.notes.append(f"it was not loaded, only read, which proves less: {error}")
-        return
+        return None
     proof.keep_version("mariadbd", "--version")
     databases = {
         name: {"file": file, **{word: str(known.get(name, {}).get(word, "")) for word in ("charset", "collation")}}
         for name, file in files.items()
     }
-    order = {"databases": databases, "users": users}
+    order = {"databases": databases, "users": users, "queries": queries}
     with proof.opened() as path:
         text = proof.sandbox.run(
             [json.dumps(programs), proof.inside(path), json.dumps(order)],
@@ -399,6 +432,7 @@ def _load(proof: Proof, files: Mapping[str, str], known: Mapping[str, Any], user
     if found["users"] is not None and proof.record.get("users") not in (None, found["users"]):
         lacking = [name for name in proof.record["users"] if name not in found["users"]]
         raise proof.fail(f"its users differ from its dump's: missing are {first_of(lacking, _SHOWN) or 'none'}")
+    return list(found["answers"])
 
 
 KIND = Kind(

@@ -169,7 +169,7 @@ def survey(programs: Mapping[str, str], folder: str, order: Mapping[str, Any], r
     server = _Server(programs, room)
     try:
         server.start()
-        databases = {}
+        databases, answers = {}, []
         for name, entry in order["databases"].items():
             how = (
                 f" CHARACTER SET {identifier(entry['charset'])} COLLATE {identifier(entry['collation'])}"
@@ -180,8 +180,11 @@ def survey(programs: Mapping[str, str], folder: str, order: Mapping[str, Any], r
         for name, entry in order["databases"].items():
             server.client(path=os.path.join(folder, entry["file"]), database=name)
             databases[name] = server.look(name)
+            for table, query in order["queries"].items():
+                if table in databases[name]["rows"]:
+                    answers += rows_from(server.client(text=f"{query};\n", database=name))
         users = server.load_users(os.path.join(folder, order["users"])) if order["users"] else None
-        return {"problem": "", "databases": databases, "users": users}
+        return {"problem": "", "databases": databases, "users": users, "answers": answers}
     finally:
         server.stop()
 

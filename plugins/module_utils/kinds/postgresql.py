@@ -13,6 +13,7 @@ import pwd
 import secrets
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..archive.write import Part
@@ -28,6 +29,7 @@ from .command import uid_of
 from .items import Item, decode_name, encode_name
 from .kept import state_path
 from .postgresql_client import Session, choose, data_in, installed, knows, pin, restricted
+from .postgresql_script import identifier
 from .postgresql_survey import EXTENSIONS, LARGE_OBJECTS, MEMBERS, OWNER, ROLES, TABLES, facts_of
 from .tables import judge_databases, measure_databases, rows_of
 
@@ -77,7 +79,7 @@ def environment_of(item: Item) -> dict[str, str]:
 
 def check(item: Item, context: Context) -> None:
     """Raise InvalidInput or ToolMissing unless there are programs, and a password file that is its user's alone."""
-    title = f"item postgresql {item.name!r}"
+    title = f"item {item.kind} {item.name!r}"
     if not installed("pg_dump", context.deadline):
         choose({}, 0, "version", "pg_dump")
     if "," in item.option("host", ""):
@@ -124,6 +126,30 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     )
 
 
+@dataclass(frozen=True)
+class Share:
+    """The share that an application has of a server: of one database all, or a schema; without roles, and whose it is."""
+
+    folder: str
+    """Where its dump goes"""
+    schema: str = ""
+    """Empty for all of it"""
+    queries: Mapping[str, str] = field(default_factory=dict)
+    """{table, `schema.table`: query} of what is asked in the snapshot that is dumped, where there is such a table"""
+
+
+def dump_share(item: Item, context: Context, share: Share) -> tuple[dict[str, Any], list[Any], list[str]]:
+    """Given an item with the options of one of this kind, dump the share in its one database; return (record, answers, notes). Raise AltbackupError."""
+    work = _Dump(item, context, share.folder)
+    work.run(share)
+    return {**work.record, "rows": work.rows}, work.answers, work.notes
+
+
+def ask(item: Item, context: Context, query: str) -> list[Any]:
+    """Given such an item, return the answers of a query. Raise AltbackupError."""
+    return _Dump(item, context).ask(query)
+
+
 def _known_databases(record: Mapping[str, Any]) -> Mapping[str, Any]:
     found = record.get("databases")
     return found if isinstance(found, Mapping) else {}
@@ -132,36 +158,40 @@ def _known_databases(record: Mapping[str, Any]) -> Mapping[str, Any]:
 class _Dump:
     """One dump of a cluster into the private folder."""
 
-    def __init__(self, item: Item, context: Context) -> None:
+    def __init__(self, item: Item, context: Context, folder: str = "") -> None:
         self._item, self._context = item, context
-        self._title = f"item postgresql {item.name!r}"
+        self._title = f"item {item.kind} {item.name!r}"
         self._environment = environment_of(item)
         self._programs = ""
-        self.folder = scratch_folder(context, item)
+        self.folder = folder or scratch_folder(context, item)
         self.key = str(context.known.get("key") or secrets.token_hex(24))
         """What restricts psql in the script of what databases share: one of the item's own, so that equal scripts have equal bytes"""
         self.databases: dict[str, dict[str, Any]] = {}
         self.rows: dict[str, int | None] = {}
         self.record: dict[str, Any] = {}
         self.notes: list[str] = []
+        self.answers: list[Any] = []
 
-    def run(self) -> None:
-        """Dump all of it. Raise AltbackupError."""
+    def run(self, share: Share | None = None) -> None:
+        """Dump all of it, or a share of one database. Raise AltbackupError."""
         found = installed("pg_dump", self._context.deadline)
         self._programs = found[max(found)][0]
         (number, version, whole, bootstrap), names, roles, members = self._survey()
         self._programs, client = choose(found, number // 10000, version, "pg_dump")
-        self._dump_globals(whole)
+        if share is None:
+            self._dump_globals(whole)
         for name in names:
-            self._dump_database(name)
-        self.record = {
-            "server": version,
-            "client": client,
-            "bootstrap": bootstrap,
-            "databases": self.databases,
-            "roles": [name for (name,) in roles],
-            "memberships": members,
-        }
+            self._dump_database(name, share)
+        self.record = {"server": version, "client": client, "bootstrap": bootstrap, "databases": self.databases}
+        if share is None:
+            self.record.update(roles=[name for (name,) in roles], memberships=members)
+
+    def ask(self, query: str) -> list[Any]:
+        """Return the answers of a query in the first database that is asked for. Raise AltbackupError."""
+        found = installed("psql", self._context.deadline)
+        self._programs, _ = choose(found, max(found, default=0), "version", "psql")
+        with self._session(self._item.option("databases")[0]) as session:
+            return session.ask(query)
 
     def _survey(self) -> tuple[Any, list[str], list[Any], list[Any]]:
         """Return what the server is, the databases to dump, roles and memberships."""
@@ -213,7 +243,7 @@ class _Dump:
             out.write(restricted(text.decode("utf-8", "surrogateescape"), self.key))
         os.chmod(path, 0o600)
 
-    def _dump_database(self, name: str) -> None:
+    def _dump_database(self, name: str, share: Share | None = None) -> None:
         """Dump one database, and count its rows in the same snapshot. Raise AltbackupError."""
         filename = f"{encode_name(name)}{ENDING}"
         path = os.path.join(self.folder, filename)
@@ -221,6 +251,8 @@ class _Dump:
             session.ask(_TABLES_ALONE)
             ((snapshot,),) = session.ask(*_SNAPSHOT)
             tables = session.ask(TABLES)
+            if share and share.schema:
+                tables = [row for row in tables if row[0] == share.schema]
             counts = session.ask(*(query for *_, query in tables))
             facts = facts_of(
                 tables,
@@ -234,6 +266,14 @@ class _Dump:
                 f"--lock-wait-timeout={_PATIENCE}",
                 f"--file={path}",
             ]
+            if share:
+                self.answers = [
+                    row
+                    for table, query in share.queries.items()
+                    if table in facts["rows"]
+                    for row in session.ask(query)
+                ]
+                words += [f"--schema={identifier(share.schema)}"] if share.schema else []
             if knows(self._programs, "pg_dump", "--no-statistics", self._context.deadline):
                 words.append("--no-statistics")
             self._run("pg_dump", *words, what=f"{self._title}: dumping database {name!r} into {path}", database=name)
@@ -242,14 +282,11 @@ class _Dump:
         self._require_data(name, path, len(tables))
         rows = {f"{name}.{table}": count for table, count in facts["rows"].items()}
         self.rows.update(rows)
-        self.databases[name] = {
-            "file": filename,
-            "tables": len(tables),
-            "owner": facts["owner"],
-            "owners": digest_of(facts["owners"]),
-            "extensions": facts["extensions"],
-            "large_objects": facts["large_objects"],
-        }
+        self.databases[name] = {"file": filename, "tables": len(tables)}
+        if not (share and share.schema):
+            self.databases[name].update({word: facts[word] for word in ("extensions", "large_objects")})
+        if share is None:
+            self.databases[name].update(owner=facts["owner"], owners=digest_of(facts["owners"]))
 
     def _require_data(self, name: str, path: str, tables: int) -> None:
         """Raise AltbackupError unless a dump has the data of so many tables, as pg_restore lists it."""
@@ -298,6 +335,15 @@ def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> None:
 def prove(proof: Proof) -> None:
     """All of it loaded into a scratch cluster: rows, owners, extensions, roles; where there is no server, what pg_restore lists."""
     proof.plain(GLOBALS)
+    _prove(proof, GLOBALS)
+
+
+def prove_share(proof: Proof, queries: Mapping[str, str]) -> list[Any] | None:
+    """As `prove`, of a share; return the answers of queries as its dump had them, None where it was not loaded."""
+    return _prove(proof, "", queries)
+
+
+def _prove(proof: Proof, roles: str, queries: Mapping[str, str] = {}) -> list[Any] | None:
     names = sorted(name for name in os.listdir(proof.path) if name.endswith(ENDING))
     recorded = _known_databases(proof.record)
     files = {decode_name(name[: -len(ENDING)]): name for name in names}
@@ -317,14 +363,16 @@ def prove(proof: Proof) -> None:
     except ToolMissing as error:
         proof.notes.append(f"it was not loaded, only listed, which proves less: {error}")
         _compare_listings(proof, files, recorded)
-        return
-    _load(proof, folder, files, recorded)
+        return None
+    return _load(proof, folder, files, recorded, {"globals": roles, "queries": queries})
 
 
-def _load(proof: Proof, folder: str, files: Mapping[str, str], recorded: Mapping[str, Any]) -> None:
-    """Compare what a scratch cluster holds with the record. Raise ProofFailed."""
+def _load(
+    proof: Proof, folder: str, files: Mapping[str, str], recorded: Mapping[str, Any], how: Mapping[str, Any]
+) -> list[Any] | None:
+    """Compare what a scratch cluster holds with the record; return what it answers, None where a database was not loaded. Raise ProofFailed."""
     order = {
-        "globals": GLOBALS,
+        **how,
         "bootstrap": str(proof.record.get("bootstrap") or "postgres"),
         "databases": {
             name: {"file": file, "extensions": list(recorded.get(name, {}).get("extensions", ()))}
@@ -353,8 +401,8 @@ def _load(proof: Proof, folder: str, files: Mapping[str, str], recorded: Mapping
         rows.update({f"{name}.{table}": count for table, count in entry["rows"].items()})
         known = recorded.get(name) or {}
         told = {**entry, "owners": digest_of(entry["owners"])}
-        for word in ("owner", "owners", "extensions", "large_objects") if known else ():
-            if told[word] != known.get(word):
+        for word in ("owner", "owners", "extensions", "large_objects"):
+            if word in known and told[word] != known.get(word):
                 raise proof.fail(
                     f"{word} of its database {name} are {told[word]}, but its dump recorded {known.get(word)}"
                 )
@@ -367,6 +415,7 @@ def _load(proof: Proof, folder: str, files: Mapping[str, str], recorded: Mapping
     for word, what in (("roles", "roles"), ("memberships", "memberships of roles")):
         if word in proof.record and list(proof.record[word]) != found[word]:
             raise proof.fail(f"its {what} differ from its dump's: {_differing(proof.record[word], found[word])}")
+    return None if found["unloaded"] else list(found["answers"])
 
 
 def _is_loaded(table: str, names: Sequence[str] | Mapping[str, Any]) -> bool:

@@ -64,7 +64,7 @@ def choose(found: Mapping[int, tuple[str, str]], server: int, version: str, name
     able = sorted(major for major in found if major >= server)
     if able:
         return found[able[0]]
-    package = f"postgresql-client-{server}" if name != "postgres" else f"postgresql-{server}"
+    package = "-".join(filter(None, ["postgresql", "client" if name != "postgres" else "", str(server or "")]))
     if not found:
         raise ToolMissing(
             f"{name} of PostgreSQL is not installed on this node: install the package {package} for the server's {version}"

@@ -171,9 +171,9 @@ class _Cluster:
             self._server.wait()
 
 
-def load(cluster: _Cluster, name: str, path: str, notes: list[str]) -> None:
-    """Restore one database from its dump. Raise Failed."""
-    common = ("--exit-on-error", "--no-tablespaces")
+def load(cluster: _Cluster, name: str, path: str, notes: list[str], *more: str) -> None:
+    """Restore one database from its dump, with more options. Raise Failed."""
+    common = ("--exit-on-error", "--no-tablespaces", *more)
     try:
         cluster.run("pg_restore", *common, "--create", "--dbname=template1", path)
     except Failed as error:
@@ -229,13 +229,10 @@ def survey(programs: str, folder: str, order: Mapping[str, Any], room: str) -> d
         (available,) = cluster.ask("SELECT pg_catalog.json_agg(name) FROM pg_catalog.pg_available_extensions")
         (quoted,) = cluster.ask("SELECT pg_catalog.json_build_array(pg_catalog.quote_ident(CURRENT_USER))")
         cluster.run("psql", *SETTINGS, text="DROP DATABASE postgres;\n")
-        with open(
-            os.path.join(folder, order["globals"]), encoding="utf-8", errors="surrogateescape", newline=""
-        ) as stream:
-            script, left_out = script_of(stream.read(), quoted[0], secrets.token_hex(16))
-        if left_out:
-            notes.append(f"{left_out} statements of tablespaces were left out: here is one disk alone")
-        cluster.run("psql", *SETTINGS, text=script)
+        if order["globals"]:
+            _make_roles(cluster, os.path.join(folder, order["globals"]), quoted[0], notes)
+        whose = () if order["globals"] else ("--no-owner", "--no-privileges")
+        answers: list[Any] = []
         databases: dict[str, Any] = {}
         unloaded: dict[str, list[str]] = {}
         for name, entry in order["databases"].items():
@@ -243,8 +240,10 @@ def survey(programs: str, folder: str, order: Mapping[str, Any], room: str) -> d
             if absent:
                 unloaded[name] = absent
                 continue
-            load(cluster, name, os.path.join(folder, entry["file"]), notes)
+            load(cluster, name, os.path.join(folder, entry["file"]), notes, *whose)
             databases[name] = look(cluster, name)
+            for table, query in order["queries"].items():
+                answers += cluster.ask(query, database=name) if table in databases[name]["rows"] else []
         roles, members = cluster.ask(ROLES), cluster.ask(MEMBERS)
         return {
             "problem": "",
@@ -253,9 +252,19 @@ def survey(programs: str, folder: str, order: Mapping[str, Any], room: str) -> d
             "roles": [name for (name,) in roles],
             "memberships": members,
             "notes": notes,
+            "answers": answers,
         }
     finally:
         cluster.stop()
+
+
+def _make_roles(cluster: _Cluster, path: str, bootstrap: str, notes: list[str]) -> None:
+    """Make what databases share, by the script of pg_dumpall. Raise Failed."""
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        script, left_out = script_of(stream.read(), bootstrap, secrets.token_hex(16))
+    if left_out:
+        notes.append(f"{left_out} statements of tablespaces were left out: here is one disk alone")
+    cluster.run("psql", *SETTINGS, text=script)
 
 
 def main(argv: list[str]) -> int:

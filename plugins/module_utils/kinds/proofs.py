@@ -64,6 +64,8 @@ class Proof:
     sandbox: Sandbox
     absent: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
     verify: Sequence[str] = ()
+    name: str = ""
+    """What messages call it; else it is the name of its folder"""
     facts: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -71,7 +73,7 @@ class Proof:
     @property
     def title(self) -> str:
         """What messages call the item."""
-        return printable(os.path.basename(self.path))
+        return printable(self.name or os.path.basename(self.path))
 
     def fail(self, reason: str) -> ProofFailed:
         """Return the failure of this proof."""

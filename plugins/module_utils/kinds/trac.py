@@ -1,4 +1,4 @@
-"""Kind `trac`: a Trac environment with an SQLite database; needs no Trac on the node."""
+"""Kind `trac`: a Trac environment with its database, SQLite's or in a server; needs no Trac on the node."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import hashlib
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..archive.write import Part
-from ..system.conversation import NeedsPlace
+from ..system.conversation import NeedsPlace, NeedsServer
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, InvalidInput, SourceChanged
 from ..system.holes import copy_file
@@ -25,12 +26,15 @@ from ..system.units import counted, readable
 from ..system.view import Place
 from ..system.visible import printable
 from ..tree.layout import is_plain_file
+from . import trac_server
 from .base import (
     BESIDE_A_DATABASE,
+    SERVED,
     Arrangement,
     Context,
     Kind,
     Snapshot,
+    Verdict,
     compare,
     listed,
     members_of,
@@ -49,6 +53,7 @@ from .sqlite import survey
 from .sqlite_copy import as_owner_of, check_database, copy_database, open_live, uri
 from .sqlite_survey import attachments
 from .tables import judge_tables, measure, rows_of
+from .trac_server import KIND_OF, Server
 
 if TYPE_CHECKING:
     from .proofs import Proof
@@ -70,7 +75,7 @@ def looks_like(path: str) -> bool:
 
 
 def check(item: Item, context: Context) -> None:
-    """Raise InvalidInput unless the item's path is a Trac environment with an SQLite database."""
+    """Raise InvalidInput or ToolMissing unless the item's path is a Trac environment whose database can be dumped."""
     require_folder(item)
     require_inside(item, context, ("conf", "conf/trac.ini"))
     require_plain(item.path, lambda path: False, context.deadline, f"item trac {item.name!r}")
@@ -86,20 +91,43 @@ def check(item: Item, context: Context) -> None:
                 f"item trac {item.name!r}: {path} is a symbolic link, and only the link would be archived: "
                 f"mount {os.path.realpath(path)} there instead (mount --bind)"
             )
-    database = database_path(item, context)
+    setting = _database_setting(item, context)
+    server = _server_of(item, setting)
+    if server:
+        trac_server.check(item, context, server)
+        return
+    database = _database_path(item, setting)
     require_inside(item, context, (os.path.dirname(database) or ".", database), folders=True)
     live = os.path.realpath(os.path.join(item.path, database))
     check_database(live, f"item trac {item.name!r}", context.identity)
 
 
-def database_path(item: Item, context: Context) -> str:
-    """Given an item, return its database's path inside the environment, as its trac.ini has it. Raise InvalidInput."""
-    scheme, _, path = _database_setting(item, context).partition(":")
+@dataclass(frozen=True)
+class _Setting:
+    """The setting `database` of an environment."""
+
+    value: str
+    path: str
+    """The file that has it"""
+
+
+def _server_of(item: Item, setting: _Setting) -> Server | None:
+    """Return the server in which a database is, None for one of SQLite's. Raise InvalidInput."""
+    scheme, colon, _ = setting.value.partition(":")
+    if scheme in KIND_OF:
+        return trac_server.parse(setting.value, f"item trac {item.name!r}")
     if scheme != "sqlite":
+        what = scheme if colon and scheme.isalnum() else "of no known form"
         raise InvalidInput(
-            f"item trac {item.name!r}: its database is {scheme}, not sqlite: "
-            "back up the environment as kind folder and the database as kind postgresql or mysql"
+            f"item trac {item.name!r}: its database is {what}, not sqlite, postgres or mysql: "
+            "back up the environment as kind folder and the database as a kind of its own"
         )
+    return None
+
+
+def _database_path(item: Item, setting: _Setting) -> str:
+    """Given an item and the setting of one of SQLite's, return its database's path inside the environment. Raise InvalidInput."""
+    path = setting.value.partition(":")[2]
     path = os.path.relpath(os.path.join(item.path, path.partition("?")[0]), item.path)
     if path == ".." or path.startswith("../"):
         path = os.path.normpath(os.path.join(item.path, path))
@@ -110,7 +138,7 @@ def database_path(item: Item, context: Context) -> str:
     return path
 
 
-def _database_setting(item: Item, context: Context) -> str:
+def _database_setting(item: Item, context: Context) -> _Setting:
     """Return the setting `database` of an environment; what its trac.ini lacks may stand in files that it inherits."""
     waiting = [os.path.join(item.path, "conf", "trac.ini")]
     seen: set[str] = set()
@@ -143,59 +171,78 @@ def _database_setting(item: Item, context: Context) -> str:
             raise InvalidInput(f"item trac {item.name!r}: {path} cannot be read{as_whom(error)}") from error
         database = parser.get("trac", "database", fallback=None)
         if database:
-            return database
+            return _Setting(database, real)
         inherited = (parser.get("inherit", "file", fallback=None) or "").split(",")
         waiting[:0] = [os.path.join(os.path.dirname(path), name.strip()) for name in inherited if name.strip()]
-    return f"sqlite:{_USUAL_DATABASE}"
+    return _Setting(f"sqlite:{_USUAL_DATABASE}", waiting[0] if waiting else "")
+
+
+@dataclass(frozen=True)
+class _Copied:
+    """A database, as of one committed state, in the folder of copies."""
+
+    rows: Mapping[str, int | None]
+    notes: list[str]
+    record: Mapping[str, Any]
+    """What is recorded of it beside its rows"""
+    attachments: list[list[Any]]
+    """[type, id, filename, size in bytes] of all attachments that it knows"""
+    still: Callable[[], list[list[Any]]]
+    """The same, as they are now"""
+    beside: frozenset[str] = field(default_factory=frozenset)
+    """Paths in the environment that are not archived, as they are what was copied"""
+    folder: str = ""
+    """The folder in the environment whose time reading moves"""
 
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     """Given an item, yield the environment with its database as of one committed state, copied before the attachments."""
-    database = database_path(item, context)
-    live = os.path.realpath(os.path.join(item.path, database))
+    setting = _database_setting(item, context)
+    server = _server_of(item, setting)
     folder = scratch_folder(context, item)
-    staged = os.path.join(folder, database)
-    os.makedirs(os.path.dirname(staged), exist_ok=True)
-    if context.identity.viewed:  # nobody else comes here, and the owner of the database may be another one
-        set_mode(folder, 0o711)
-    rows, notes = copy_database(live, staged, context.deadline, context.identity)
-    if "system" not in rows:
-        raise InvalidInput(f"item trac {item.name!r}: {live} is no Trac database: it has no table system")
-    _copy_attributes(live, staged, moving=True)
+    copied = (
+        _copy_served(item, context, server, setting.path)
+        if server
+        else _copy_file(item, context, _database_path(item, setting))
+    )
+    if "system" not in copied.rows:
+        where = (
+            f"database {server.database}"
+            if server
+            else os.path.realpath(os.path.join(item.path, copied.record["database"]))
+        )
+        raise InvalidInput(f"item trac {item.name!r}: {where} is no Trac database: it has no table system")
     _copy_logs(item.path, folder)
     for parent, _, _ in os.walk(folder, topdown=False):
         path = os.path.relpath(parent, folder)
-        moving = path == (os.path.dirname(database) or ".") or _is_below_logs(path)
-        _copy_attributes(os.path.join(item.path, path), parent, moving)
-    copied = walk(folder)[0]
-    beside = {database, *(database + ending for ending in BESIDE_A_DATABASE)}
+        if path != SERVED or not server:
+            _copy_attributes(os.path.join(item.path, path), parent, path == copied.folder or _is_below_logs(path))
+    staged = walk(folder)[0]
 
     def excluded(path: str, is_folder: bool) -> bool:
-        return path in beside or (not is_folder and _is_below_logs(path) and _is_log(os.path.join(item.path, path)))
+        return path in copied.beside or (
+            not is_folder and _is_below_logs(path) and _is_log(os.path.join(item.path, path))
+        )
 
     def look() -> tuple[dict[bytes, tuple[int, ...]], list[str]]:
         tree, notes = walk(item.path, excluded, context.deadline)
-        return {name: value for name, value in tree.items() if name not in copied}, notes
+        return {name: value for name, value in tree.items() if name not in staged}, notes
 
     before, left_out = look()
-    files, absent = _check_attachments(item, staged, live, before, context)
-    notes += left_out + _note_absent(item, absent)
-    if os.path.islink(os.path.join(item.path, os.path.dirname(database))):
-        notes.append(
-            f"{os.path.dirname(database)} is a symbolic link: of what lies behind it only the database is archived"
-        )
+    files, absent = _check_attachments(item, copied, before)
+    notes = [*copied.notes, *left_out, *_note_absent(item, absent)]
     if os.geteuid() != 0:
         notes.append(f"read as uid {os.geteuid()}, not root: the database and the logs are archived as its own")
     settle()
-    parts = [Part(folder, list(copied)), Part(item.path, list(before))]
+    parts = [Part(folder, list(staged)), Part(item.path, list(before))]
     may_empty = (*_PASSING_TABLES, *item.may_empty)
-    doubts, more = judge_tables(rows_of(context.good), rows, stamp_of(context.good), may_empty)
+    doubts, more = judge_tables(rows_of(context.good), copied.rows, stamp_of(context.good), may_empty)
     notes += more
-    measured = measure(rows, may_empty)
+    measured = measure(copied.rows, may_empty)
     record = {
-        "rows": rows,
-        "database": database,
+        "rows": copied.rows,
+        **copied.record,
         "attachments": files,
         "absent": len(absent),
         **measured,
@@ -203,6 +250,50 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
         "doubts": doubts + _doubt_absent(absent, context),
     }
     yield Snapshot(parts, record, notes=notes, confirm=lambda: compare(before, look()[0]))
+
+
+def _copy_file(item: Item, context: Context, database: str) -> _Copied:
+    """Copy a database of SQLite's. Raise AltbackupError."""
+    live = os.path.realpath(os.path.join(item.path, database))
+    folder = scratch_folder(context, item)
+    staged = os.path.join(folder, database)
+    os.makedirs(os.path.dirname(staged), exist_ok=True)
+    if context.identity.viewed:  # nobody else comes here, and the owner of the database may be another one
+        set_mode(folder, 0o711)
+    rows, notes = copy_database(live, staged, context.deadline, context.identity)
+    _copy_attributes(live, staged, moving=True)
+    above = os.path.dirname(database)
+    if os.path.islink(os.path.join(item.path, above)):
+        notes.append(f"{above} is a symbolic link: of what lies behind it only the database is archived")
+    return _Copied(
+        rows,
+        notes,
+        {"database": database},
+        as_owner_of(staged, context.identity).call(_staged_attachments, item, staged),
+        lambda: list(as_owner_of(live, context.identity).call(_live_attachments, item, live, context.deadline)),
+        frozenset((database, *(database + ending for ending in BESIDE_A_DATABASE))),
+        above or ".",
+    )
+
+
+def _copy_served(item: Item, context: Context, server: Server, path: str) -> _Copied:
+    """Return what another reader dumped of a server. Raise NeedsServer until there is such a thing."""
+    told = context.known.get("served")
+    message = f"item trac {item.name!r}: its database is in a server"
+    if not isinstance(told, Mapping) or told["digest"] != server.digest:
+        raise NeedsServer(message, trac_server.request_of(server, path, fills=True))
+
+    def still() -> list[list[Any]]:
+        found = context.known.get("still")
+        if not isinstance(found, list):
+            raise NeedsServer(message, trac_server.request_of(server, path, fills=False))
+        return found
+
+    notes = list(told["notes"])
+    if os.path.lexists(os.path.join(item.path, SERVED)):
+        notes.append(f"{SERVED} of the environment is left out: in the archive the dump of its database has that place")
+    record, attachments = told["record"], list(told["attachments"])
+    return _Copied(trac_server.plain_rows(record), notes, {"served": record}, attachments, still, frozenset([SERVED]))
 
 
 def _copy_attributes(live: str, staged: str, moving: bool) -> None:
@@ -238,22 +329,18 @@ def _copy_logs(environment: str, folder: str) -> None:
                     _copy_attributes(source, os.path.join(destination, name), moving=False)
 
 
-def _check_attachments(
-    item: Item, staged: str, live: str, tree: dict[bytes, tuple[int, ...]], context: Context
-) -> tuple[int, list[str]]:
+def _check_attachments(item: Item, copied: _Copied, tree: dict[bytes, tuple[int, ...]]) -> tuple[int, list[str]]:
     """Given the copied database and the tree, return the number of attachments, and those whose file the live environment has lost.
 
     Raise SourceChanged if one was deleted or replaced while the environment was read.
     """
-    rows = [tuple(row) for row in as_owner_of(staged, context.identity).call(_staged_attachments, item, staged)]
+    rows = [tuple(row) for row in copied.attachments]
     sizes = {
         row: [tree[name][_SIZE] for name in map(os.fsencode, attachment_paths(*row[:3])) if name in tree]
         for row in rows
     }
     odd = [row for row in rows if row[3] not in sizes[row]]
-    if not odd:
-        return len(rows), []
-    still = as_owner_of(live, context.identity).call(_live_attachments, item, live, context.deadline)
+    still = copied.still() if odd else []
     for row in odd:
         if list(row) not in still:
             raise SourceChanged(
@@ -317,15 +404,25 @@ def arrange(item: Item, context: Context) -> Arrangement:
 
 
 def prove(proof: Proof) -> None:
-    """The database as for sqlite; the files of all attachments that its dump saw."""
+    """The database as for its kind; the files of all attachments that its dump saw."""
     proof.plain("VERSION")
-    found = survey(proof, str(proof.record.get("database", _USUAL_DATABASE)))
+    is_served = "served" in proof.record or (
+        not proof.record and os.path.isdir(os.path.join(proof.path, SERVED)) and not _has_file(proof)
+    )
+    rows = (
+        trac_server.prove(proof)
+        if is_served
+        else survey(proof, str(proof.record.get("database", _USUAL_DATABASE)))["attachments"]
+    )
+    if rows is None:
+        proof.notes.append("the files of its attachments were not looked for: what there are is in the database alone")
+        return
     absent = []
-    for realm, parent, filename, _ in found["attachments"]:
+    for realm, parent, filename, _ in rows:
         paths = attachment_paths(str(realm), str(parent), str(filename))
         if not any(os.path.isfile(os.path.join(proof.path, path)) for path in paths):
             absent.append(f"{realm}/{parent}/{filename}")
-    proof.compare("attachments", len(found["attachments"]), "its number of attachments")
+    proof.compare("attachments", len(rows), "its number of attachments")
     expected = proof.record.get("absent", 0)
     if len(absent) > int(expected):
         raise proof.fail(
@@ -335,9 +432,35 @@ def prove(proof: Proof) -> None:
         proof.notes.append(f"the files of {len(absent)} attachments are missing, as they were at its dump")
 
 
+def _has_file(proof: Proof) -> bool:
+    return os.path.lexists(os.path.join(proof.path, _USUAL_DATABASE))
+
+
+def foresee(item: Item, context: Context) -> Verdict:
+    """Say that no server is asked in check mode, where one would be."""
+    if _server_of(item, _database_setting(item, context)) is None:
+        return Verdict()
+    return Verdict(
+        ["its database is in a server, which is not asked in check mode: whether a dump succeeds is not known"]
+    )
+
+
 def reads(item: Item) -> tuple[Sequence[str], Sequence[str]]:
     """Return the paths that a copy reads, apart from the logs."""
     return [f"{item.path}/{name}" for name in ("VERSION", "conf", "db", "attachments", "files")], ()
 
 
-KIND = Kind(check, copy, arrange, prove, reads=reads, looks_like=looks_like, is_first=True, takes_in=True, differs=True)
+KIND = Kind(
+    check,
+    copy,
+    arrange,
+    prove,
+    serve=trac_server.serve,
+    restored=trac_server.restored,
+    foresee=foresee,
+    reads=reads,
+    looks_like=looks_like,
+    is_first=True,
+    takes_in=True,
+    differs=True,
+)

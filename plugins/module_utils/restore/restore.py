@@ -241,6 +241,9 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
             title=order.title,
         )
     result.update(marked=marked, aside=order.aside if there else "")
+    if not order.member:
+        todo = kind_of(order.kind).restored(order.record, order.destination)
+        result["notes"] += [f"{order.title}: {note}" for note in todo]
     return result
 
 

@@ -39,6 +39,18 @@ def can_read(identity: Identity, conversation: Conversation, stream: IO[bytes], 
         return False
 
 
+def ask_server(
+    identity: Identity,
+    conversation: Conversation,
+    stream: IO[bytes],
+    item: Item,
+    context: Context,
+    request: Mapping[str, Any],
+) -> Mapping[str, Any]:
+    """Return what a kind finds in a server of what its item has there. Raise AltbackupError or OSError."""
+    return kind_of(item.kind).serve(item, replace(context, identity=identity), request)
+
+
 def read_item(
     identity: Identity,
     conversation: Conversation,

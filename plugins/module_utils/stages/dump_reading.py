@@ -11,10 +11,10 @@ from typing import IO, Any
 from ..archive.digests import Digests
 from ..archive.owners import Owners, is_kept
 from ..archive.states import State, read_states
-from ..kinds.base import Arrangement, Kind, Verdict, give_folder, opened, own_folder
+from ..kinds.base import SERVED, Arrangement, Kind, Verdict, give_folder, opened, own_folder, owner_found
 from ..kinds.items import Item
 from ..kinds.registry import kind_of
-from ..system.conversation import NeedsPlace
+from ..system.conversation import NeedsPlace, NeedsServer
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing
 from ..system.names import Directory, Names
 from ..system.processes import Deadline
@@ -24,11 +24,13 @@ from ..system.view import Place
 from ..tree.failures import explain
 from ..tree.layout import TEMPORARY
 from ..tree.publish import prune_empty, remove_folder
-from .dump_reader import KNOWN, STATES, can_read, read_item
+from .dump_reader import KNOWN, STATES, ask_server, can_read, read_item
 from .dump_state import ItemDump, Outcome
 
 _MOST_PLACES = 20
 """Maximum number of folders outside of an item that its reader is given"""
+_MOST_QUESTIONS = 4
+"""Maximum number of times that a server is asked for an item"""
 
 
 _HARMLESS = (DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing)
@@ -50,6 +52,8 @@ class ReaderSession:
         self.owners = Owners()
         """Owners of what is read, as the archive has them"""
         self._folder = ""
+        self._asked = 0
+        """How often a server was asked"""
 
     def states(self) -> Iterator[State]:
         """Yield the states that the reader has written. Raise Unproven if they are malformed."""
@@ -70,6 +74,10 @@ class ReaderSession:
                     if len(places) == most:
                         raise
                     places.append(self._admit(error))
+                except NeedsServer as error:
+                    if self._predicted or self._asked == _MOST_QUESTIONS:
+                        raise
+                    self._ask_server(error)
                 else:
                     if not self._predicted:
                         self._send_names()
@@ -157,6 +165,34 @@ class ReaderSession:
         for folder in self._arrangement.kept:
             give_folder(folder, owner)
             yield Place(folder, writable=True, below=base)
+
+    def _ask_server(self, error: NeedsServer) -> None:
+        """Let the next reader know what a server says, which another one asks: not in the view, but as a user without root's rights.
+
+        He is the owner of the item, and where that is root, that of the file which names the server.
+        """
+        self._asked += 1
+        dump, tree = self._dump, self._dump.context.tree
+        base = os.path.dirname(tree.private)
+        if self._reader is not None:
+            self._reader.__exit__()
+        user = self._arrangement.owner or owner_found(str(error.request.get("path", "")))
+        own = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{dump.item.category}-{dump.item.name}.server")
+        places = [Place(own, writable=True, inside=TEMPORARY_FOLDER, below=base)]
+        own_folder(tree, own, user)
+        self._created.append(own)
+        if error.request.get("fills"):
+            folder = os.path.join(self._arrangement.scratch[0], SERVED)
+            own_folder(tree, folder, user)
+            places.append(Place(folder, writable=True, below=base))
+        context = replace(dump.context, known=self._arrangement.known)
+        arguments = (ask_server, dump.item, context, error.request)
+        asked = dump.readers.begin(*arguments, places=places, owner=user, confined=False, as_root=user == 0)
+        with asked as reader:
+            answer = reader.conversation.result(dump.context.deadline)["value"]
+        if not isinstance(answer, dict):
+            raise AltbackupError("a reader said what is no result")
+        self._arrangement = replace(self._arrangement, known={**self._arrangement.known, **answer})
 
     def _begin(self, places: list[Place]) -> None:
         dump, owner = self._dump, self._arrangement.owner

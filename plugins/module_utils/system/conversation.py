@@ -32,6 +32,15 @@ class NeedsPlace(AltbackupError):
         self.optional = optional
 
 
+class NeedsServer(AltbackupError):
+    """A part of a thing is in a server, which a reader in a view cannot come to."""
+
+    def __init__(self, message: str, request: Mapping[str, Any] | None = None) -> None:
+        """The request is for the kind's `serve`; it may hold a password, and is shown nowhere."""
+        super().__init__(message)
+        self.request = request or {}
+
+
 class Conversation:
     """Messages between a reader and its client: JSON, each behind its length."""
 
@@ -106,7 +115,9 @@ def answer(conversation: Conversation, function: Callable[[], Any]) -> None:
 
 def _details(error: AltbackupError) -> dict[str, Any]:
     return {
-        name: getattr(error, name) for name in ("rc", "stderr", "path", "optional", "paths") if hasattr(error, name)
+        name: getattr(error, name)
+        for name in ("rc", "stderr", "path", "optional", "paths", "request")
+        if hasattr(error, name)
     }
 
 
@@ -121,6 +132,9 @@ def _restored(message: Mapping[str, Any]) -> Exception:
         return ToolFailed(text, rc if isinstance(rc, int) else None, str(message.get("stderr", "")))
     if name == "NeedsPlace":
         return NeedsPlace(text, str(message.get("path", "")), bool(message.get("optional")))
+    if name == "NeedsServer":
+        request = message.get("request")
+        return NeedsServer(text, request if isinstance(request, dict) else {})
     if name == "SourceChanged":
         paths = message.get("paths")
         return SourceChanged(text, [str(path) for path in paths] if isinstance(paths, list) else [])

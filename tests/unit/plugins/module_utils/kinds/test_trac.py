@@ -312,20 +312,22 @@ def test_database_elsewhere_in_the_environment(env: Path, base: Base, tmp_path: 
 def test_database_set_in_an_inherited_file(env: Path, base: Base) -> None:
     set_database(env, None)
     shared = env.parent / "shared.ini"
-    shared.write_text("[trac]\ndatabase = postgres://somebody@localhost/trac\n")
+    shared.write_text("[trac]\ndatabase = oracle://somebody@localhost/trac\n")
     path = env / "conf" / "trac.ini"
     path.write_text(
         path.read_text()
         .replace("[inherit]", "[inherit]\nfile = missing.ini, ../../shared.ini", 1)
         .replace("\nfile =\n", "\n", 1)
     )
-    assert "its database is postgres, not sqlite" in base.reason(item("trac", env))
+    assert "its database is oracle, not sqlite, postgres or mysql" in base.reason(item("trac", env))
 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("postgres://user:secret@localhost/trac", "its database is postgres, not sqlite"),
+        ("oracle://user:secret@localhost/trac", "its database is oracle, not sqlite, postgres or mysql"),
+        ("secret", "its database is of no known form, not sqlite"),
+        ("postgres://user:secret@localhost:1/trac", "psql failed with exit code"),
         ("sqlite:/srv/elsewhere/trac.db", "/srv/elsewhere/trac.db lies outside the environment"),
         ("sqlite:../trac.db", "lies outside the environment"),
         ("sqlite:db/other.db", "db/other.db does not exist"),

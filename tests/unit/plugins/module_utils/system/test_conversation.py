@@ -9,7 +9,11 @@ from typing import IO, Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils.system.conversation import Conversation, NeedsPlace
+from ansible_collections.altbackup.core.plugins.module_utils.system.conversation import (
+    Conversation,
+    NeedsPlace,
+    NeedsServer,
+)
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     AltbackupError,
     InvalidInput,
@@ -34,6 +38,7 @@ def fail(identity: Identity, conversation: Conversation, stream: IO[bytes], name
         "InvalidInput": InvalidInput("bad"),
         "ToolFailed": ToolFailed("it failed", 3, "words"),
         "NeedsPlace": NeedsPlace("it leads out", "/elsewhere"),
+        "NeedsServer": NeedsServer("it is in a server", {"password": "secret"}),
         "OSError": FileNotFoundError(2, "No such file or directory", "/a/file"),
         "KeyError": KeyError("surprise"),
     }[name]
@@ -45,6 +50,7 @@ def fail(identity: Identity, conversation: Conversation, stream: IO[bytes], name
         ("InvalidInput", InvalidInput, {}),
         ("ToolFailed", ToolFailed, {"rc": 3, "stderr": "words"}),
         ("NeedsPlace", NeedsPlace, {"path": "/elsewhere"}),
+        ("NeedsServer", NeedsServer, {"request": {"password": "secret"}, "args": ("it is in a server",)}),
         ("OSError", FileNotFoundError, {"filename": "/a/file", "errno": 2}),
         ("KeyError", AltbackupError, {}),
     ],
