@@ -66,6 +66,7 @@ def test_a_store_gets_what_the_node_holds_and_a_second_call_does_nothing(kind: s
         assert place.files() == files
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_killed_upload_left_is_told_apart_and_completed_or_replaced(
     kind: str, base: Path, tmp_path: Path
@@ -85,6 +86,7 @@ def test_what_a_killed_upload_left_is_told_apart_and_completed_or_replaced(
         assert place.files()[f"dayabay/{OTHER}"] == (base / OTHER).read_bytes()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_bytes_in_a_store_are_found_told_and_replaced(kind: str, base: Path, tmp_path: Path) -> None:
     with served(kind, tmp_path / "store") as place:
