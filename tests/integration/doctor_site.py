@@ -47,8 +47,17 @@ def mend(command: str, home: Path) -> None:
 
 
 def mend_all(commands: Sequence[str], home: Path, files: Iterable[str]) -> None:
-    """Run commands exactly as printed, in parallel, but those that write one of some files one after the other."""
+    """Run commands exactly as printed, in parallel, but those that write one of some files one after the other.
+
+    Those that set up a pair need its nodes in order, and are printed after what mends these: they come last.
+    """
     named = list(files)
+    setting_up = [command for command in commands if " run setup " in command]
+    _mend_in_lanes([command for command in commands if command not in setting_up], named, home)
+    _mend_in_lanes(setting_up, named, home)
+
+
+def _mend_in_lanes(commands: Sequence[str], named: Sequence[str], home: Path) -> None:
     lanes: dict[str, list[str]] = {}
     for command in commands:
         lanes.setdefault(next((file for file in named if file in command), command), []).append(command)
@@ -57,7 +66,7 @@ def mend_all(commands: Sequence[str], home: Path, files: Iterable[str]) -> None:
         for command in lane:
             mend(command, home)
 
-    with ThreadPoolExecutor(len(lanes)) as pool:
+    with ThreadPoolExecutor(max(len(lanes), 1)) as pool:
         list(pool.map(run, lanes.values()))
 
 
