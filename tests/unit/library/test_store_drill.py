@@ -26,7 +26,8 @@ def disk(base: Base, tmp_path: Path) -> Iterator[Place]:
         yield place
 
 
-@pytest.mark.parametrize("kind", ["sftp", "s3"])
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("kind", ["s3", "sftp"])
 def test_what_a_store_has_is_brought_proved_and_removed(kind: str, base: Base, tmp_path: Path) -> None:
     with served(kind, tmp_path / "store") as place:
         assert not filled(place, base)["failures"]

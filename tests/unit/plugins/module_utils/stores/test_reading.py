@@ -19,6 +19,7 @@ from helpers.stores import (
 )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_bytes_in_a_store_are_found_told_and_replaced(kind: str, base: Path, tmp_path: Path) -> None:
     with served(kind, tmp_path / "store") as place:

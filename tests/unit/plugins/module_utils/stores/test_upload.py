@@ -21,6 +21,7 @@ from helpers.stores import (
 )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_killed_upload_left_is_told_apart_and_completed_or_replaced(
     kind: str, base: Path, tmp_path: Path
