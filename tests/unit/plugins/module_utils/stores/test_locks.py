@@ -48,6 +48,7 @@ def test_what_a_killed_run_left_without_a_lock_is_locked_by_the_next(base: Path,
     assert unlocked(bucket) == [] and set(result["locked_until"]) == {ONE, TWO}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("ending", ["", ".dna"])
 def test_what_somebody_puts_over_a_locked_one_goes_and_the_good_one_is_read_again(
     ending: str, base: Path, bucket: Place
