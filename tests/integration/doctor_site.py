@@ -49,25 +49,22 @@ def mend(command: str, home: Path) -> None:
 def mend_all(commands: Sequence[str], home: Path, files: Iterable[str]) -> None:
     """Run commands exactly as printed, in parallel, but those that write one of some files one after the other.
 
-    Those that set up a pair need its nodes in order, and are printed after what mends these: they come last.
+    Those that set up a pair are printed after what mends its nodes: they come last, one after the other, as no two such runs may overlap.
     """
     named = list(files)
     setting_up = [command for command in commands if " run setup " in command]
-    _mend_in_lanes([command for command in commands if command not in setting_up], named, home)
-    _mend_in_lanes(setting_up, named, home)
-
-
-def _mend_in_lanes(commands: Sequence[str], named: Sequence[str], home: Path) -> None:
     lanes: dict[str, list[str]] = {}
     for command in commands:
-        lanes.setdefault(next((file for file in named if file in command), command), []).append(command)
+        if command not in setting_up:
+            lanes.setdefault(next((file for file in named if file in command), command), []).append(command)
 
     def run(lane: list[str]) -> None:
         for command in lane:
             mend(command, home)
 
-    with ThreadPoolExecutor(max(len(lanes), 1)) as pool:
+    with ThreadPoolExecutor(len(lanes)) as pool:
         list(pool.map(run, lanes.values()))
+    run(setting_up)
 
 
 def states(found: list[dict[str, str]]) -> dict[tuple[str, str], str]:
