@@ -71,7 +71,7 @@ def hosts(tmp_path: Path) -> Iterator[Lab]:
         }.items():
             for argv in (["update"], ["install", "--no-install-recommends", *packages]):
                 lab[name].run(["apt-get", "-qq", "-y", *argv], timeout=1200, check=True)
-            lab[name].run(["find", "/var/lib/apt/lists", "/var/cache/apt", "-type", "f", "-delete"], check=True)
+            lab[name].run(["find", "/var/lib/apt/lists", "/var/cache/apt", "!", "-type", "d", "-delete"], check=True)
         for name in ("dayabay", "cms01"):
             (lab[name].folder / "home" / ".ssh" / "known_hosts").unlink()
             missing = ["rsync", "zstd", "git", "crontab"]
@@ -137,7 +137,7 @@ def started_by_cron(newcomer: Newcomer, program: str) -> str:
     assert newcomer.desk.processes("cron"), "set-up has started none"
     sooner = r"crontab -l > table && sed -E '/run backup/s/^([0-9]+ ){2}/* * /' table | crontab -"
     assert newcomer.run(sooner).returncode == 0
-    wait_until(backups, 300, "the run of cron")
+    wait_until(backups, 600, "the run of cron")
     assert newcomer.run("crontab table").returncode == 0
     wait_until(lambda: "running" not in backups(), 900, "the end of the run of cron")
     return backups()[-1]
