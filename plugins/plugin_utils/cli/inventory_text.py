@@ -61,7 +61,7 @@ class Answers:
 
 
 def parse_host(text: str, user: str = "", become: bool = False) -> Host:
-    """Return the host of `[NAME=][USER@]ADDRESS[:PORT]`; `user` and `become` are its defaults; root becomes nobody. Raise InvalidInput."""
+    """Return the host of `[NAME=][USER@]ADDRESS[:PORT]`; `user` and `become` are its defaults, and root needs no become. Raise InvalidInput."""
     found = re.fullmatch(
         r"(?:(?P<name>\w[\w.-]*)=)?(?:(?P<user>\w[\w.-]*)@)?(?P<address>\w[\w.-]*|\[[0-9A-Fa-f:]+\])(?::(?P<port>\d{1,5}))?",
         text,
