@@ -115,9 +115,9 @@ def check(item: Item, context: Context, server: Server) -> None:
     kind.check(replace(item, options=tuple(server.item_options.items())), context)
 
 
-def request_of(server: Server, path: str, fills: bool) -> dict[str, Any]:
-    """Given a server and the file that names it, return what NeedsServer asks for: a dump, or else what attachments there are now."""
-    return {"server": vars(server), "path": path, "fills": fills}
+def request_of(server: Server, owner: int, fills: bool) -> dict[str, Any]:
+    """Given a server and whose the file is that names it, return what NeedsServer asks for: a dump, or else what attachments there are now."""
+    return {"server": vars(server), "owner": owner, "fills": fills}
 
 
 def serve(item: Item, context: Context, request: Mapping[str, Any]) -> dict[str, Any]:
