@@ -64,6 +64,14 @@ def check(item: Item, context: Context) -> None:
     require_private(f"item {item.kind} {item.name!r}", item.option("password_file"))
 
 
+def file_of(name: str) -> str:
+    """Given the name of a database, return that of its dump, which is that of no other file here."""
+    file = f"{encode_name(name)}{ENDING}"
+    return (
+        f"%{ord(file[0]):02X}{file[1:]}" if file == USERS_FILE else file.replace(VIEWS_ENDING, f"%2E{VIEWS_ENDING[1:]}")
+    )
+
+
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     """Given an item, dump its databases and yield the dumps."""
@@ -202,7 +210,7 @@ class _Dump:
                 f"tables of {name} whose engines know no transactions were read as they changed, and may not be consistent (lock: true does that): "
                 f"{first_of(plain, _SHOWN)}"
             )
-        filename = f"{encode_name(name)}{ENDING}"
+        filename = file_of(name)
         words = [*_COMMON, "--lock-all-tables" if locked else "--single-transaction"]
         words += [] if is_mariadb(self.version) else ["--set-gtid-purged=OFF", "--column-statistics=0"]
         words += [f"--ignore-table={name}.{view}" for view in broken]

@@ -23,10 +23,12 @@ from ..system.twins import set_mode
 from ..system.visible import printable
 from . import mysql, postgresql
 from .base import SERVED, Context, scratch_folder
-from .items import Item, decode_name
+from .items import Item, decode_name, encode_name
+from .mysql_survey import DISOBEDIENT
 from .mysql_survey import identifier as mysql_identifier
 from .postgresql import Share
 from .postgresql_script import identifier
+from .postgresql_survey import conninfo
 from .tables import rows_of
 
 if TYPE_CHECKING:
@@ -222,22 +224,29 @@ def prove(proof: Proof) -> list[Any] | None:
 
 
 def restored(record: Mapping[str, Any], path: str) -> list[str]:
-    """Return how the dump in a restored environment comes back into a server."""
-    told = record.get("served")
-    if not isinstance(told, Mapping) or not isinstance(told.get("databases"), Mapping):
-        return []
-    found = []
-    for name, entry in told["databases"].items():
-        file = os.path.join(path, SERVED, str(entry["file"]))
-        database = shlex.quote(str(name))
+    """Return how the dump in a restored environment comes back into a server; of hostile names a shell and its programs make no more than names."""
+    served = record.get("served")
+    told: Mapping[str, Any] = served if isinstance(served, Mapping) else {}
+    databases, found = told.get("databases"), []
+    for name, entry in databases.items() if isinstance(databases, Mapping) else ():
         if told.get("kind") == "postgresql":
-            words = f"--exit-on-error --no-owner --no-privileges --dbname={database}"
-            command = f"createdb {database} && pg_restore {words} {shlex.quote(file)}"
+            file = shlex.quote(os.path.join(path, SERVED, f"{encode_name(name)}{postgresql.ENDING}"))
+            where = conninfo(name) if "=" in name or ":" in name else name
+            words = f"--exit-on-error --no-owner --no-privileges --dbname={shlex.quote(where)}"
+            command = f"createdb -- {shlex.quote(name)} && pg_restore {words} {file}"
         else:
-            how = f"CHARACTER SET {entry['charset']} COLLATE {entry['collation']}"
-            statement = shlex.quote(f"CREATE DATABASE {mysql_identifier(str(name))} {how}")
-            command = f"mariadb -e {statement} && mariadb --sandbox --binary-mode {database} < {shlex.quote(file)}"
+            file = shlex.quote(os.path.join(path, SERVED, mysql.file_of(name)))
+            told_of = entry if isinstance(entry, Mapping) else {}
+            how = "".join(
+                f" {words} {mysql_identifier(str(told_of[word]))}"
+                for words, word in (("CHARACTER SET", "charset"), ("COLLATE", "collation"))
+                if told_of.get(word)
+            )
+            statement = f"CREATE DATABASE {mysql_identifier(name)}{how}"
+            words = f"{' '.join(DISOBEDIENT)} --database={shlex.quote(name)}"
+            command = f"mariadb -e {shlex.quote(statement)} && mariadb {words} < {file}"
         found.append(
-            f"its database is to be loaded into a server, as the login that its trac.ini names: {printable(command)}"
+            "its trac.ini still leads to the server that it was dumped of: change that before Trac starts where that is not meant. "
+            f"Its database is to be loaded into a server, as the login that its trac.ini names: {printable(command)}"
         )
     return found

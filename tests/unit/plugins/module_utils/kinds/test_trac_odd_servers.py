@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.trees import Base, item, needs_root
+from helpers.drills import drill_one
+from helpers.servers import place
+from helpers.trac_servers import Site, belongs_to_nobody, trac_site
+from helpers.trees import SECOND, Base, item, needs_root
 
-from ansible_collections.altbackup.core.plugins.module_utils.kinds import trac, trac_server
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import mysql, trac, trac_server
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import decode_name
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.trac_server import restored
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
+
+full = pytest.mark.full
 
 
 @pytest.fixture
@@ -61,3 +71,86 @@ def test_the_owner_of_the_settings_is_that_of_the_file_that_was_read(
     monkeypatch.setattr(trac, "KIND", replace(trac.KIND, serve=serve_nobody))
     assert "asked as uid 65534" in served_base.reason(item("trac", bare))
     assert ini.stat().st_uid == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["wiki", "-h evil", "host=evil", "postgres://evil/d", "a b'c\"d", "$(touch evil)", "x; touch evil", "users"]
+)
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_the_command_of_a_restore_takes_the_name_of_a_database_for_nothing_else(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for program in ("createdb", "pg_restore", "mariadb"):
+        (programs / program).write_text('#!/bin/sh\nprintf "%s\\n" "${0##*/}" "$@"\n')
+        (programs / program).chmod(0o755)
+    entry = {"file": "/etc/passwd", "charset": "utf8mb4; DROP", "collation": "utf8mb4_bin"}
+    (todo,) = restored({"served": {"kind": kind, "databases": {name: entry}}}, str(tmp_path))
+    (tmp_path / "altbackup").mkdir()
+    for file in (mysql.file_of(name), f"{name}.dump"):
+        (tmp_path / "altbackup" / file.replace("/", "%2F")).touch()
+    done = subprocess.run(
+        ["/bin/sh", "-c", todo.partition("names: ")[2]],
+        env={"PATH": str(programs)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not (tmp_path / "evil").exists() and "/etc/passwd" not in todo
+    words = done.stdout.splitlines()
+    if kind == "postgresql":
+        assert words[:3] == ["createdb", "--", name]
+        (where,) = [word for word in words if word.startswith("--dbname=")]
+        assert where in (f"--dbname={name}", "--dbname=dbname='{}'".format(name.replace("'", "\\'")))
+        assert where == f"--dbname={name}" or name not in ("wiki", "users")
+        assert where != f"--dbname={name}" or not set("=:") & set(name)
+    else:
+        assert words[2] == f"CREATE DATABASE `{name}` CHARACTER SET `utf8mb4; DROP` COLLATE `utf8mb4_bin`"
+        assert words[-1] == f"--database={name}"
+
+
+@pytest.mark.parametrize("databases", [None, [], {"d": None}, {"d": []}, {"d": {}}, "d"])
+@pytest.mark.parametrize("kind", ["postgresql", "mysql", None])
+def test_a_record_that_tells_little_ends_no_restore(kind: Any, databases: Any) -> None:
+    found = restored({"served": {"kind": kind, "databases": databases}}, "/srv/x")
+    assert all("change that before Trac starts" in note for note in found)
+    assert len(found) == (1 if isinstance(databases, dict) else 0)
+
+
+@pytest.mark.parametrize("name", ["users", "x.views", "wiki", "users.views", ".x"])
+def test_the_dump_of_a_database_is_taken_for_no_other_file(name: str) -> None:
+    file = mysql.file_of(name)
+    assert file != mysql.USERS_FILE and not file.endswith(mysql.VIEWS_ENDING)
+    assert decode_name(file[: -len(mysql.ENDING)]) == name
+
+
+@pytest.fixture(scope="module")
+def mysql_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with trac_site("mysql", tmp_path_factory.mktemp("site")) as made:
+        yield made
+
+
+def owned(site: Site, path: Path) -> Path:
+    """Return a new environment, nobody's where that can be."""
+    made = site.environment(path)
+    return belongs_to_nobody(made) if os.geteuid() == 0 else made
+
+
+@full
+def test_a_database_named_as_another_file_of_its_kind(mysql_site: Any, served_base: Base, tmp_path: Path) -> None:
+    with place() as folder:
+        env = owned(mysql_site, folder / "env")
+        mysql_site.server.sql("CREATE DATABASE users", "GRANT ALL ON users.* TO trac@localhost")
+        names = mysql_site.sql("SHOW TABLES").split()
+        for name in names:
+            mysql_site.sql(f"CREATE TABLE users.`{name}` LIKE trac.`{name}`")
+            mysql_site.sql(f"INSERT INTO users.`{name}` SELECT * FROM trac.`{name}`")
+        ini = env / "conf" / "trac.ini"
+        ini.write_text(ini.read_text().replace("localhost/trac?", "localhost/users?"))
+        tarball = served_base.dump_one(item("trac", env), stamp=SECOND)
+        assert tarball["record"]["rows"]["ticket"] == 30
+        assert drill_one(served_base, tarball, tmp_path / "scratch")["facts"]["attachments"] == 4
+        (todo,) = restored(tarball["record"], "/srv/x")
+        assert shlex.quote(f"/srv/x/altbackup/{mysql.file_of('users')}") in todo
