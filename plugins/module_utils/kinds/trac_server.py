@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from ..system.digest import open_plain
 from ..system.errors import InvalidInput
 from ..system.twins import set_mode
 from ..system.visible import printable
@@ -42,6 +43,8 @@ _KNOWN = {
 }
 _MADE = ("host", "port", "login", "database", "schema", "options")
 _USUAL_SCHEMA = "public"
+_LONGEST = 1 << 16
+"""Most bytes of a file of options"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Server:
     login: str = ""
     password: str = ""
     options: str = ""
-    """A file with more options for programs of MySQL"""
+    """A file with more options for programs of MySQL, which tells host and login where they are not given"""
 
     @property
     def digest(self) -> str:
@@ -69,7 +72,8 @@ class Server:
     def item_options(self) -> dict[str, Any]:
         """The options of an item of its kind that is this database, without those of its login."""
         given = {"host": self.host, "port": self.port}
-        return {**{key: value for key, value in given.items() if value}, "databases": (self.database,)}
+        told = {key: value for key, value in given.items() if value}
+        return {**({"host": ""} if self.options else {}), **told, "databases": (self.database,)}
 
 
 def parse(setting: str, title: str) -> Server:
@@ -128,7 +132,7 @@ def serve(item: Item, context: Context, request: Mapping[str, Any]) -> dict[str,
     folder = os.path.join(scratch_folder(context, item), SERVED)
     query = {table_of(server, "attachment"): attachments_query(server)}
     share = Share(folder, server.schema, query)
-    with _options(server) as options:
+    with _options(server, f"item trac {item.name!r}") as options:
         asked = replace(item, options=tuple(options.items()))
         if not request["fills"]:
             (text,) = query.values()
@@ -152,28 +156,51 @@ def serve(item: Item, context: Context, request: Mapping[str, Any]) -> dict[str,
 
 
 @contextlib.contextmanager
-def _options(server: Server) -> Iterator[dict[str, Any]]:
+def _options(server: Server, title: str) -> Iterator[dict[str, Any]]:
     """Yield the options of an item of the server's kind, with its login, and its password in a file that is this user's alone, and then gone."""
-    login = server.login or pwd.getpwuid(os.geteuid()).pw_name
+    login = server.login or ("" if server.options else pwd.getpwuid(os.geteuid()).pw_name)
     options = {**server.item_options, "user": login, "login": login}
     if server.kind == "postgresql" and not server.password:  # libpq has a file of its own, where there is one
         yield options
         return
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(_password_text(server))
+        file.write(_password_text(server, title))
         file.flush()
         yield {**options, "password_file": file.name}
 
 
-def _password_text(server: Server) -> str:
+def _password_text(server: Server, title: str) -> str:
     if server.kind == "postgresql":
         escaped = server.password.replace("\\", "\\\\").replace(":", "\\:")
         return f"*:*:*:*:{escaped}\n"
-    lines = [f"!include {server.options}"] if server.options else []
+    lines = ["[client]", *(_client_options(server.options, title) if server.options else ())]
     if server.password:
         escaped = server.password.replace("\\", "\\\\").replace('"', '\\"')
-        lines += ["[client]", f'password="{escaped}"']
+        lines.append(f'password="{escaped}"')
     return "".join(f"{line}\n" for line in lines)
+
+
+def _client_options(path: str, title: str) -> Iterator[str]:
+    """Yield the lines of [client] in a file of options, all that Trac takes from it: those of dump programs leave rows out.
+
+    Raise InvalidInput or OSError.
+    """
+    with open_plain(path) as stream:
+        status = os.fstat(stream.fileno())
+        text = stream.read(_LONGEST + 1)
+    is_root = os.geteuid() == 0
+    if status.st_mode & (0o022 if is_root else 0o002) or (is_root and status.st_uid != 0):
+        raise InvalidInput(
+            f"{title}: {printable(path)} can be written by others than uid {os.geteuid()}: no server is asked by what they say"
+        )
+    if len(text) > _LONGEST:
+        raise InvalidInput(f"{title}: {printable(path)} has more than {_LONGEST} bytes, and is not read")
+    is_client = False
+    for line in text.decode("utf-8", "surrogateescape").split("\n"):
+        if line.lstrip().startswith("["):
+            is_client = line.strip() == "[client]"
+        elif is_client and not line.lstrip().startswith("!"):
+            yield line
 
 
 def table_of(server: Server, table: str) -> str:

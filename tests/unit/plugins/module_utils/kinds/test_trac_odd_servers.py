@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from helpers.drills import drill_one
 from helpers.servers import place
-from helpers.trac_servers import Site, belongs_to_nobody, trac_site
+from helpers.trac_servers import PASSWORD, Site, belongs_to_nobody, trac_site
 from helpers.trees import SECOND, Base, item, needs_root
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import mysql, trac, trac_server
@@ -136,6 +137,30 @@ def owned(site: Site, path: Path) -> Path:
     """Return a new environment, nobody's where that can be."""
     made = site.environment(path)
     return belongs_to_nobody(made) if os.geteuid() == 0 else made
+
+
+@full
+def test_a_file_of_options_tells_where_the_server_is(mysql_site: Any, served_base: Base) -> None:
+    with place() as folder:
+        env = owned(mysql_site, folder / "env")
+        word = PASSWORD.replace("\\", "\\\\").replace('"', '\\"')
+        (folder / "my.cnf").write_text(
+            f'[client]\nuser=trac\npassword="{word}"\nsocket={mysql_site.server.socket}\n'
+            "[mysqldump]\nwhere=1=0\n[mariadb-dump]\nno-data\n[client-server]\nno-such=geheim\n",
+            encoding="utf-8",
+        )
+        ini = env / "conf" / "trac.ini"
+        options = quote(str(folder / "my.cnf"))
+        ini.write_text(ini.read_text().replace(mysql_site.url, f"mysql:///trac?read_default_file={options}"))
+        tarball = served_base.dump_one(item("trac", env))
+        assert tarball["record"]["rows"]["ticket"] == 30
+        modes = [0o646]
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", "0:0", env], check=True)
+            modes.append(0o664)
+        for mode in modes:
+            (folder / "my.cnf").chmod(mode)
+            assert "no server is asked by what they say" in served_base.reason(item("trac", env), stamp=SECOND)
 
 
 @full
