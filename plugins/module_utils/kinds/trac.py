@@ -26,6 +26,7 @@ from ..system.units import counted, readable
 from ..system.view import Place
 from ..system.visible import printable
 from ..tree.layout import is_plain_file
+from ..tree.publish import remove_folder
 from . import trac_server
 from .base import (
     BESIDE_A_DATABASE,
@@ -327,6 +328,7 @@ def _copy_logs(environment: str, folder: str) -> None:
     """Copy the logs as they are now: they grow while the environment is in use, and a part of them is no damage."""
     if os.path.islink(os.path.join(environment, _LOGS)):
         return
+    remove_folder(os.path.join(folder, _LOGS))  # of the try before the server was asked
     for parent, _, files in os.walk(os.path.join(environment, _LOGS)):
         destination = os.path.join(folder, os.path.relpath(parent, environment))
         os.makedirs(destination, exist_ok=True)

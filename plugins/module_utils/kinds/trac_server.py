@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import pwd
 import re
 import shlex
 import tempfile
@@ -20,6 +19,7 @@ from urllib.parse import unquote
 
 from ..system.digest import open_plain
 from ..system.errors import InvalidInput
+from ..system.opened import user_name
 from ..system.twins import set_mode
 from ..system.visible import printable
 from . import mysql, postgresql
@@ -92,6 +92,8 @@ def parse(setting: str, title: str) -> Server:
     pairs = [pair.partition("=") for pair in query.split("&") if pair]
     more = {name: unquote(value) for name, _, value in pairs}
     unknown = [name for name in more if name not in _KNOWN[scheme]]
+    if "@" in host or ("@" in path and not at):
+        raise InvalidInput(f"{where} has an @ that ends no login: in a password @ is written %40, and / is %2F")
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
         raise InvalidInput(f"{where} has a port that is none")
     if unknown or not all(equals for _, equals, _ in pairs):
@@ -158,7 +160,7 @@ def serve(item: Item, context: Context, request: Mapping[str, Any]) -> dict[str,
 @contextlib.contextmanager
 def _options(server: Server, title: str) -> Iterator[dict[str, Any]]:
     """Yield the options of an item of the server's kind, with its login, and its password in a file that is this user's alone, and then gone."""
-    login = server.login or ("" if server.options else pwd.getpwuid(os.geteuid()).pw_name)
+    login = server.login or ("" if server.options else user_name())
     options = {**server.item_options, "user": login, "login": login}
     if server.kind == "postgresql" and not server.password:  # libpq has a file of its own, where there is one
         yield options

@@ -13,13 +13,13 @@ from urllib.parse import quote
 
 import pytest
 from helpers.drills import drill_one
-from helpers.servers import place
+from helpers.servers import place, run_as_user
 from helpers.trac_servers import PASSWORD, Site, belongs_to_nobody, trac_site
-from helpers.trees import SECOND, Base, item, needs_root
+from helpers.trees import SECOND, Base, item, needs_root, unpack
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import mysql, trac, trac_server
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import decode_name
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.trac_server import restored
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.trac_server import parse, restored
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 
 full = pytest.mark.full
@@ -72,6 +72,16 @@ def test_the_owner_of_the_settings_is_that_of_the_file_that_was_read(
     monkeypatch.setattr(trac, "KIND", replace(trac.KIND, serve=serve_nobody))
     assert "asked as uid 65534" in served_base.reason(item("trac", bare))
     assert ini.stat().st_uid == 0
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["postgres://u:ge@heim@h/d", "mysql://u:12/heim@h/d", "postgres://u:ge%40@he@im/d"],
+)
+def test_what_may_be_a_piece_of_a_password_is_taken_for_no_host_and_no_database(setting: str) -> None:
+    with pytest.raises(InvalidInput, match="is written %40") as error:
+        parse(setting, "item")
+    assert "heim" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +138,12 @@ def test_the_dump_of_a_database_is_taken_for_no_other_file(name: str) -> None:
 
 
 @pytest.fixture(scope="module")
+def postgresql_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with trac_site("postgresql", tmp_path_factory.mktemp("site")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
 def mysql_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with trac_site("mysql", tmp_path_factory.mktemp("site")) as made:
         yield made
@@ -137,6 +153,48 @@ def owned(site: Site, path: Path) -> Path:
     """Return a new environment, nobody's where that can be."""
     made = site.environment(path)
     return belongs_to_nobody(made) if os.geteuid() == 0 else made
+
+
+@full
+def test_logs_and_an_attachment_that_is_lost(postgresql_site: Site, served_base: Base, tmp_path: Path) -> None:
+    with place() as folder:
+        env = postgresql_site.environment(folder / "env")
+        (env / "log" / "trac.log").write_text("a line\n")
+        (env / trac.attachment_paths("ticket", "1", "plain.txt")[0]).unlink()
+        belongs_to_nobody(env) if os.geteuid() == 0 else None
+        tarball = served_base.dump_one(item("trac", env))
+    assert tarball["record"]["absent"] == 1
+    assert (unpack(tarball, tmp_path / "out") / "log" / "trac.log").read_text() == "a line\n"
+
+
+@full
+@needs_root
+def test_the_owner_may_be_nobody_that_the_node_knows(postgresql_site: Site, served_base: Base) -> None:
+    with place() as folder:
+        env = postgresql_site.environment(folder / "env")
+        subprocess.run(["chown", "-R", "54321:54321", env], check=True)
+        assert served_base.dump_one(item("trac", env))["record"]["rows"]["ticket"] == 30
+
+
+@full
+def test_a_database_that_is_gone_is_named_though_its_login_comes_to_no_other(
+    postgresql_site: Any, served_base: Base
+) -> None:
+    hba = postgresql_site.server.data / "pg_hba.conf"
+    before = hba.read_text()
+    reload = (f"{postgresql_site.server.programs}/pg_ctl", "reload", "-D", postgresql_site.server.data)
+    with place() as folder:
+        env = owned(postgresql_site, folder / "env")
+        ini = env / "conf" / "trac.ini"
+        ini.write_text(ini.read_text().replace("@/trac?", "@/gone?"))
+        hba.write_text("local trac,gone trac scram-sha-256\nlocal all postgres trust\n")
+        run_as_user(*reload)
+        try:
+            reason = served_base.reason(item("trac", env))
+        finally:
+            hba.write_text(before)
+            run_as_user(*reload)
+    assert 'database "gone" does not exist' in reason
 
 
 @full
@@ -161,6 +219,18 @@ def test_a_file_of_options_tells_where_the_server_is(mysql_site: Any, served_bas
         for mode in modes:
             (folder / "my.cnf").chmod(mode)
             assert "no server is asked by what they say" in served_base.reason(item("trac", env), stamp=SECOND)
+
+
+@full
+def test_tables_without_transactions_are_told_without_an_option_that_is_none_of_this_kind(
+    mysql_site: Site, served_base: Base
+) -> None:
+    with place() as folder:
+        env = owned(mysql_site, folder / "env")
+        mysql_site.sql("ALTER TABLE ticket ENGINE = MyISAM")
+        result = served_base.dump(item("trac", env))
+    (note,) = [note for note in result["notes"] if "know no transactions" in note]
+    assert note.endswith("may not be consistent: ticket")
 
 
 @full
