@@ -197,8 +197,8 @@ class _Copied:
     """What is recorded of it beside its rows"""
     attachments: list[list[Any]]
     """[type, id, filename, size in bytes] of all attachments that it knows"""
-    still: Callable[[], list[list[Any]]]
-    """The same, as they are now"""
+    still: Callable[[list[list[Any]]], list[list[Any]]]
+    """The same, as they are now, given those whose files are not as they should be"""
     beside: frozenset[str] = field(default_factory=frozenset)
     """Paths in the environment that are not archived, as they are what was copied"""
     folder: str = ""
@@ -280,7 +280,7 @@ def _copy_file(item: Item, context: Context, database: str) -> _Copied:
         notes,
         {"database": database},
         as_owner_of(staged, context.identity).call(_staged_attachments, item, staged),
-        lambda: list(as_owner_of(live, context.identity).call(_live_attachments, item, live, context.deadline)),
+        lambda odd: list(as_owner_of(live, context.identity).call(_live_attachments, item, live, context.deadline)),
         frozenset((database, *(database + ending for ending in BESIDE_A_DATABASE))),
         above or ".",
     )
@@ -291,12 +291,14 @@ def _copy_served(item: Item, context: Context, server: Server, owner: int) -> _C
     told = context.known.get("served")
     message = f"item trac {item.name!r}: its database is in a server"
     if not isinstance(told, Mapping) or told["digest"] != server.digest:
-        raise NeedsServer(message, trac_server.request_of(server, owner, fills=True))
+        raise NeedsServer(message, trac_server.request_of(server, owner))
 
-    def still() -> list[list[Any]]:
+    def still(odd: list[list[Any]]) -> list[list[Any]]:
         found = context.known.get("still")
         if not isinstance(found, list):
-            raise NeedsServer(message, trac_server.request_of(server, owner, fills=False))
+            raise NeedsServer(message, trac_server.request_of(server, owner, odd))
+        if context.known.get("odd") != odd:  # since the server was asked
+            raise SourceChanged(f"item trac {item.name!r}: attachments were deleted or replaced while it was read")
         return found
 
     notes = list(told["notes"])
@@ -351,7 +353,7 @@ def _check_attachments(item: Item, copied: _Copied, tree: dict[bytes, tuple[int,
         for row in rows
     }
     odd = [row for row in rows if row[3] not in sizes[row]]
-    still = copied.still() if odd else []
+    still = copied.still([list(row) for row in odd]) if odd else []
     for row in odd:
         if list(row) not in still:
             raise SourceChanged(

@@ -123,13 +123,16 @@ def check(item: Item, context: Context, server: Server) -> None:
     kind.check(replace(item, options=tuple(server.item_options.items())), context)
 
 
-def request_of(server: Server, owner: int, fills: bool) -> dict[str, Any]:
-    """Given a server and whose the file is that names it, return what NeedsServer asks for: a dump, or else what attachments there are now."""
-    return {"server": vars(server), "owner": owner, "fills": fills}
+def request_of(server: Server, owner: int, odd: list[list[Any]] | None = None) -> dict[str, Any]:
+    """Given a server and whose the file is that names it, return what NeedsServer asks for: a dump, or else what attachments there are now, as some are odd."""
+    return {"server": vars(server), "owner": owner, "fills": odd is None, "odd": odd}
 
 
 def serve(item: Item, context: Context, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Given what `request_of` returned, return `served`, what was dumped, or `still`, the attachments that there are. Raise AltbackupError or OSError."""
+    """Given what `request_of` returned, return `served`, what was dumped, or `still`, the attachments that there are, and `odd`.
+
+    Raise AltbackupError or OSError.
+    """
     server = Server(**request["server"])
     folder = os.path.join(scratch_folder(context, item), SERVED)
     query = {table_of(server, "attachment"): attachments_query(server)}
@@ -143,7 +146,7 @@ def serve(item: Item, context: Context, request: Mapping[str, Any]) -> dict[str,
                 if server.kind == "postgresql"
                 else mysql.ask(asked, context, share)
             )
-            return {"still": rows}
+            return {"still": rows, "odd": request["odd"]}
         dump = postgresql.dump_share if server.kind == "postgresql" else mysql.dump_share
         record, attachments, notes = dump(asked, context, share)
     for name in os.listdir(folder):

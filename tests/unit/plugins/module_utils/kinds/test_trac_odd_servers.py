@@ -168,6 +168,28 @@ def test_logs_and_an_attachment_that_is_lost(postgresql_site: Site, served_base:
 
 
 @full
+def test_an_attachment_that_is_deleted_once_the_server_was_asked_again_is_not_taken_for_lost(
+    postgresql_site: Site, served_base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with place() as folder:
+        env = owned(postgresql_site, folder / "env")
+        (env / trac.attachment_paths("ticket", "1", "plain.txt")[0]).unlink()
+        other = env / trac.attachment_paths("wiki", "Page1", "no-extension")[0]
+        serve = trac_server.serve
+
+        def serve_and_delete(*arguments: Any) -> dict[str, Any]:
+            found = serve(*arguments)
+            if "still" in found and other.exists():
+                postgresql_site.sql("DELETE FROM attachment WHERE filename = 'no-extension'")
+                other.unlink()
+            return found
+
+        monkeypatch.setattr(trac, "KIND", replace(trac.KIND, serve=serve_and_delete))
+        tarball = served_base.dump_one(item("trac", env))
+    assert (tarball["record"]["attachments"], tarball["record"]["absent"]) == (3, 1)
+
+
+@full
 @needs_root
 def test_the_owner_may_be_nobody_that_the_node_knows(postgresql_site: Site, served_base: Base) -> None:
     with place() as folder:
