@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def setup_node(planned: Mapping[str, Any], node: str, family: str = "") -> dict[
 def setup_jobs(planned: Mapping[str, Any], node: str, inventories: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return the scheduled jobs of a node or, with inventories, those of the controller."""
     if inventories:
-        return untrusted(setup.jobs(plain(planned), plain(inventories), _ROOT, dict(os.environ)))
+        return untrusted(setup.jobs(plain(planned), plain(inventories), _ROOT, sys.executable, dict(os.environ)))
     return untrusted(setup.watch_jobs(plain(planned), str(node)))
 
 

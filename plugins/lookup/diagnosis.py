@@ -47,7 +47,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from jinja2.exceptions import TemplateError
 
-from ..module_utils.system.schedules import schedules
+from ..module_utils.system.schedules import cron_is_seen, schedules
 from ..module_utils.system.ssh import unseal
 from ..plugin_utils.calls import run_state
 from ..plugin_utils.calls.run import Run, run_of
@@ -81,7 +81,9 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         recipients = controller.own_recipients(str(entry.get("mail_to") or "") for entry in plan["nodes"].values())
         found = decide.decide(plan, variables.get("groups") or {}, examined, _dialled(run, plan), commands)
         found += inventory.gone(plan, last.trees, last.items, commands)
-        found += controller.schedule(entries, last, controller.clock(), recipients, str(_ROOT), commands)
+        found += controller.schedule(
+            entries, last, controller.clock(), recipients, str(_ROOT), commands, cron=cron_is_seen()
+        )
         found.append(
             controller.mail(mail_options.load_settings(), [], recipients, str(constants.CONFIG_FILE or "ansible.cfg"))
         )

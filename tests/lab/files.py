@@ -13,8 +13,8 @@ from .host import Host
 ZONES = Path("/usr/share/zoneinfo")
 
 
-def make_folders(folder: Path, names: Collection[str], namespaces: bool) -> None:
-    """Make the folder of the lab and one for each host."""
+def make_folders(folder: Path, names: Collection[str], namespaces: bool, discs: Mapping[str, Path]) -> None:
+    """Make the folder of the lab and one for each host; those with a disc get a root of their own."""
     for name in names:
         own = folder / "hosts" / name
         for below in ("data", "disks", "home/.ssh", "etc", "machine"):
@@ -22,17 +22,27 @@ def make_folders(folder: Path, names: Collection[str], namespaces: bool) -> None
         (own / "home").chmod(0o700)
         (own / "home/.ssh").chmod(0o700)
         (own / "boot_id").write_text(f"{uuid.uuid4()}\n", encoding="ascii")
-        if namespaces:
+        if name in discs:
+            for layer in ("root", "upper", "work"):
+                (own / layer).mkdir()
+            (own / "disc").symlink_to(discs[name].absolute())
+            name_host(own / "etc", name)
+        elif namespaces:
             make_etc(own / "etc", name, own / "home")
+
+
+def name_host(etc: Path, name: str) -> None:
+    """Write the files of /etc that tell one host from another."""
+    for file, text in {"hostname": name, "machine-id": secrets.token_hex(16)}.items():
+        (etc / file).write_text(f"{text}\n", encoding="utf-8")
 
 
 def make_etc(etc: Path, name: str, home: Path) -> None:
     """Write the files of /etc that a host has of its own."""
+    name_host(etc, name)
     users = Path("/etc/passwd").read_text(encoding="utf-8").splitlines()
     others = [line for line in users if not line.startswith("root:")]
     texts = {
-        "hostname": f"{name}\n",
-        "machine-id": f"{secrets.token_hex(16)}\n",
         "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n",
         "passwd": "\n".join([f"root:x:0:0:root:{home}:/bin/bash", *others]) + "\n",
         "shadow": "root:*:19000:0:99999:7:::\n",

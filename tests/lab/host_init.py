@@ -11,7 +11,9 @@ import signal
 import socket
 import sys
 
-READ_ONLY, REMOUNT, BIND = 1, 32, 4096
+READ_ONLY, REMOUNT, BIND, RECURSIVE = 1, 32, 4096, 16384
+DETACH = 2
+DISC = "/media/disc"
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -49,14 +51,42 @@ def make_etc(machine: str, own: str) -> None:
         shutil.copy2(f"{own}/{name}", f"/etc/{name}", follow_symlinks=False)
 
 
-def set_up(name: str, own: str) -> None:
-    """Make this process's namespaces the host `name`, whose folder is `own`."""
-    hide_siblings(own)
+def share_root(own: str) -> None:
+    """Leave the host the machine's files, but for /etc, /run and its own folder."""
     show_read_only("/etc", f"{own}/machine/etc")
     show_read_only("/run", f"{own}/machine/run")
     mount("proc", "/proc", "proc")
     mount("tmpfs", "/etc", "tmpfs", options="mode=755")
     make_etc(f"{own}/machine/etc", f"{own}/etc")
+
+
+def change_root(own: str) -> None:
+    """Give the host a root of its own, a layer over `root` of its disc, and show it its folder and the disc.
+
+    What it writes is not flushed to the disk, so that installing packages does not wait for it.
+    """
+    disc, root = os.readlink(f"{own}/disc"), f"{own}/root"
+    layers = f"lowerdir={disc}/root,upperdir={own}/upper,workdir={own}/work,volatile"
+    mount("overlay", root, "overlay", options=layers)
+    os.makedirs(root + own)
+    mount(own, root + own, flags=BIND)
+    mount(f"{own}/home", f"{root}/root", flags=BIND)
+    show_read_only(disc, f"{root}{DISC}")
+    mount("/dev", f"{root}/dev", flags=BIND | RECURSIVE)
+    mount("proc", f"{root}/proc", "proc")
+    mount("sysfs", f"{root}/sys", "sysfs", READ_ONLY)
+    for name in os.listdir(f"{own}/etc"):
+        shutil.copy2(f"{own}/etc/{name}", f"{root}/etc/{name}")
+    os.chdir(root)
+    if LIBC.pivot_root(b".", b".") or LIBC.umount2(b".", DETACH):
+        raise OSError(ctypes.get_errno(), f"pivot_root to {root}")
+    os.chdir("/")
+
+
+def set_up(name: str, own: str) -> None:
+    """Make this process's namespaces the host `name`, whose folder is `own`."""
+    hide_siblings(own)
+    (change_root if os.path.islink(f"{own}/disc") else share_root)(own)
     mount("tmpfs", "/run", "tmpfs", options="mode=755")
     os.mkdir("/run/sshd", 0o755)
     mount("tmpfs", "/dev/shm", "tmpfs", options="mode=1777")

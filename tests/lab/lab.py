@@ -17,10 +17,10 @@ from pathlib import Path
 from types import TracebackType
 
 from . import files, network, registry
-from .errors import LabError
+from .errors import LabError, NamespacesNeeded
 from .host import Host
 from .launch import launch, reports
-from .namespaced import NamespacedHost
+from .namespaced import FreshHost, NamespacedHost
 from .processes import Process, identify
 from .pythons import find_python, own_python
 from .ssh_files import client_options
@@ -33,7 +33,8 @@ class Lab:
     """Hosts in namespaces of their own, or, where none can be made, sshd's on loopback ports; the block's end ends them.
 
     `sources` have an ssh key of their own, authorized on every host. `pythons` names the interpreter of some hosts ("oldest", "newest",
-    "3.9" or a path). `sshd_options` take precedence over the lab's own. A lab that is `detached` outlives this process and is ended by
+    "3.9" or a path). `discs` gives some hosts, in namespaces, a root of their own: {name: folder with `root`}, shown to it as /media/disc.
+    `sshd_options` take precedence over the lab's own. A lab that is `detached` outlives this process and is ended by
     close() on the result of attach().
     """
 
@@ -45,17 +46,19 @@ class Lab:
         sources: Sequence[str] = (),
         pythons: Mapping[str, str] | None = None,
         ports: Mapping[str, int] | None = None,
+        discs: Mapping[str, Path] | None = None,
         sshd_options: Mapping[str, str] | None = None,
         loopback: bool = False,
         detached: bool = False,
     ) -> None:
         bad = [name for name in names if not NAME.match(name)]
-        unknown = {*sources, *(pythons or {}), *(ports or {})} - set(names)
+        unknown = {*sources, *(pythons or {}), *(ports or {}), *(discs or {})} - set(names)
         if bad or unknown or not names or len(set(names)) < len(names) or len(names) > 200:
             raise LabError(f"names of hosts must be 1 to 200 plain, distinct, known ones: {bad or unknown or names}")
         self.names, self.sources, self.ports = list(names), list(sources), dict(ports or {})
+        self.discs = dict(discs or {})
         self.sshd_options, self.detached = dict(sshd_options or {}), detached
-        self.interpreters = {name: own_python() for name in names}
+        self.interpreters = {name: "/usr/bin/python3" if name in self.discs else own_python() for name in names}
         for name, which in (pythons or {}).items():
             found = find_python(which)
             if found is None:
@@ -63,6 +66,8 @@ class Lab:
             self.interpreters[name] = found
         forced = loopback or os.environ.get("ALTBACKUP_LAB") == "loopback"
         self.reason = "loopback ports were asked for" if forced else network.why_not()
+        if self.discs and self.reason:
+            raise NamespacesNeeded(f"hosts with a root of their own need namespaces: {self.reason}")
         self.id = secrets.token_hex(4)
         self.folder = Path(folder).absolute() / f"lab-{self.id}"
         self.hosts: dict[str, Host] = {}
@@ -152,7 +157,7 @@ class Lab:
 
     def _start(self) -> None:
         registry.write(self.record)
-        files.make_folders(self.folder, self.names, self.record.namespaces)
+        files.make_folders(self.folder, self.names, self.record.namespaces, self.discs)
         with ThreadPoolExecutor(1) as pool:
             keys = pool.submit(files.make_keys, self.folder, self.names, self.sources)
             inits = self._start_keeper()
@@ -192,7 +197,8 @@ class Lab:
         network.wire(net, keeper, [inits[name].pid for name in self.names])
         for name, place in zip(self.names, places, strict=True):
             port = self.ports.get(name, 22)
-            self.hosts[name] = self._host(NamespacedHost, name, place, net.address(place), port, inits[name])
+            kind = FreshHost if name in self.discs else NamespacedHost
+            self.hosts[name] = self._host(kind, name, place, net.address(place), port, inits[name])
         table = files.hosts_table(self.hosts, self.address)
         for host in self.hosts.values():
             host.write_etc("hosts", table)

@@ -209,6 +209,24 @@ class NamespacedHost(Host):
         new.replace(path)
 
 
+@dataclass
+class FreshHost(NamespacedHost):
+    """A host with a root of its own, whose sshd is as its distribution has it."""
+
+    @property
+    def home(self) -> Path:
+        """Return root's home, by the host's own path; outside, it is `home` in the host's folder."""
+        return Path("/root")
+
+    def launch_sshd(self) -> None:
+        """Start the host's sshd with the configuration in its /etc, without waiting until it listens."""
+        for half in ("", ".pub"):
+            path = self.outside(f"/etc/ssh/ssh_host_ed25519_key{half}")
+            path.write_bytes((self.folder / f"host_key{half}").read_bytes())
+            path.chmod(0o644 if half else 0o600)
+        self.run([SSHD, "-E", f"{self.folder}/sshd.log"], check=True)
+
+
 def _pid(process: Process | None, whose: str) -> int:
     if process is None or not process.alive:
         raise LabError(f"{whose} is not running")

@@ -105,34 +105,23 @@ class Remote:
         return found
 
     def put(self, local: str, path: str) -> None:
-        """Copy a file into the store, which must not have it with other bytes. Raise AltbackupError."""
-        words = [
-            "copyto",
-            "--immutable",
-            "--no-traverse",
-            "--no-update-modtime",
-            "--s3-upload-cutoff",
-            _LARGE,
-            "--s3-no-check-bucket",
-        ]
-        self._run([*words, local, self.at(path)], f"putting {self.at(path)}", writing=True)
-        self._settle(path)
+        """Copy a file into the store, which must not have it with other bytes. Raise AltbackupError or OSError."""
+        with tempfile.TemporaryDirectory(prefix="altbackup-store-") as folder:
+            link = os.path.join(folder, path)
+            os.makedirs(os.path.dirname(link), exist_ok=True)
+            os.symlink(os.path.abspath(local), link)
+            self._add(folder, [path], "--copy-links", "--s3-upload-cutoff", _LARGE)
 
     def put_small(self, folder: str, paths: Sequence[str]) -> None:
-        """Copy small files of a folder into the store under the same paths, one after the other, in their order. Raise AltbackupError."""
-        with _listed(sorted(paths)) as names:
-            words = [
-                "copy",
-                "--immutable",
-                "--no-traverse",
-                "--no-update-modtime",
-                "--s3-no-check-bucket",
-                "--checkers",
-                "1",
-            ]
-            self._run(
-                [*words, "--files-from-raw", names, folder, self.at("")], f"putting {self.at(paths[-1])}", writing=True
-            )
+        """Copy small files of a folder into the store under the same paths, one after the other, in their order. Raise AltbackupError or OSError."""
+        self._add(folder, sorted(paths), "--checkers", "1")
+
+    def _add(self, folder: str, paths: Sequence[str], *options: str) -> None:
+        """Copy files of a folder that are listed: of a single one `rclone copyto` heeds no --immutable (rclone issue 4921)."""
+        words = ["copy", "--immutable", "--no-traverse", "--no-update-modtime", "--s3-no-check-bucket", *options]
+        with _listed(paths) as names:
+            words += ["--files-from-raw", names]
+            self._run([*words, folder, self.at("")], f"putting {self.at(paths[-1])}", writing=True)
         for path in paths:
             self._settle(path)
 

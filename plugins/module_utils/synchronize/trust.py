@@ -37,6 +37,9 @@ ANYWHERE = "any"
 _NEXT = "key.next"
 _KEY_LINE = re.compile(r"((?:ssh|ecdsa|sk)-[A-Za-z0-9@.-]+) ([A-Za-z0-9+/=]+)")
 _HELLO_SIZE = 4096
+_NO_SUCH_COMMAND = (126, 127)
+"""Exit codes of a shell for what it cannot run"""
+_SSH_FAILED = 255
 _HOST_KEYS = "/etc/ssh"
 _LIMIT = 60.0
 
@@ -155,22 +158,28 @@ def _hello(peer: Peer) -> dict[str, Any]:
     try:
         said = run(argv, what=f"logging in to {peer.node} as {peer}", deadline=deadline, environment=environment)
     except ToolFailed as error:
+        if error.rc in _NO_SUCH_COMMAND or (error.rc != _SSH_FAILED and not error.stderr.strip()):
+            raise _without_forced_command(peer) from None
         raise ToolFailed(peer.censored(str(error)), error.rc, peer.censored(error.stderr)) from None
     try:
         answer = json.loads(said[:_HELLO_SIZE])
         if not isinstance(answer, dict) or not isinstance(answer.get("altbackup"), int):
             raise ValueError
     except (ValueError, RecursionError):
-        raise AltbackupError(
-            f"{peer.node} lets this node in as {peer}, but not to the forced command of this collection: another line of authorized_keys there "
-            "has the same key, or its sshd reads another file"
-        ) from None
+        raise _without_forced_command(peer) from None
     landlock = answer.get("landlock")
     return {
         **{name: printable(str(answer.get(name, "")))[:_HELLO_SIZE] for name in ("address", "does", "folder")},
         "landlock": landlock if isinstance(landlock, int) else 0,
         "rsync": answer.get("rsync") is True,
     }
+
+
+def _without_forced_command(peer: Peer) -> AltbackupError:
+    return AltbackupError(
+        f"{peer.node} lets this node in as {peer}, but not to the forced command of this collection: another line of authorized_keys there "
+        "has the same key, or its sshd reads another file"
+    )
 
 
 def host_keys(port: int = 0) -> list[str]:

@@ -54,6 +54,13 @@ def schedules(word: str) -> list[dict[str, Any]]:
     return found[:_MOST]
 
 
+def cron_is_seen(processes: str = "/proc") -> bool:
+    """Return whether a process named cron, crond or the like is seen, or whether systemd does its work; `processes` is the mount point of proc."""
+    if glob.glob("/usr/lib/systemd/system-generators/systemd-cron*"):
+        return True
+    return any("cron" in _read(path) for path in glob.glob(f"{processes}/[0-9]*/comm"))
+
+
 def _shown(line: str) -> str:
     """Return a line without the secrets in it."""
     return _SECRET_TEXT.sub(lambda match: f"{match[1] or match[2]}{MASK}", line.strip())[:1000]

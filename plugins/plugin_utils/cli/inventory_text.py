@@ -61,7 +61,7 @@ class Answers:
 
 
 def parse_host(text: str, user: str = "", become: bool = False) -> Host:
-    """Return the host of `[NAME=][USER@]ADDRESS[:PORT]`; `user` and `become` are its defaults. Raise InvalidInput."""
+    """Return the host of `[NAME=][USER@]ADDRESS[:PORT]`; `user` and `become` are its defaults, and root needs no become. Raise InvalidInput."""
     found = re.fullmatch(
         r"(?:(?P<name>\w[\w.-]*)=)?(?:(?P<user>\w[\w.-]*)@)?(?P<address>\w[\w.-]*|\[[0-9A-Fa-f:]+\])(?::(?P<port>\d{1,5}))?",
         text,
@@ -74,7 +74,8 @@ def parse_host(text: str, user: str = "", become: bool = False) -> Host:
     if name == LOCAL and address == LOCAL:
         return Host(LOCAL)
     check_name(name)
-    return Host(name, address, found["user"] or user, int(found["port"]) if found["port"] else None, become)
+    login = found["user"] or user
+    return Host(name, address, login, int(found["port"]) if found["port"] else None, become and login != "root")
 
 
 def scalar(value: str) -> str:

@@ -109,9 +109,7 @@ def judged(connection: Connection, commands: Commands) -> list[Finding]:
     if what == "key":
         return [*fine, connection.finding("key", WRONG, telling_line(said), _refused_mend(connection, commands))]
     if what == "tools":
-        mend = commands.on(
-            connection.dialled, "package", bool(connection.theirs.get("uid")), name="rsync", state="present"
-        )
+        mend = commands.install(connection.dialled, "rsync", bool(connection.theirs.get("uid")))
         return [*fine, *key, connection.finding("tools", WRONG, said, mend)]
     if said:
         return [*fine, *key, _transfer(connection, said, commands)]

@@ -10,6 +10,7 @@ import smtplib
 import socket
 import sqlite3
 import ssl
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from ...module_utils.system.opened import user_name
 from ...module_utils.system.ssh import effective_settings
 from ..history import store
 from ..mail.settings import MAIL_OPTIONS, Settings, judge, variable_of
+from ..planning.setup import search_path
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 
 _MOST_BYTES = 1 << 20
@@ -100,12 +102,20 @@ def scheduled(found: Iterable[Mapping[str, Any]], inventory: Sequence[str]) -> l
 
 
 def schedule(
-    entries: Sequence[Mapping[str, Any]], last: LastRun, now: float, recipients: str, root: str, commands: Commands
+    entries: Sequence[Mapping[str, Any]],
+    last: LastRun,
+    now: float,
+    recipients: str,
+    root: str,
+    commands: Commands,
+    *,
+    cron: bool = True,
 ) -> list[Finding]:
-    """Return the findings on the schedule and the last run; `recipients` get mail, `root` is the collection's folder."""
+    """Return the findings on the schedule and the last run; `recipients` get mail, `root` is the collection's folder, `cron` is whether it runs."""
     if not entries:
         lines = [
             f"MAILTO={recipients}",
+            f"PATH={search_path(root, sys.executable)}",
             *(f"{name}={os.environ[name]}" for name in _OF_CRON if os.environ.get(name)),
             f"30 1 * * * cd {shlex.quote(root)} && {commands.own('run', 'backup.yml').replace('%', chr(92) + '%')}",
         ]
@@ -113,6 +123,17 @@ def schedule(
         found = [
             Finding(
                 "localhost", "schedule", WRONG, "no crontab and no timer here starts a backup of this inventory", mend
+            )
+        ]
+    elif not cron and not any(str(entry["where"]).endswith(".timer") for entry in entries):
+        why = f"{entries[0]['where']}: an entry is there, and no cron is seen to run that would start it"
+        found = [
+            Finding(
+                "localhost",
+                "schedule",
+                UNKNOWN,
+                why,
+                "# start cron, and have it start with the machine: systemctl enable --now cron",
             )
         ]
     else:

@@ -75,6 +75,10 @@ class Commands:
         """Return the command that runs a command on a node."""
         return self.on(node, "command", become, argv=list(argv))
 
+    def install(self, node: str, package: str, become: bool = False, extra: Sequence[str] = ()) -> str:
+        """Return the command that installs a package on a node, whose lists of packages may be missing or old."""
+        return self.on(node, "package", become, extra, name=package, state="present", update_cache="true")
+
     def own(self, *words: str) -> str:
         """Return a command of `altbackup`."""
         return shlex.join([self.program, *words, *self.named])

@@ -70,7 +70,7 @@ def _become_mend(node: str, said: str, user: str, port: int, there: str, command
     if unknown:
         return commands.on(node, "user", extra=as_login, name=unknown[1], system="true")
     if re.search(r"sudo\S*: (?:command )?not found|sudo.*No such file", said):
-        return commands.on(node, "package", extra=as_login, name="sudo", state="present")
+        return commands.install(node, "sudo", extra=as_login)
     if not user:
         return f"# let the user who runs ansible become root on {node} without a password: visudo -f /etc/sudoers.d/altbackup"
     line = f"{user} ALL=(ALL) NOPASSWD: ALL"
@@ -138,7 +138,7 @@ def _tools(node: str, facts: Mapping[str, Any], commands: Commands) -> list[Find
             "tools",
             WRONG,
             f"{name} is not installed",
-            commands.on(node, "package", bool(facts.get("uid")), name=_package(name, facts), state="present"),
+            commands.install(node, _package(name, facts), bool(facts.get("uid"))),
         )
         for name in missing
     ]

@@ -92,10 +92,18 @@ def node_setup(plan: Mapping[str, Any], node: str, family: str = "") -> dict[str
     }
 
 
+def search_path(root: str, python: str) -> str:
+    """Return the PATH by which bin/altbackup in `root` finds this `python`, in whose environment Ansible is, where cron or systemd starts it."""
+    own = os.path.dirname(python)
+    if own in _PATH.split(":") or os.access(os.path.join(root, ".venv", "bin", "python"), os.X_OK):
+        return _PATH
+    return f"{own}:{_PATH}"
+
+
 def jobs(
-    plan: Mapping[str, Any], inventories: Sequence[str], root: str, environment: Mapping[str, str]
+    plan: Mapping[str, Any], inventories: Sequence[str], root: str, python: str, environment: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Return the jobs of the controller; `root` is the folder of the collection.
+    """Return the jobs of the controller; `root` is the folder of the collection, `python` the path of the one that runs Ansible.
 
     Each has a `name`, `enabled`, `argv`, `when`, `delay` (seconds), `minute`, `hour` and `weekday` for cron, which include a delay of the
     job's own, and `calendar` for systemd. Of the `environment` only variables that runs need are kept; without a recipient of mail in it,
@@ -107,7 +115,12 @@ def jobs(
     if not {"MAILTO", "ALTBACKUP_MAIL_TO"} & set(kept):
         named = list(dict.fromkeys(str(entry["mail_to"]) for entry in plan["nodes"].values() if entry.get("mail_to")))
         kept.update({"ALTBACKUP_MAIL_TO": ",".join(named)} if named else {})
-    words = ["/usr/bin/env", "-i", f"PATH={_PATH}", *(f"{name}={value}" for name, value in kept.items())]
+    words = [
+        "/usr/bin/env",
+        "-i",
+        f"PATH={search_path(root, python)}",
+        *(f"{name}={value}" for name, value in kept.items()),
+    ]
     found = []
     for job, options in COMMANDS.items():
         argv = [*words, os.path.join(root, "bin", "altbackup"), *options, *where]

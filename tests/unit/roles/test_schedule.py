@@ -25,7 +25,11 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     return jobs(
-        {"setup": SETUP, "targets": {}, "nodes": {}}, [str(root / "my 50% 'inventory'")], str(root), {"LANG": "C.UTF-8"}
+        {"setup": SETUP, "targets": {}, "nodes": {}},
+        [str(root / "my 50% 'inventory'")],
+        str(root),
+        "/usr/bin/python3",
+        {"LANG": "C.UTF-8"},
     )
 
 

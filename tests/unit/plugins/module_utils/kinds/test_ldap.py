@@ -12,6 +12,7 @@ import pytest
 from helpers.drills import alter, drill_one
 from helpers.servers import Slapd, person, run_as_user, slapd
 from helpers.trees import FIRST, SECOND, Base, unpack
+from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import ldap as kind
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import ProofFailed, ToolMissing
@@ -51,8 +52,8 @@ def test_equal_content_gives_equal_bytes(server: Slapd, served_base: Base) -> No
 def test_a_database_without_an_entry_is_a_failure(server: Slapd, served_base: Base) -> None:
     for path in (server.folder / "db").iterdir():
         path.unlink()
-    with server.running():  # slapd makes an empty database
-        pass
+    with server.running():
+        assert wait_until((server.folder / "db" / "data.mdb").exists, 60), "slapd makes an empty database"
     assert "gave no entry of database 1" in served_base.reason(server.item())
 
 

@@ -51,6 +51,17 @@ def test_files_are_put_listed_read_linked_and_removed(disk: Place, tmp_path: Pat
         remote.content("dayabay/svn/x")
 
 
+def test_a_file_is_put_under_any_name_and_never_over_another(disk: Place, tmp_path: Path) -> None:
+    remote = remote_of(disk)
+    disk.write("a/one", b"another one")
+    (tmp_path / "mine").write_bytes(b"mine")
+    with pytest.raises(ToolFailed, match="immutable"):
+        remote.put(str(tmp_path / "mine"), "a/one")
+    remote.put(str(tmp_path / "mine"), "a/ two")
+    remote.put(str(tmp_path / "mine"), "a/ two")
+    assert (remote.content("a/one"), remote.content("a/ two")) == (b"another one", b"mine")
+
+
 def test_small_files_are_put_in_their_order_and_never_over_others(disk: Place, tmp_path: Path) -> None:
     remote = remote_of(disk)
     disk.write("a/one", b"another one")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.stores import served
 from helpers.trees import needs_root
+from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import trust
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer, ssh_command
@@ -53,6 +57,25 @@ def test_a_key_is_made_once_and_rotated_in_two_steps(base: Path) -> None:
 def test_without_a_marker_no_key_is_made(tmp_path: Path) -> None:
     with pytest.raises(AltbackupError, match="has no marker"):
         trust.own_keys(str(tmp_path), "cms01")
+
+
+@pytest.mark.parametrize("shell", [False, True])
+def test_a_login_without_the_forced_command_is_told(base: Path, tmp_path: Path, shell: bool) -> None:
+    with served("sftp", tmp_path / "account") as place:
+        folder = tmp_path / "account"
+        if shell:
+            config = folder / "sshd_config"
+            config.write_text(config.read_text().replace("ForceCommand internal-sftp\n", ""))
+            server = int((folder / "sshd.pid").read_text())
+            (folder / "sshd.pid").unlink()
+            os.kill(server, signal.SIGHUP)
+            assert wait_until((folder / "sshd.pid").exists, 60)
+        trust.pin(str(base), "cms01", [" ".join((folder / "host.pub").read_text().split()[:2])])
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        files = {"trust": str(base / ".altbackup/trust/cms01"), "ssh_key": str(folder / "user")}
+        peer = Peer("cms01", "", host="127.0.0.1", port=place.way.port, user=user, **files)
+        with pytest.raises(AltbackupError, match=r"cms01 lets this node in .* another line of authorized_keys there"):
+            trust.try_out(peer)
 
 
 def test_host_keys_are_pinned_under_the_name_of_the_node(base: Path) -> None:

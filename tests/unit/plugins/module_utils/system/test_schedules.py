@@ -9,7 +9,7 @@ import pytest
 from helpers.trees import make_tool
 
 from ansible_collections.altbackup.core.plugins.module_utils.system import schedules as room
-from ansible_collections.altbackup.core.plugins.module_utils.system.schedules import schedules
+from ansible_collections.altbackup.core.plugins.module_utils.system.schedules import cron_is_seen, schedules
 
 NIGHT = "30 3 * * * /opt/altbackup/bin/altbackup backup"
 
@@ -148,3 +148,10 @@ def test_the_crontab_of_the_user_comes_first_and_bytes_that_are_no_text_harm_not
 def test_a_crontab_that_says_that_there_is_none_is_none(machine: Path) -> None:
     make_tool(machine / "bin", "crontab", "echo no crontab for altbackup >&2; exit 1")
     assert schedules("altbackup") == []
+
+
+@pytest.mark.parametrize(("name", "seen"), [("cron", True), ("crond", True), ("sshd", False)])
+def test_cron_is_seen_among_the_processes(tmp_path: Path, name: str, seen: bool) -> None:
+    (tmp_path / "17").mkdir()
+    (tmp_path / "17" / "comm").write_text(f"{name}\n")
+    assert cron_is_seen(str(tmp_path)) == seen

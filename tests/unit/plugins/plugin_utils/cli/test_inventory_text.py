@@ -51,6 +51,15 @@ def test_names_that_were_found_are_read_back_as_they_are_and_never_evaluated(tmp
     assert "!unsafe" in (tmp_path / "host_vars" / "localhost.yml").read_text()
 
 
+def test_who_logs_in_as_root_becomes_nobody() -> None:
+    assert [parse_host(text, "root", True).become for text in ("dayabay", "root@cms01", "scm@sdu")] == [
+        False,
+        False,
+        True,
+    ]
+    assert parse_host("dayabay", "", True).become, "who logs in is not known"
+
+
 def test_several_machines_have_files_of_their_own() -> None:
     dayabay, cms01 = parse_host("dayabay=scm@192.0.2.10:2200", "", True), parse_host("backup@cms01.example.org")
     written = files(answers(sources=[dayabay], targets=[cms01]))

@@ -56,7 +56,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.doctor.connections 
             "file -a 'path=/home/backup mode=go-w owner=backup'",
         ),
         (authorized_with(lines=[f'command="rrsync -wo {INCOMING}" {KEY}']), PAIR, "forced command", "altbackup_rrsync: true"),
-        (tried_with(said="cms01 was reached, but has no rsync: install it"), PAIR, "tools", "name=rsync state=present"),
+        (tried_with(said="cms01 was reached, but has no rsync: install it"), PAIR, "tools", "name=rsync state=present update_cache=true"),
         (tried_with(said="mkdir failed: Input/output error"), PAIR, "way", "# its words"),
     ],
 )  # fmt: skip

@@ -38,13 +38,26 @@ def test_what_is_scheduled_is_a_backup_of_this_inventory(line: str, found: bool)
 def test_where_nothing_is_scheduled_the_command_writes_a_crontab(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALTBACKUP_MAIL_HOST", "mail.example.org")
     monkeypatch.setenv("ALTBACKUP_MAIL_PASSWORD", "secret")
+    monkeypatch.setattr("sys.executable", "/usr/bin/python3")
     finding, last = controller.schedule([], LastRun(), NOW, "ops@example.org", "/opt", COMMANDS)
     assert (finding.state, last.state) == ("wrong", "unknown")
     words = shlex.split(finding.mend)
     lines = words[words.index("printf") + 2 : words.index("}")]
-    assert lines[:2] == ["MAILTO=ops@example.org", "ALTBACKUP_MAIL_HOST=mail.example.org"]
-    assert lines[2].startswith("30 1 * * * cd /opt && /opt/bin/altbackup run backup.yml -i /sites")
+    assert lines[:3] == [
+        "MAILTO=ops@example.org",
+        "PATH=/usr/local/bin:/usr/bin:/bin",
+        "ALTBACKUP_MAIL_HOST=mail.example.org",
+    ]
+    assert lines[3].startswith("30 1 * * * cd /opt && /opt/bin/altbackup run backup.yml -i /sites")
     assert "secret" not in finding.mend
+
+
+def test_an_entry_starts_nothing_where_no_cron_runs() -> None:
+    found, _ = controller.schedule([NIGHTLY], LastRun(), NOW, "", "/opt", COMMANDS, cron=False)
+    assert (found.state, "no cron" in found.why, found.mend.startswith("# start cron")) == ("unknown", True, True)
+    timer = {**NIGHTLY, "where": "/etc/systemd/system/altbackup-backup.timer"}
+    found, _ = controller.schedule([timer], LastRun(), NOW, "", "/opt", COMMANDS, cron=False)
+    assert found.state == "ok"
 
 
 @pytest.mark.parametrize(

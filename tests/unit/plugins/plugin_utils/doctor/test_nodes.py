@@ -33,7 +33,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.doctor import nodes
         (DENIED, "key", "ssh-copy-id -p 2200 scm@cms01"),
         ("sudo: unknown user nightly\nsudo: error initializing audit plugin", "become", "name=nightly system=true"),
         ("Missing sudo password", "become", "sudo tee /etc/sudoers.d/altbackup"),
-        ("/bin/sh: 1: sudo: not found", "become", "name=sudo state=present"),
+        ("/bin/sh: 1: sudo: not found", "become", "name=sudo state=present update_cache=true"),
         ("/bin/sh: 1: /usr/bin/python3: not found", "python", "apt-get install -y python3"),
     ],
 )
@@ -64,7 +64,7 @@ def test_two_bases_in_one_place_and_two_names_of_one_machine_are_found() -> None
         (base_with("dayabay", marker=False), "dayabay", "marker", "path=/home/scm/backup/.altbackup"),
         (lambda facts: facts["cms01"].update(began=910.0), "cms01", "clock", "date --utc --set=@$(date +%s)"),
         (lambda facts: facts["cms01"].update(ended=1191.0), "cms01", "clock", "date --utc --set=@$(date +%s)"),
-        (lambda facts: facts["cms01"]["tools"].update(svnlook=""), "cms01", "tools", "package -a 'name=subversion state=present'"),
+        (lambda facts: facts["cms01"]["tools"].update(svnlook=""), "cms01", "tools", "package -a 'name=subversion state=present update_cache=true'"),
         (lambda facts: facts["cms01"].update(missing_compressor=["zstd is not installed on"]), "cms01", "tools", "name=zstd"),
         (lambda facts: facts["dayabay"]["items"][0].update(problem="No such file"), "dayabay", "items", "# correct its path"),
         (lambda facts: facts["cms01"].update(space=["/data is full"]), "cms01", "space", "# free room"),

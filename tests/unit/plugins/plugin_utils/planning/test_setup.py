@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,7 +108,10 @@ def test_jobs_name_the_inventory_have_an_explicit_environment_and_no_password() 
         "SSH_AUTH_SOCK": "/tmp/x",
         "LANG": "C%",
     }
-    found = {job["name"].split()[1]: job for job in jobs(plan_of(), ["/inv/mine"], "/opt/core", environment)}
+    found = {
+        job["name"].split()[1]: job
+        for job in jobs(plan_of(), ["/inv/mine"], "/opt/core", "/usr/bin/python3", environment)
+    }
     assert found["backup"]["argv"] == [
         *(
             "/usr/bin/env",
@@ -126,13 +130,26 @@ def test_jobs_name_the_inventory_have_an_explicit_environment_and_no_password() 
     assert (found["check"]["weekday"], found["check"]["calendar"]) == ("0", "Sun *-*-* 07:30:00")
 
 
+def test_jobs_find_the_python_in_whose_environment_ansible_is(tmp_path: Path) -> None:
+    (tmp_path / "checkout" / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / "checkout" / ".venv" / "bin" / "python").symlink_to("/bin/true")
+    path = {}
+    for name in ("installed", "checkout"):
+        (backup, *_) = jobs(plan_of(), ["/inv/mine"], str(tmp_path / name), "/opt/ansible/bin/python3", {})
+        path[name] = backup["argv"][2]
+    assert path == {
+        "installed": "PATH=/opt/ansible/bin:/usr/local/bin:/usr/bin:/bin",
+        "checkout": "PATH=/usr/local/bin:/usr/bin:/bin",
+    }
+
+
 def test_who_gets_mail_is_taken_from_the_inventory_where_the_environment_names_nobody() -> None:
     plan = plan_of()
     for number, node in enumerate(sorted(plan["nodes"])):
         plan["nodes"][node] = {**plan["nodes"][node], "mail_to": ["ops@example.org", "", "ops@example.org"][number % 3]}
-    (backup, *_) = jobs(plan, ["/inv/mine"], "/opt", {})
+    (backup, *_) = jobs(plan, ["/inv/mine"], "/opt", "/usr/bin/python3", {})
     assert "ALTBACKUP_MAIL_TO=ops@example.org" in backup["argv"]
-    (backup, *_) = jobs(plan, ["/inv/mine"], "/opt", {"MAILTO": "me@example.org"})
+    (backup, *_) = jobs(plan, ["/inv/mine"], "/opt", "/usr/bin/python3", {"MAILTO": "me@example.org"})
     assert not any("ops@" in word for word in backup["argv"])
 
 
@@ -142,21 +159,23 @@ def test_a_job_has_each_setting_of_mail_and_pings_but_secrets_and_keeps_runs_whe
     }
     wanted |= {"ALTBACKUP_ARTIFACTS", "ALTBACKUP_HISTORY", "XDG_STATE_HOME", "ANSIBLE_CONFIG"}
     around = dict.fromkeys((*wanted, *(variable_of(name) for name in MAIL_OPTIONS)), "x")
-    (backup, *_) = jobs(plan_of(), ["/inv/mine"], "/opt", around)
+    (backup, *_) = jobs(plan_of(), ["/inv/mine"], "/opt", "/usr/bin/python3", around)
     assert {word.partition("=")[0] for word in backup["argv"] if word.endswith("=x")} == wanted
 
 
 def test_a_delay_is_an_entrys_own_stays_the_same_and_may_go_past_midnight() -> None:
     plan = plan_of({"check": "sat 23:59"}, delay=86400)
-    first, second = (jobs(plan, ["/inv/mine"], "/opt", {}) for _ in range(2))
+    first, second = (jobs(plan, ["/inv/mine"], "/opt", "/usr/bin/python3", {}) for _ in range(2))
     assert first == second
     assert len({(job["hour"], job["minute"]) for job in first}) > 1
     late = plan_of({"check": "sat 23:59"}, delay=86400 * 6)
-    assert {job["weekday"] for job in jobs(late, ["/inv/mine"], "/opt", {}) if job["weekday"] != "*"} <= set("0123456")
+    assert {
+        job["weekday"] for job in jobs(late, ["/inv/mine"], "/opt", "/usr/bin/python3", {}) if job["weekday"] != "*"
+    } <= set("0123456")
 
 
 def test_a_job_that_is_never_to_run_is_known_all_the_same_so_that_it_goes() -> None:
-    found = jobs(plan_of({"drill": ""}), ["/inv/mine"], "/opt", {})
+    found = jobs(plan_of({"drill": ""}), ["/inv/mine"], "/opt", "/usr/bin/python3", {})
     assert [job["enabled"] for job in found] == [True, True, False]
 
 
@@ -202,7 +221,7 @@ def test_of_addresses_that_are_secrets_a_job_has_the_files_alone() -> None:
         "ALTBACKUP_PING_URL_FILE": "/root/ping",
         "ALTBACKUP_CHANNELS_FILE": "/root/channels",
     }
-    for job in jobs(plan_of(), ["/inv/mine"], "/opt", environment):
+    for job in jobs(plan_of(), ["/inv/mine"], "/opt", "/usr/bin/python3", environment):
         assert "5ecret" not in repr(job)
         assert {"ALTBACKUP_PING_URL_FILE=/root/ping", "ALTBACKUP_CHANNELS_FILE=/root/channels"} <= set(job["argv"])
 
