@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from subprocess import PIPE
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..archive.write import Part
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, SourceChanged, ToolFailed, ToolMissing, name_os_errors
+from ..system.opened import user_home
 from ..system.processes import Child, ended_at, run
 from ..system.programs import clean_environment, find_tool
 from ..system.units import first_of
@@ -62,6 +62,14 @@ def check(item: Item, context: Context) -> None:
     """Raise InvalidInput or ToolMissing unless there are programs, and an option file that is its user's alone."""
     any_client()
     require_private(f"item {item.kind} {item.name!r}", item.option("password_file"))
+
+
+def file_of(name: str) -> str:
+    """Given the name of a database, return that of its dump, which is that of no other file here."""
+    file = f"{encode_name(name)}{ENDING}"
+    return (
+        f"%{ord(file[0]):02X}{file[1:]}" if file == USERS_FILE else file.replace(VIEWS_ENDING, f"%2E{VIEWS_ENDING[1:]}")
+    )
 
 
 @contextlib.contextmanager
@@ -160,7 +168,7 @@ class _Dump:
         return options_of({"login": self._item.option("user"), **dict(self._item.options)})
 
     def _environment(self) -> dict[str, str]:
-        return clean_environment(HOME=pwd.getpwuid(os.geteuid()).pw_dir)
+        return clean_environment(HOME=user_home())
 
     def _say(self, *statements: str) -> bytes:
         """Return what the client says to statements. Raise ToolFailed."""
@@ -198,11 +206,11 @@ class _Dump:
         plain = sorted(table for table, engine in before[0] if engine not in self._transactional)
         locked = bool(self._item.option("lock"))
         if plain and not locked:
+            how = "" if self._share else " (lock: true does that)"
             self.notes.append(
-                f"tables of {name} whose engines know no transactions were read as they changed, and may not be consistent (lock: true does that): "
-                f"{first_of(plain, _SHOWN)}"
+                f"tables of {name} whose engines know no transactions were read as they changed, and may not be consistent{how}: {first_of(plain, _SHOWN)}"
             )
-        filename = f"{encode_name(name)}{ENDING}"
+        filename = file_of(name)
         words = [*_COMMON, "--lock-all-tables" if locked else "--single-transaction"]
         words += [] if is_mariadb(self.version) else ["--set-gtid-purged=OFF", "--column-statistics=0"]
         words += [f"--ignore-table={name}.{view}" for view in broken]

@@ -54,10 +54,13 @@ def disobedient_client(deadline: Deadline) -> str:
 def options_of(given: Mapping[str, Any]) -> list[str]:
     """Given `login`, and `host`, `port` and `password_file` where they are given, return how programs come to the server.
 
-    The first of them says where options, such as a password, are read.
+    The first of them says where options, such as a password, are read; there stand the login and the host, too, that are given as empty.
     """
     path, host = given.get("password_file"), given.get("host")
-    words = [f"--defaults-file={path}" if path else "--no-defaults", f"--user={given['login']}"]
+    words = [f"--defaults-file={path}" if path else "--no-defaults"]
+    words += [f"--user={given['login']}"] if given["login"] else []
+    if host == "":
+        return words
     if host is None or os.path.isabs(host):
         socket = host or next((path for path in _SOCKETS if os.path.exists(path)), _SOCKETS[0])
         return [*words, "--protocol=socket", f"--socket={socket}"]

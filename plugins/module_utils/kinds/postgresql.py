@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import secrets
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..archive.write import Part
 from ..system.digest import new_hash, open_plain
 from ..system.errors import AltbackupError, InvalidInput, ToolFailed, ToolMissing, name_os_errors
+from ..system.opened import user_home
 from ..system.processes import run
 from ..system.programs import clean_environment
 from ..system.units import first_of
@@ -63,10 +63,9 @@ _DATABASES = "SELECT pg_catalog.json_build_array(datname, datallowconn) FROM pg_
 
 def environment_of(item: Item) -> dict[str, str]:
     """Return the environment of PostgreSQL's programs for an item, as the user that this process is. The password is in a file alone."""
-    entry = pwd.getpwuid(os.geteuid())
     password = item.option("password_file")
     return clean_environment(
-        HOME=entry.pw_dir,
+        HOME=user_home(),
         PGHOST=item.option("host", SOCKETS),
         PGPORT=str(item.option("port", PORT)),
         PGUSER=item.option("login", item.option("user")),
@@ -196,6 +195,7 @@ class _Dump:
     def _survey(self) -> tuple[Any, list[str], list[Any], list[Any]]:
         """Return what the server is, the databases to dump, roles and memberships."""
         asked = self._item.option("databases")
+        first: ToolFailed | None = None
         for database in dict.fromkeys([*(asked or ())[:1], "postgres", "template1"]):
             try:
                 with self._session(database) as session:
@@ -203,8 +203,9 @@ class _Dump:
                     roles, members = session.ask(ROLES), session.ask(MEMBERS)
                 break
             except ToolFailed as error:
+                first = first if first and asked else error
                 if database == "template1" or f'database "{database}"' not in error.stderr:
-                    raise
+                    raise first from None
         there = {name for name, connectable in listed if connectable}
         if closed := sorted(name for name, connectable in listed if not connectable and asked is None):
             self.notes.append(f"databases that allow no connections are not dumped: {first_of(closed, _SHOWN)}")

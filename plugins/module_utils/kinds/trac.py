@@ -26,6 +26,7 @@ from ..system.units import counted, readable
 from ..system.view import Place
 from ..system.visible import printable
 from ..tree.layout import is_plain_file
+from ..tree.publish import remove_folder
 from . import trac_server
 from .base import (
     BESIDE_A_DATABASE,
@@ -92,7 +93,7 @@ def check(item: Item, context: Context) -> None:
                 f"mount {os.path.realpath(path)} there instead (mount --bind)"
             )
     setting = _database_setting(item, context)
-    server = _server_of(item, setting)
+    server = _server_of(item, context, setting)
     if server:
         trac_server.check(item, context, server)
         return
@@ -107,14 +108,23 @@ class _Setting:
     """The setting `database` of an environment."""
 
     value: str
-    path: str
+    path: str = ""
     """The file that has it"""
+    owner: int = -1
+    """Whose the file was that was read"""
+    is_shared: bool = False
+    """Whether others could write it"""
 
 
-def _server_of(item: Item, setting: _Setting) -> Server | None:
+def _server_of(item: Item, context: Context, setting: _Setting) -> Server | None:
     """Return the server in which a database is, None for one of SQLite's. Raise InvalidInput."""
     scheme, colon, _ = setting.value.partition(":")
     if scheme in KIND_OF:
+        if os.geteuid() == context.identity.uid == setting.owner == 0 and setting.is_shared:
+            raise InvalidInput(
+                f"item trac {item.name!r}: {setting.path}, which names the server of its database, is root's, and others can write it: "
+                "no server is asked as root by what others say; give the environment or that file to its user, or take the right away (chmod go-w)"
+            )
         return trac_server.parse(setting.value, f"item trac {item.name!r}")
     if scheme != "sqlite":
         what = scheme if colon and scheme.isalnum() else "of no known form"
@@ -156,10 +166,10 @@ def _database_setting(item: Item, context: Context) -> _Setting:
         try:
             with open_plain(real) as stream:
                 text = stream.read(_LONGEST + 1)
-                size = os.fstat(stream.fileno()).st_size
+                status = os.fstat(stream.fileno())
             if len(text) > _LONGEST:
                 raise InvalidInput(
-                    f"item trac {item.name!r}: {path} has {readable(size)}, and is not read: no file of settings has more than "
+                    f"item trac {item.name!r}: {path} has {readable(status.st_size)}, and is not read: no file of settings has more than "
                     f"{readable(_LONGEST)}. See what is in it, and put it right"
                 )
             parser.read_string(text.decode("utf-8").lstrip("\ufeff"))
@@ -171,10 +181,10 @@ def _database_setting(item: Item, context: Context) -> _Setting:
             raise InvalidInput(f"item trac {item.name!r}: {path} cannot be read{as_whom(error)}") from error
         database = parser.get("trac", "database", fallback=None)
         if database:
-            return _Setting(database, real)
+            return _Setting(database, real, status.st_uid, bool(status.st_mode & 0o022))
         inherited = (parser.get("inherit", "file", fallback=None) or "").split(",")
         waiting[:0] = [os.path.join(os.path.dirname(path), name.strip()) for name in inherited if name.strip()]
-    return _Setting(f"sqlite:{_USUAL_DATABASE}", waiting[0] if waiting else "")
+    return _Setting(f"sqlite:{_USUAL_DATABASE}")
 
 
 @dataclass(frozen=True)
@@ -187,8 +197,8 @@ class _Copied:
     """What is recorded of it beside its rows"""
     attachments: list[list[Any]]
     """[type, id, filename, size in bytes] of all attachments that it knows"""
-    still: Callable[[], list[list[Any]]]
-    """The same, as they are now"""
+    still: Callable[[list[list[Any]]], list[list[Any]]]
+    """The same, as they are now, given those whose files are not as they should be"""
     beside: frozenset[str] = field(default_factory=frozenset)
     """Paths in the environment that are not archived, as they are what was copied"""
     folder: str = ""
@@ -199,10 +209,10 @@ class _Copied:
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     """Given an item, yield the environment with its database as of one committed state, copied before the attachments."""
     setting = _database_setting(item, context)
-    server = _server_of(item, setting)
+    server = _server_of(item, context, setting)
     folder = scratch_folder(context, item)
     copied = (
-        _copy_served(item, context, server, setting.path)
+        _copy_served(item, context, server, setting.owner)
         if server
         else _copy_file(item, context, _database_path(item, setting))
     )
@@ -270,23 +280,25 @@ def _copy_file(item: Item, context: Context, database: str) -> _Copied:
         notes,
         {"database": database},
         as_owner_of(staged, context.identity).call(_staged_attachments, item, staged),
-        lambda: list(as_owner_of(live, context.identity).call(_live_attachments, item, live, context.deadline)),
+        lambda odd: list(as_owner_of(live, context.identity).call(_live_attachments, item, live, context.deadline)),
         frozenset((database, *(database + ending for ending in BESIDE_A_DATABASE))),
         above or ".",
     )
 
 
-def _copy_served(item: Item, context: Context, server: Server, path: str) -> _Copied:
+def _copy_served(item: Item, context: Context, server: Server, owner: int) -> _Copied:
     """Return what another reader dumped of a server. Raise NeedsServer until there is such a thing."""
     told = context.known.get("served")
     message = f"item trac {item.name!r}: its database is in a server"
     if not isinstance(told, Mapping) or told["digest"] != server.digest:
-        raise NeedsServer(message, trac_server.request_of(server, path, fills=True))
+        raise NeedsServer(message, trac_server.request_of(server, owner))
 
-    def still() -> list[list[Any]]:
+    def still(odd: list[list[Any]]) -> list[list[Any]]:
         found = context.known.get("still")
         if not isinstance(found, list):
-            raise NeedsServer(message, trac_server.request_of(server, path, fills=False))
+            raise NeedsServer(message, trac_server.request_of(server, owner, odd))
+        if context.known.get("odd") != odd:  # since the server was asked
+            raise SourceChanged(f"item trac {item.name!r}: attachments were deleted or replaced while it was read")
         return found
 
     notes = list(told["notes"])
@@ -318,6 +330,7 @@ def _copy_logs(environment: str, folder: str) -> None:
     """Copy the logs as they are now: they grow while the environment is in use, and a part of them is no damage."""
     if os.path.islink(os.path.join(environment, _LOGS)):
         return
+    remove_folder(os.path.join(folder, _LOGS))  # of the try before the server was asked
     for parent, _, files in os.walk(os.path.join(environment, _LOGS)):
         destination = os.path.join(folder, os.path.relpath(parent, environment))
         os.makedirs(destination, exist_ok=True)
@@ -340,7 +353,7 @@ def _check_attachments(item: Item, copied: _Copied, tree: dict[bytes, tuple[int,
         for row in rows
     }
     odd = [row for row in rows if row[3] not in sizes[row]]
-    still = copied.still() if odd else []
+    still = copied.still([list(row) for row in odd]) if odd else []
     for row in odd:
         if list(row) not in still:
             raise SourceChanged(
@@ -438,7 +451,7 @@ def _has_file(proof: Proof) -> bool:
 
 def foresee(item: Item, context: Context) -> Verdict:
     """Say that no server is asked in check mode, where one would be."""
-    if _server_of(item, _database_setting(item, context)) is None:
+    if _server_of(item, context, _database_setting(item, context)) is None:
         return Verdict()
     return Verdict(
         ["its database is in a server, which is not asked in check mode: whether a dump succeeds is not known"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import pwd
 import re
 import shlex
 import tempfile
@@ -18,15 +17,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from ..system.digest import open_plain
 from ..system.errors import InvalidInput
+from ..system.opened import user_name
 from ..system.twins import set_mode
 from ..system.visible import printable
 from . import mysql, postgresql
 from .base import SERVED, Context, scratch_folder
-from .items import Item, decode_name
+from .items import Item, decode_name, encode_name
+from .mysql_survey import DISOBEDIENT
 from .mysql_survey import identifier as mysql_identifier
 from .postgresql import Share
 from .postgresql_script import identifier
+from .postgresql_survey import conninfo
 from .tables import rows_of
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ _KNOWN = {
 }
 _MADE = ("host", "port", "login", "database", "schema", "options")
 _USUAL_SCHEMA = "public"
+_LONGEST = 1 << 16
+"""Most bytes of a file of options"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Server:
     login: str = ""
     password: str = ""
     options: str = ""
-    """A file with more options for programs of MySQL"""
+    """A file with more options for programs of MySQL, which tells host and login where they are not given"""
 
     @property
     def digest(self) -> str:
@@ -67,7 +72,8 @@ class Server:
     def item_options(self) -> dict[str, Any]:
         """The options of an item of its kind that is this database, without those of its login."""
         given = {"host": self.host, "port": self.port}
-        return {**{key: value for key, value in given.items() if value}, "databases": (self.database,)}
+        told = {key: value for key, value in given.items() if value}
+        return {**({"host": ""} if self.options else {}), **told, "databases": (self.database,)}
 
 
 def parse(setting: str, title: str) -> Server:
@@ -86,6 +92,8 @@ def parse(setting: str, title: str) -> Server:
     pairs = [pair.partition("=") for pair in query.split("&") if pair]
     more = {name: unquote(value) for name, _, value in pairs}
     unknown = [name for name in more if name not in _KNOWN[scheme]]
+    if "@" in host or ("@" in path and not at):
+        raise InvalidInput(f"{where} has an @ that ends no login: in a password @ is written %40, and / is %2F")
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
         raise InvalidInput(f"{where} has a port that is none")
     if unknown or not all(equals for _, equals, _ in pairs):
@@ -115,18 +123,21 @@ def check(item: Item, context: Context, server: Server) -> None:
     kind.check(replace(item, options=tuple(server.item_options.items())), context)
 
 
-def request_of(server: Server, path: str, fills: bool) -> dict[str, Any]:
-    """Given a server and the file that names it, return what NeedsServer asks for: a dump, or else what attachments there are now."""
-    return {"server": vars(server), "path": path, "fills": fills}
+def request_of(server: Server, owner: int, odd: list[list[Any]] | None = None) -> dict[str, Any]:
+    """Given a server and whose the file is that names it, return what NeedsServer asks for: a dump, or else what attachments there are now, as some are odd."""
+    return {"server": vars(server), "owner": owner, "fills": odd is None, "odd": odd}
 
 
 def serve(item: Item, context: Context, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Given what `request_of` returned, return `served`, what was dumped, or `still`, the attachments that there are. Raise AltbackupError or OSError."""
+    """Given what `request_of` returned, return `served`, what was dumped, or `still`, the attachments that there are, and `odd`.
+
+    Raise AltbackupError or OSError.
+    """
     server = Server(**request["server"])
     folder = os.path.join(scratch_folder(context, item), SERVED)
     query = {table_of(server, "attachment"): attachments_query(server)}
     share = Share(folder, server.schema, query)
-    with _options(server) as options:
+    with _options(server, f"item trac {item.name!r}") as options:
         asked = replace(item, options=tuple(options.items()))
         if not request["fills"]:
             (text,) = query.values()
@@ -135,7 +146,7 @@ def serve(item: Item, context: Context, request: Mapping[str, Any]) -> dict[str,
                 if server.kind == "postgresql"
                 else mysql.ask(asked, context, share)
             )
-            return {"still": rows}
+            return {"still": rows, "odd": request["odd"]}
         dump = postgresql.dump_share if server.kind == "postgresql" else mysql.dump_share
         record, attachments, notes = dump(asked, context, share)
     for name in os.listdir(folder):
@@ -150,28 +161,51 @@ def serve(item: Item, context: Context, request: Mapping[str, Any]) -> dict[str,
 
 
 @contextlib.contextmanager
-def _options(server: Server) -> Iterator[dict[str, Any]]:
+def _options(server: Server, title: str) -> Iterator[dict[str, Any]]:
     """Yield the options of an item of the server's kind, with its login, and its password in a file that is this user's alone, and then gone."""
-    login = server.login or pwd.getpwuid(os.geteuid()).pw_name
+    login = server.login or ("" if server.options else user_name())
     options = {**server.item_options, "user": login, "login": login}
     if server.kind == "postgresql" and not server.password:  # libpq has a file of its own, where there is one
         yield options
         return
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(_password_text(server))
+        file.write(_password_text(server, title))
         file.flush()
         yield {**options, "password_file": file.name}
 
 
-def _password_text(server: Server) -> str:
+def _password_text(server: Server, title: str) -> str:
     if server.kind == "postgresql":
         escaped = server.password.replace("\\", "\\\\").replace(":", "\\:")
         return f"*:*:*:*:{escaped}\n"
-    lines = [f"!include {server.options}"] if server.options else []
+    lines = ["[client]", *(_client_options(server.options, title) if server.options else ())]
     if server.password:
         escaped = server.password.replace("\\", "\\\\").replace('"', '\\"')
-        lines += ["[client]", f'password="{escaped}"']
+        lines.append(f'password="{escaped}"')
     return "".join(f"{line}\n" for line in lines)
+
+
+def _client_options(path: str, title: str) -> Iterator[str]:
+    """Yield the lines of [client] in a file of options, all that Trac takes from it: those of dump programs leave rows out.
+
+    Raise InvalidInput or OSError.
+    """
+    with open_plain(path) as stream:
+        status = os.fstat(stream.fileno())
+        text = stream.read(_LONGEST + 1)
+    is_root = os.geteuid() == 0
+    if status.st_mode & (0o022 if is_root else 0o002) or (is_root and status.st_uid != 0):
+        raise InvalidInput(
+            f"{title}: {printable(path)} can be written by others than uid {os.geteuid()}: no server is asked by what they say"
+        )
+    if len(text) > _LONGEST:
+        raise InvalidInput(f"{title}: {printable(path)} has more than {_LONGEST} bytes, and is not read")
+    is_client = False
+    for line in text.decode("utf-8", "surrogateescape").split("\n"):
+        if line.lstrip().startswith("["):
+            is_client = line.strip() == "[client]"
+        elif is_client and not line.lstrip().startswith("!"):
+            yield line
 
 
 def table_of(server: Server, table: str) -> str:
@@ -222,22 +256,29 @@ def prove(proof: Proof) -> list[Any] | None:
 
 
 def restored(record: Mapping[str, Any], path: str) -> list[str]:
-    """Return how the dump in a restored environment comes back into a server."""
-    told = record.get("served")
-    if not isinstance(told, Mapping) or not isinstance(told.get("databases"), Mapping):
-        return []
-    found = []
-    for name, entry in told["databases"].items():
-        file = os.path.join(path, SERVED, str(entry["file"]))
-        database = shlex.quote(str(name))
+    """Return how the dump in a restored environment comes back into a server; of hostile names a shell and its programs make no more than names."""
+    served = record.get("served")
+    told: Mapping[str, Any] = served if isinstance(served, Mapping) else {}
+    databases, found = told.get("databases"), []
+    for name, entry in databases.items() if isinstance(databases, Mapping) else ():
         if told.get("kind") == "postgresql":
-            words = f"--exit-on-error --no-owner --no-privileges --dbname={database}"
-            command = f"createdb {database} && pg_restore {words} {shlex.quote(file)}"
+            file = shlex.quote(os.path.join(path, SERVED, f"{encode_name(name)}{postgresql.ENDING}"))
+            where = conninfo(name) if "=" in name or ":" in name else name
+            words = f"--exit-on-error --no-owner --no-privileges --dbname={shlex.quote(where)}"
+            command = f"createdb -- {shlex.quote(name)} && pg_restore {words} {file}"
         else:
-            how = f"CHARACTER SET {entry['charset']} COLLATE {entry['collation']}"
-            statement = shlex.quote(f"CREATE DATABASE {mysql_identifier(str(name))} {how}")
-            command = f"mariadb -e {statement} && mariadb --sandbox --binary-mode {database} < {shlex.quote(file)}"
+            file = shlex.quote(os.path.join(path, SERVED, mysql.file_of(name)))
+            told_of = entry if isinstance(entry, Mapping) else {}
+            how = "".join(
+                f" {words} {mysql_identifier(str(told_of[word]))}"
+                for words, word in (("CHARACTER SET", "charset"), ("COLLATE", "collation"))
+                if told_of.get(word)
+            )
+            statement = f"CREATE DATABASE {mysql_identifier(name)}{how}"
+            words = f"{' '.join(DISOBEDIENT)} --database={shlex.quote(name)}"
+            command = f"mariadb -e {shlex.quote(statement)} && mariadb {words} < {file}"
         found.append(
-            f"its database is to be loaded into a server, as the login that its trac.ini names: {printable(command)}"
+            "its trac.ini still leads to the server that it was dumped of: change that before Trac starts where that is not meant. "
+            f"Its database is to be loaded into a server, as the login that its trac.ini names: {printable(command)}"
         )
     return found

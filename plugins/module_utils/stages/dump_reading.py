@@ -11,7 +11,7 @@ from typing import IO, Any
 from ..archive.digests import Digests
 from ..archive.owners import Owners, is_kept
 from ..archive.states import State, read_states
-from ..kinds.base import SERVED, Arrangement, Kind, Verdict, give_folder, opened, own_folder, owner_found
+from ..kinds.base import SERVED, Arrangement, Kind, Verdict, give_folder, opened, own_folder
 from ..kinds.items import Item
 from ..kinds.registry import kind_of
 from ..system.conversation import NeedsPlace, NeedsServer
@@ -176,7 +176,7 @@ class ReaderSession:
         base = os.path.dirname(tree.private)
         if self._reader is not None:
             self._reader.__exit__()
-        user = self._arrangement.owner or owner_found(str(error.request.get("path", "")))
+        user = self._arrangement.owner or int(error.request["owner"])
         own = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{dump.item.category}-{dump.item.name}.server")
         places = [Place(own, writable=True, inside=TEMPORARY_FOLDER, below=base)]
         own_folder(tree, own, user)

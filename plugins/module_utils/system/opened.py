@@ -43,6 +43,14 @@ def user_name() -> str:
         return str(os.geteuid())
 
 
+def user_home() -> str:
+    """Return the home of this process's user, one that is nowhere if the node does not know him."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return "/nonexistent"
+
+
 def owner_name(uid: int) -> str:
     """Return a user as shown in messages: name and uid."""
     try:
