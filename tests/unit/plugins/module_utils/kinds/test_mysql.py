@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.command_lines import command_lines
 from helpers.drills import alter, drill_one
+from helpers.leaks import command_lines
 from helpers.servers import Mariadb, mariadb, place
 from helpers.trees import FIRST, FOURTH, SECOND, THIRD, Base, unpack
 

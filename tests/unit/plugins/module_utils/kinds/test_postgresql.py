@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.command_lines import command_lines
 from helpers.drills import alter, drill_one
+from helpers.leaks import command_lines
 from helpers.servers import Postgresql, postgresql, run_as_user
 from helpers.trees import FIRST, FOURTH, SECOND, THIRD, Base, unpack
 from helpers.waiting import wait_until

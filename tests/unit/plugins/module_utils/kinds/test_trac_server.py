@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.command_lines import command_lines
 from helpers.drills import alter, drill_one
 from helpers.environments import trac_admin
+from helpers.leaks import command_lines
 from helpers.servers import place, run_as_user
 from helpers.trac_servers import PASSWORD, Site, belongs_to_nobody, text_below, trac_site
 from helpers.trees import FIRST, FOURTH, SECOND, THIRD, Base, forbid_views, item, list_archive, needs_root, unpack
