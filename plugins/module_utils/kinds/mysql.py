@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from subprocess import PIPE
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,15 @@ from . import mysql_survey
 from .base import Arrangement, Context, Kind, Snapshot, scratch_folder, walk
 from .command import uid_of
 from .items import Item, decode_name, encode_name
-from .mysql_client import any_client, disobedient_client, is_mariadb, options_of, programs_for
+from .mysql_client import (
+    any_client,
+    client_lines,
+    disobedient_client,
+    is_mariadb,
+    option_file,
+    options_of,
+    programs_for,
+)
 from .mysql_stream import Stream, read
 from .mysql_survey import OBJECTS, SETTINGS, TABLES, USERS, identifier, rows_from, text_of
 from .postgresql import Share, require_private
@@ -75,8 +84,9 @@ def file_of(name: str) -> str:
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     """Given an item, dump its databases and yield the dumps."""
-    work = _Dump(item, context)
-    work.run()
+    with _as_client(item) as asked:
+        work = _Dump(asked, context)
+        work.run()
     asked = item.option("databases")
     doubts, notes = judge_databases(context.good, work.databases, work.rows, asked, item.may_empty)
     record: dict[str, Any] = {
@@ -90,6 +100,19 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     }
     parts = [Part(work.folder, list(walk(work.folder)[0]))]
     yield Snapshot(parts, record, fixed_times=True, notes=[*work.notes, *notes])
+
+
+@contextlib.contextmanager
+def _as_client(item: Item) -> Iterator[Item]:
+    """Yield an item with an option file that has of its own one what is for all programs alone. Raise InvalidInput or OSError."""
+    path = item.option("password_file")
+    if path is None:
+        yield item
+        return
+    with open_plain(path) as stream:
+        lines = client_lines(stream, f"item mysql {item.name!r}: password_file {path}")
+    with option_file(lines) as alone:
+        yield replace(item, options=tuple({**dict(item.options), "password_file": alone}.items()))
 
 
 def dump_share(item: Item, context: Context, share: Share) -> tuple[dict[str, Any], list[Any], list[str]]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
-from typing import Any
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, Any
 
-from ..system.errors import ToolMissing
+from ..system.errors import InvalidInput, ToolMissing
 from ..system.processes import Deadline, run
 from ..system.programs import find_tool
 from ..system.units import first_of
 
+_LONGEST = 1 << 16
+"""Most bytes of an option file"""
 _SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock")
 
 
@@ -65,3 +68,32 @@ def options_of(given: Mapping[str, Any]) -> list[str]:
         socket = host or next((path for path in _SOCKETS if os.path.exists(path)), _SOCKETS[0])
         return [*words, "--protocol=socket", f"--socket={socket}"]
     return [*words, "--protocol=tcp", f"--host={host}", f"--port={given.get('port', 3306)}"]
+
+
+def client_lines(stream: IO[bytes], where: str) -> list[str]:
+    """Given an option file, return the lines of its `[client]`: those of dump programs, such as `where`, leave rows out of a dump that ends well.
+
+    Raise InvalidInput, which quotes nothing of it.
+    """
+    text = stream.read(_LONGEST + 1)
+    if len(text) > _LONGEST:
+        raise InvalidInput(f"{where} has more than {_LONGEST} bytes, and is not read")
+    found, is_client = [], False
+    for line in text.decode("utf-8", "surrogateescape").split("\n"):
+        start = line.lstrip()
+        if start.startswith("["):
+            is_client = start.rstrip() == "[client]"
+        elif is_client and not start.startswith(
+            ("!", "loose")
+        ):  # `loose-` is for programs that know an option, and for no other
+            found.append(line)
+    return found
+
+
+@contextlib.contextmanager
+def option_file(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the path of an option file with these lines in `[client]`, which this user alone can read, and which is then gone. Raise OSError."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="surrogateescape") as file:
+        file.writelines(f"{line}\n" for line in ("[client]", *lines))
+        file.flush()
+        yield file.name

@@ -26,7 +26,8 @@ OBJECTS = (
     " UNION ALL SELECT JSON_ARRAY('events', COUNT(*)) FROM information_schema.events WHERE BINARY event_schema = {database}"
 )
 """What is asked of a database: rows of one JSON value each; `{database}` stands for its quoted name"""
-SETTINGS = ("--batch", "--skip-column-names", "--raw", "--default-character-set=utf8mb4")
+SETTINGS = ("--batch", "--skip-column-names", "--raw", "--skip-force", "--default-character-set=utf8mb4")
+"""Options of a client for statements of ours and dumps: it ends at the first error, whatever an option file says"""
 DISOBEDIENT = ("--sandbox", "--binary-mode", "--local-infile=0")
 """With these the client obeys nothing of a dump: --sandbox keeps it from programs and files, but lets `connect` lead it, and a password, to another server"""
 _ADMINISTRATOR = "altbackup_proof"

@@ -25,6 +25,7 @@ from ..system.visible import printable
 from . import mysql, postgresql
 from .base import SERVED, Context, scratch_folder
 from .items import Item, decode_name, encode_name
+from .mysql_client import client_lines, option_file
 from .mysql_survey import DISOBEDIENT
 from .mysql_survey import identifier as mysql_identifier
 from .postgresql import Share
@@ -43,8 +44,6 @@ _KNOWN = {
 }
 _MADE = ("host", "port", "login", "database", "schema", "options")
 _USUAL_SCHEMA = "public"
-_LONGEST = 1 << 16
-"""Most bytes of a file of options"""
 
 
 @dataclass(frozen=True)
@@ -165,47 +164,35 @@ def _options(server: Server, title: str) -> Iterator[dict[str, Any]]:
     """Yield the options of an item of the server's kind, with its login, and its password in a file that is this user's alone, and then gone."""
     login = server.login or ("" if server.options else user_name())
     options = {**server.item_options, "user": login, "login": login}
-    if server.kind == "postgresql" and not server.password:  # libpq has a file of its own, where there is one
+    if server.kind == "mysql":
+        with option_file(_mysql_lines(server, title)) as path:
+            yield {**options, "password_file": path}
+    elif server.password:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="surrogateescape") as file:
+            escaped = server.password.replace("\\", "\\\\").replace(":", "\\:")
+            file.write(f"*:*:*:*:{escaped}\n")
+            file.flush()
+            yield {**options, "password_file": file.name}
+    else:  # libpq has a file of its own, where there is one
         yield options
-        return
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(_password_text(server, title))
-        file.flush()
-        yield {**options, "password_file": file.name}
 
 
-def _password_text(server: Server, title: str) -> str:
-    if server.kind == "postgresql":
-        escaped = server.password.replace("\\", "\\\\").replace(":", "\\:")
-        return f"*:*:*:*:{escaped}\n"
-    lines = ["[client]", *(_client_options(server.options, title) if server.options else ())]
+def _mysql_lines(server: Server, title: str) -> list[str]:
+    """Return what stands in `[client]` for a server: what Trac takes from its file of options, and the password. Raise InvalidInput or OSError."""
+    lines = []
+    if server.options:
+        with open_plain(server.options) as stream:
+            status = os.fstat(stream.fileno())
+            is_root = os.geteuid() == 0
+            if status.st_mode & (0o022 if is_root else 0o002) or (is_root and status.st_uid != 0):
+                raise InvalidInput(
+                    f"{title}: {printable(server.options)} can be written by others than uid {os.geteuid()}: no server is asked by what they say"
+                )
+            lines = client_lines(stream, f"{title}: {printable(server.options)}")
     if server.password:
         escaped = server.password.replace("\\", "\\\\").replace('"', '\\"')
         lines.append(f'password="{escaped}"')
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _client_options(path: str, title: str) -> Iterator[str]:
-    """Yield the lines of [client] in a file of options, all that Trac takes from it: those of dump programs leave rows out.
-
-    Raise InvalidInput or OSError.
-    """
-    with open_plain(path) as stream:
-        status = os.fstat(stream.fileno())
-        text = stream.read(_LONGEST + 1)
-    is_root = os.geteuid() == 0
-    if status.st_mode & (0o022 if is_root else 0o002) or (is_root and status.st_uid != 0):
-        raise InvalidInput(
-            f"{title}: {printable(path)} can be written by others than uid {os.geteuid()}: no server is asked by what they say"
-        )
-    if len(text) > _LONGEST:
-        raise InvalidInput(f"{title}: {printable(path)} has more than {_LONGEST} bytes, and is not read")
-    is_client = False
-    for line in text.decode("utf-8", "surrogateescape").split("\n"):
-        if line.lstrip().startswith("["):
-            is_client = line.strip() == "[client]"
-        elif is_client and not line.lstrip().startswith("!"):
-            yield line
+    return lines
 
 
 def table_of(server: Server, table: str) -> str:

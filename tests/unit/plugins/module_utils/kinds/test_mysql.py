@@ -102,9 +102,12 @@ def test_a_password_is_read_from_a_file_of_the_user_s_alone_and_is_in_no_list_of
     item = server.item(login="backup", password_file=str(password))
     assert "alone can read" in served_base.reason(item)
     password.chmod(0o600)
+    with password.open("a") as stream:  # what its user has for dumps by hand
+        stream.write("loose-where=1=0\n[mysqldump]\nwhere=1=0\n[mariadb-dump]\nno-data\nan-option-of-another-version\n")
     with command_lines() as seen:
         result = served_base.dump(item)
     assert not result["failures"], result["failures"]
+    assert result["tarballs"][0]["record"]["rows"] == served_base.dump_one(server.item(), stamp=THIRD)["record"]["rows"]
     assert any(b"mariadb-dump" in line for line in seen)
     assert not any(b"averysecretpassword" in line for line in seen) and "averysecretpassword" not in json.dumps(result)
     assert "Access denied" in served_base.reason(server.item(login="backup"), stamp=SECOND)

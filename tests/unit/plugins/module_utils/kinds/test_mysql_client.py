@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,12 +13,15 @@ from helpers.trees import make_tool
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import mysql_client
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.mysql_client import (
     any_client,
+    client_lines,
     disobedient_client,
     is_mariadb,
+    option_file,
     options_of,
     programs_for,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.system.errors import ToolMissing
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.mysql_survey import SETTINGS
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput, ToolMissing
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 
@@ -76,3 +82,37 @@ def test_programs_come_to_a_server_by_a_socket_or_a_port_and_read_options_of_its
     ]
     assert options_of({**login, "host": "db01", "port": 3307})[-1] == "--port=3307"
     assert options_of(login)[-1].startswith("--socket=/")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (b"", []),
+        (b"password=none of a group\n[client]\npassword=x\n# mine\n", ["password=x", "# mine", ""]),
+        (b"[mysqldump]\nwhere=1=0\n [client] \r\nhost=db01\r\n[mariadb-dump]\nno-data\n", ["host=db01\r"]),
+        (b"[client]\n!include /etc/other\n loose-where=1=0\nloose_no-data\nport=1\n[client-other]\nport=2", ["port=1"]),
+    ],
+)
+def test_of_an_option_file_what_is_for_all_programs_is_read_alone(text: bytes, lines: list[str]) -> None:
+    assert client_lines(io.BytesIO(text), "options") == lines
+    with option_file(lines) as path:
+        assert Path(path).stat().st_mode & 0o777 == 0o600
+        assert client_lines(io.BytesIO(Path(path).read_bytes()), "options") == [*lines, ""]
+    assert not Path(path).exists()
+
+
+def test_an_option_file_without_end_is_not_read() -> None:
+    with pytest.raises(InvalidInput, match="options has more than 65536 bytes"):
+        client_lines(io.BytesIO(b"x" * 70000), "options")
+
+
+def test_a_client_ends_at_the_first_error_whatever_an_option_file_says(tmp_path: Path) -> None:
+    client = shutil.which("mariadb") or pytest.skip("needs mariadb: install the package mariadb-client")
+    (tmp_path / "options").write_text("[client]\nforce\n")
+    words = [client, f"--defaults-file={tmp_path / 'options'}"]
+    told = [
+        next(line.split() for line in said.splitlines() if line.startswith("force "))
+        for more in ((), SETTINGS)
+        for said in [subprocess.run([*words, *more, "--help"], capture_output=True, text=True, check=True).stdout]
+    ]
+    assert told == [["force", "TRUE"], ["force", "FALSE"]]
