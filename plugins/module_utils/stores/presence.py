@@ -17,6 +17,7 @@ from ..system.seeing import is_folder
 from ..system.units import first_of
 from ..system.visible import one_line
 from ..tree.layout import MARKER, Tree
+from ..tree.publish import write_text
 from ..tree.stamps import Moment, parse_stamp
 from .known import folder_of, is_id, seen_at
 from .remote import Missing, Remote
@@ -80,11 +81,10 @@ def _begin(remote: Remote, known: dict[str, str], *, adopted: bool, check_mode: 
         )
     id = secrets.token_hex(16)
     if not check_mode:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="altbackup-store-") as file:
-            json.dump({"id": id, "store": store.name}, file)
-            file.write("\n")
-            file.flush()
-            remote.put(file.name, IDENTITY)
+        with tempfile.TemporaryDirectory(prefix="altbackup-store-") as folder:
+            os.mkdir(os.path.join(folder, MARKER))
+            write_text(os.path.join(folder, IDENTITY), json.dumps({"id": id, "store": store.name}) + "\n")
+            remote.put(folder, [IDENTITY])
     return Presence(id, True, [f"the store {store.name} begins at {remote.at('')}, as {id[:8]}"])
 
 

@@ -104,25 +104,19 @@ class Remote:
             raise Missing(f"{self.store.name}: {self.at(path)} is not there, or empty")
         return found
 
-    def put(self, local: str, path: str) -> None:
-        """Copy a file into the store, which must not have it with other bytes. Raise AltbackupError or OSError."""
-        with tempfile.TemporaryDirectory(prefix="altbackup-store-") as folder:
-            link = os.path.join(folder, path)
-            os.makedirs(os.path.dirname(link), exist_ok=True)
-            os.symlink(os.path.abspath(local), link)
-            self._add(folder, [path], "--copy-links", "--s3-upload-cutoff", _LARGE)
+    def put(self, folder: str, paths: Sequence[str], below: str = "") -> None:
+        """Copy files of a folder to the same paths below one of the store, one after the other, in their order, never over other bytes.
 
-    def put_small(self, folder: str, paths: Sequence[str]) -> None:
-        """Copy small files of a folder into the store under the same paths, one after the other, in their order. Raise AltbackupError or OSError."""
-        self._add(folder, sorted(paths), "--checkers", "1")
-
-    def _add(self, folder: str, paths: Sequence[str], *options: str) -> None:
-        """Copy files of a folder that are listed: of a single one `rclone copyto` heeds no --immutable (rclone issue 4921)."""
-        words = ["copy", "--immutable", "--no-traverse", "--no-update-modtime", "--s3-no-check-bucket", *options]
-        with _listed(paths) as names:
+        Raise AltbackupError or OSError.
+        """
+        words = ["copy", "--immutable", "--no-traverse", "--no-update-modtime", "--checkers", "1"]
+        words += ["--s3-upload-cutoff", _LARGE, "--s3-no-check-bucket"]
+        there = [f"{below}/{path}" if below else path for path in paths]
+        # Of a single file `rclone copyto` heeds no --immutable (rclone issue 4921), of those that are listed `copy` does.
+        with _listed(sorted(paths)) as names:
             words += ["--files-from-raw", names]
-            self._run([*words, folder, self.at("")], f"putting {self.at(paths[-1])}", writing=True)
-        for path in paths:
+            self._run([*words, folder, self.at(below)], f"putting {self.at(there[-1])}", writing=True)
+        for path in there:
             self._settle(path)
 
     def copy(self, old: str, path: str) -> None:

@@ -91,13 +91,12 @@ def _put_guides(work: Work) -> None:
                 there = b""
             if there == text.encode():
                 continue
-            path = os.path.join(folder, name)
-            write_text(path, text)
+            write_text(os.path.join(folder, name), text)
             if there and work.locker:
                 work.locker.remove(name)
             elif there:
                 work.remote.remove(name)
-            work.remote.put(path, name)
+            work.remote.put(folder, [name])
 
 
 def put_one(work: Work, upload: Upload, held: Held) -> Copy:
@@ -112,7 +111,7 @@ def put_one(work: Work, upload: Upload, held: Held) -> Copy:
     md5 = ""
     if upload.way in (PUT, REPLACE):
         md5 = _require_good(work, one, dna)
-        work.remote.put(work.tree.path(one.relpath), path)
+        work.remote.put(work.tree.base, [one.relpath], work.source)
         work.sent += one.size
     elif upload.way == REPEAT:
         md5 = _repeat(work, upload, path, dna)
@@ -157,7 +156,7 @@ def _repeat(work: Work, upload: Upload, path: str, dna: Dna) -> str:
     except (AltbackupError, OSError):
         work.remove(path)
     md5 = _require_good(work, upload.tarball, dna)
-    work.remote.put(work.tree.path(upload.tarball.relpath), path)
+    work.remote.put(work.tree.base, [upload.tarball.relpath], work.source)
     work.sent += dna.size
     return md5
 
@@ -200,7 +199,7 @@ def _vouch(work: Work, one: Tarball, dna: Dna) -> None:
         for path, text in paths:
             os.makedirs(os.path.dirname(os.path.join(folder, path)), 0o700, exist_ok=True)
             write_text(os.path.join(folder, path), text)
-        work.remote.put_small(folder, [path for path, _ in paths])
+        work.remote.put(folder, [path for path, _ in paths])
 
 
 def _has(work: Work, path: str, record: Mapping[str, Any]) -> bool:

@@ -39,8 +39,9 @@ def test_secrets_reach_neither_arguments_nor_messages(
 def test_files_are_put_listed_read_linked_and_removed(disk: Place, tmp_path: Path) -> None:
     remote = remote_of(disk)
     assert (remote.listing("dayabay"), remote.is_empty()) == ([], False), "its marker is there"
-    (tmp_path / "small").write_bytes(b"small")
-    remote.put(str(tmp_path / "small"), "dayabay/svn/x")
+    (tmp_path / "svn").mkdir()
+    (tmp_path / "svn" / "x").write_bytes(b"small")
+    remote.put(str(tmp_path), ["svn/x"], "dayabay")
     remote.link("dayabay/svn/x", "dayabay/svn/y")
     assert sorted(remote.listing("dayabay"), key=str) == [Object(f"dayabay/svn/{name}", 5) for name in "xy"]
     assert (remote.content("dayabay/svn/x"), remote.content("dayabay/svn/x", 3)) == (b"small", b"smal")
@@ -54,23 +55,24 @@ def test_files_are_put_listed_read_linked_and_removed(disk: Place, tmp_path: Pat
 def test_a_file_is_put_under_any_name_and_never_over_another(disk: Place, tmp_path: Path) -> None:
     remote = remote_of(disk)
     disk.write("a/one", b"another one")
-    (tmp_path / "mine").write_bytes(b"mine")
+    for name in ("one", " two"):
+        (tmp_path / name).write_bytes(b"mine")
     with pytest.raises(ToolFailed, match="immutable"):
-        remote.put(str(tmp_path / "mine"), "a/one")
-    remote.put(str(tmp_path / "mine"), "a/ two")
-    remote.put(str(tmp_path / "mine"), "a/ two")
+        remote.put(str(tmp_path), ["one"], "a")
+    for _ in range(2):
+        remote.put(str(tmp_path), [" two"], "a")
     assert (remote.content("a/one"), remote.content("a/ two")) == (b"another one", b"mine")
 
 
-def test_small_files_are_put_in_their_order_and_never_over_others(disk: Place, tmp_path: Path) -> None:
+def test_several_files_are_put_in_their_order_and_never_over_others(disk: Place, tmp_path: Path) -> None:
     remote = remote_of(disk)
     disk.write("a/one", b"another one")
     (tmp_path / "here/a").mkdir(parents=True)
     for name in ("one", "two"):
         (tmp_path / "here/a" / name).write_bytes(b"mine")
-    remote.put_small(str(tmp_path / "here"), ["a/two"])
+    remote.put(str(tmp_path / "here"), ["a/two"])
     with pytest.raises(ToolFailed, match=r"vault: putting .*a/two: rclone failed .*immutable"):
-        remote.put_small(str(tmp_path / "here"), ["a/one", "a/two"])
+        remote.put(str(tmp_path / "here"), ["a/one", "a/two"])
     assert disk.files() == {"a/one": b"another one", "a/two": b"mine"}
 
 
