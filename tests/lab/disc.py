@@ -14,7 +14,7 @@ from pathlib import Path
 from .errors import LabError
 
 BARE = ("apt", "openssh-server", "python3")
-BASE = ("?and(?essential,?architecture(native))", "?and(?priority(required),?architecture(native))")
+BASE = ("?essential", "?priority(required)")
 REPOSITORY = "deb [trusted=yes] file:/media/disc/packages ./"
 SYSTEM_PYTHON = "/usr/bin/python3"
 PRIVATE = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
