@@ -68,3 +68,12 @@ def answering(monkeypatch: pytest.MonkeyPatch, answer: Any, code: int = 0) -> li
 
     monkeypatch.setattr(SupervisedRun, "run", run)
     return asked
+
+
+def refused(words: str, hosts: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that is refused before anything is begun, and return why."""
+    assert main(words.split()) == 4
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert not (hosts.parent / "state").exists()
+    return said.err

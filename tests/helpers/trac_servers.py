@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import importlib.util
 import shutil
@@ -20,7 +21,7 @@ DRIVERS = {"postgresql": ("psycopg2", "psycopg2-binary"), "mysql": ("pymysql", "
 """{kind: (module, package) by which Trac comes to its servers}"""
 
 
-class Site:
+class Site(abc.ABC):
     """A server with the database of a Trac environment."""
 
     kind = ""
@@ -31,13 +32,13 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.template = folder / "template"
 
+    @abc.abstractmethod
     def sql(self, *statements: str) -> str:
         """Run statements in the database."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def reset(self) -> None:
         """Let the database be as Trac made it."""
-        raise NotImplementedError
 
     def environment(self, path: Path) -> Path:
         """Return a new environment at a path, with its database as Trac made it."""
