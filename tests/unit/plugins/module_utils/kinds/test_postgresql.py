@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.command_lines import command_lines
 from helpers.drills import alter, drill_one
+from helpers.leaks import command_lines
 from helpers.servers import Postgresql, postgresql, run_as_user
 from helpers.trees import FIRST, FOURTH, SECOND, THIRD, Base, unpack
 from helpers.waiting import wait_until
@@ -84,7 +84,7 @@ def test_equal_content_gives_equal_bytes_whatever_was_done_to_the_server(
     cluster: Postgresql, served_base: Base, tmp_path: Path
 ) -> None:
     digests = [served_base.dump_one(cluster.item(), stamp=FIRST)["dig"]]
-    cluster.sql("VACUUM", "ANALYZE", database="wiki")
+    cluster.sql("VACUUM", "VACUUM FULL", "ANALYZE", "REINDEX DATABASE wiki", "CHECKPOINT", database="wiki")
     digests.append(served_base.dump_one(cluster.item(), stamp=SECOND)["dig"])
     cluster.stop()
     cluster.start()
