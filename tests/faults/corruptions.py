@@ -25,6 +25,7 @@ if __name__ == "__main__":
 from helpers.drills import KINDS, PAIR, Copies, add_more, add_pair, alter, key_of, make_copies, recompute
 from helpers.original_trees import run_module
 from helpers.servers import MORE
+from helpers.trac_servers import SERVED
 
 VERIFY = {"commands/command": ["/bin/grep", "-q", "^line 100$"]}
 Change = Callable[[Path, random.Random], None]
@@ -164,7 +165,7 @@ def damage_pages(top: Path, chance: random.Random) -> None:
 
 
 def drop_attachment(top: Path, chance: random.Random) -> None:
-    """Remove the file of one attachment."""
+    """Remove the file of one attachment of Trac."""
     chance.choice(sorted(path for path in (top / "files" / "attachments").rglob("*") if path.is_file())).unlink()
 
 
@@ -249,8 +250,8 @@ def make_secret(top: Path, _chance: random.Random) -> None:
     (top / ".hg/store/phaseroots").unlink()
 
 
-ALL = (*KINDS, *PAIR, *MORE)
-"""The corrupted tarballs: one of each kind, and each of a pair"""
+ALL = (*KINDS, *PAIR, *MORE, *SERVED)
+"""The corrupted tarballs: one of each kind, each of a pair, and Trac in each server"""
 BYTES: dict[str, Corruption] = {"bit flipped": flip, "truncated": truncate, "block of zeros": blank, "swapped": swap}
 RECOMPUTED: dict[str, Corruption] = {
     f"{name}, dna recomputed": recomputed(damage)
@@ -299,6 +300,16 @@ CONSISTENT: dict[str, dict[str, Corruption]] = {
         "row dropped": consistent(drop_line("wiki.sql", "(7,")),
         "user dropped": consistent(drop_line("users.sql", "alice")),
         "dump cut": consistent(cut_file("wiki.sql")),
+    },
+    "trac-postgresql": {
+        "attachment dropped": consistent(drop_attachment),
+        "dump cut": consistent(cut_file("altbackup/trac.dump")),
+        "dump damaged": consistent(damage_file("altbackup/trac.dump")),
+    },
+    "trac-mysql": {
+        "attachment dropped": consistent(drop_attachment),
+        "row dropped": consistent(drop_line("altbackup/trac.sql", "(7,")),
+        "dump cut": consistent(cut_file("altbackup/trac.sql")),
     },
     "ldap": {
         "entry changed": consistent(drop_line("1.ldif", "sn: 7")),

@@ -29,6 +29,7 @@ from faults.invariants import (
 )
 from faults.modules import FAILING, Caller, Ended, Point, unflushed
 from helpers.servers import live
+from helpers.trac_servers import SERVED, live_trac
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
 
@@ -132,6 +133,8 @@ def _served(kind: str) -> dict[str, Any]:
 
     Raise Missing, which names the package, where its server is not installed.
     """
+    if kind in SERVED:
+        return _SERVERS.enter_context(live_trac(kind))
     return {**_SERVERS.enter_context(live(kind)), "user": "root"}
 
 
@@ -212,6 +215,7 @@ MONITOR = {"kind": "sqlite", "name": "monitor", "path": "monitor.db"}
 REPOSITORIES = {
     "svn": {"kind": "svn", "name": "svn", "path": "svn"},
     "git": {"kind": "git", "name": "code", "path": "code"},
+    "hg": {"kind": "hg", "name": "project", "path": "project"},
 }
 LIST: Step = ("tarball_list", lambda scene, _: {"base": str(scene.source.base), "records": True})
 PREPARE: Step = ("tarball_prepare", _prepare)
@@ -346,9 +350,11 @@ def _after_a_kill(scene: Scene) -> None:
 
 
 _GIT = "git -c user.name=scm -c user.email=scm@example.org -C code"
+_HG = "HGRCPATH= hg --config ui.username=scm --cwd project"
 _CHANGES = {
     "svn": ("svnadmin create svn", "svn mkdir -q --config-dir ../../settings -m {0} file://$PWD/svn/{0}"),
     "git": ("git init -q -b main code", f"{_GIT} commit -q --allow-empty -m {{0}}"),
+    "hg": ("HGRCPATH= hg init project", f"echo {{0}} >project/{{0}} && {_HG} commit -q -A -m {{0}}"),
 }
 """How a repository is made below the live data, and how it is changed"""
 
@@ -400,9 +406,13 @@ STAGES = {
     "dump of a differential": Stage(_known, [dump(NOTES, full_every=7)], at_least=25),
     "dump of a Subversion repository": Stage(_with_scratch_copy("svn"), [dump(REPOSITORIES["svn"])], one_of=3),
     "dump of a Git repository": Stage(_with_scratch_copy("git"), [dump(REPOSITORIES["git"])], one_of=3),
+    "dump of a Mercurial repository": Stage(_with_scratch_copy("hg"), [dump(REPOSITORIES["hg"])], one_of=4),
     "dump of a command": Stage(lambda _: None, [dump_of("command")], at_least=25),
     "dump of a PostgreSQL cluster": Stage(_dumped("postgresql"), [dump_of("postgresql")], one_of=3, alone=True),
     "dump of a MariaDB server": Stage(_dumped("mysql"), [dump_of("mysql")], one_of=3, alone=True),
+    "dump of an LDAP directory": Stage(lambda _: None, [dump_of("ldap")], one_of=3),
+    "dump of Trac in PostgreSQL": Stage(_dumped("trac-postgresql"), [dump_of("trac-postgresql")], one_of=6, alone=True),
+    "dump of Trac in MariaDB": Stage(_dumped("trac-mysql"), [dump_of("trac-mysql")], one_of=6, alone=True),
     "sidecars": Stage(_without_sidecars, [DNA, dump(NOTES)], at_least=4),
     "prepare": Stage(_with_leftovers, SYNCHRONIZE, 1),
     "send": Stage(_sent_tonight, [*SYNCHRONIZE, PREFLIGHT], 2),

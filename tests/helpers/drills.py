@@ -15,6 +15,7 @@ from helpers import environments
 from helpers.original_trees import modern_text, put
 from helpers.repositories import make_git, make_subversion, run
 from helpers.servers import MORE, Missing, live, place
+from helpers.trac_servers import SERVED, live_trac
 from helpers.trees import FIRST, SECOND, Base, item
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.rules import Limits
@@ -148,9 +149,11 @@ PAIR = {"differential": "pair.diff", "full of it": "pair"}
 
 
 def key_of(kind: str) -> str:
-    """Return the key (category/name) of the item of a kind, or of the pair."""
+    """Return the key (category/name) of the item of a kind, of Trac in a server, or of the pair."""
     if kind in PAIR:
         return "folders/pair"
+    if kind in SERVED:
+        return f"tracs/{kind}"
     return f"{CATEGORIES[kind]}/{kind if kind in MORE else 'thing'}"
 
 
@@ -210,12 +213,12 @@ def add_pair(copies: Copies, folder: Path) -> None:
         shutil.copytree(source / "folders/pair", target / "folders/pair", symlinks=True)
 
 
-def add_more(copies: Copies, kinds: Sequence[str] = MORE) -> dict[str, str]:
+def add_more(copies: Copies, kinds: Sequence[str] = (*MORE, *SERVED)) -> dict[str, str]:
     """Dump an item of each further kind and add its tarball to the copies; return {kind: why not} of those whose programs are missing."""
     missing = {}
     for kind in kinds:
         try:
-            with place() as folder, live(kind) as made:
+            with place() as folder, (live_trac if kind in SERVED else live)(kind) as made:
                 base = Base(folder.parent / "base")
                 base.dump_one(made)
                 for source, target in (

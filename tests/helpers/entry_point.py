@@ -81,7 +81,7 @@ class Desk:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=300,
+            timeout=600,
         )
 
     @contextlib.contextmanager

@@ -7,6 +7,7 @@ import contextlib
 import glob
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -83,6 +84,12 @@ def started(argv: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
             server.wait()
 
 
+def private_file(path: Path, text: str) -> str:
+    """Write a file that the user of servers alone can read; return its path."""
+    run_as_user("sh", "-c", 'umask 77; cat > "$1"', "sh", path, text=text)
+    return str(path)
+
+
 class Server(abc.ABC):
     """A database server in a folder of its own, which runs while it is started."""
 
@@ -150,6 +157,15 @@ class Postgresql(Server):
         text = "".join(f"{statement};\n" for statement in statements)
         return run_as_user(f"{self.programs}/psql", *words, text=text, environment=environment, check=check)
 
+    def ask_for_password(self, login: str, password: str) -> dict[str, str]:
+        """Let a role come in by a password alone; return what an item and a restore say of that."""
+        self.sql(f"ALTER ROLE {login} PASSWORD '{password}'")
+        hba = self.data / "pg_hba.conf"
+        hba.write_text(f"local all {login} scram-sha-256\n{hba.read_text()}")
+        run_as_user(f"{self.programs}/pg_ctl", "reload", "-D", self.data)
+        path = private_file(self.data.parent / f"password of {login}", f"*:*:*:{login}:{password}\n")
+        return {"login": login, "password_file": path}
+
     def item(self, **more: object) -> dict[str, object]:
         """Return an item of this cluster, as users write it."""
         return {
@@ -197,6 +213,12 @@ class Mariadb(Server):
         words = ("--no-defaults", f"--socket={self.socket}", "--user=root", "--batch", "--skip-column-names")
         text = "".join(f"{statement};\n" for statement in statements)
         return run_as_user("mariadb", *words, *([f"--database={database}"] if database else []), text=text, check=check)
+
+    def ask_for_password(self, login: str, password: str) -> dict[str, str]:
+        """Let a user come in by a password alone; return what an item and a restore say of that."""
+        self.sql(f"ALTER USER {login}@localhost IDENTIFIED BY '{password}'")
+        path = private_file(self.data.parent / f"password of {login}", f"[client]\npassword={password}\n")
+        return {"login": login, "password_file": path}
 
     def item(self, **more: object) -> dict[str, object]:
         """Return an item of this server, as users write it."""
@@ -264,6 +286,14 @@ o: Example
 """
 
 
+def _listens(path: Path) -> bool:
+    """Return whether somebody listens on a socket."""
+    with contextlib.suppress(OSError), contextlib.closing(socket.socket(socket.AF_UNIX)) as peer:
+        peer.connect(str(path))
+        return True
+    return False
+
+
 class Slapd:
     """A server of OpenLDAP with one database."""
 
@@ -272,6 +302,8 @@ class Slapd:
             if not shutil.which(name, path="/usr/sbin:/usr/bin"):
                 raise Missing(f"needs {name}: install the package slapd")
         self.folder, self.config, self._log = folder, folder / "slapd.d", folder.parent / "log"
+        self._password = folder.parent / "password"
+        self._password.write_text("treesecret")
         run_as_user("mkdir", self.config, folder / "db")
         run_as_user("slapadd", "-F", self.config, "-n", "0", text=LDAP.format(folder=folder))
         self.add(TREE, *map(person, range(20)))
@@ -280,13 +312,18 @@ class Slapd:
         """Add entries while no server runs."""
         run_as_user("slapadd", "-F", self.config, "-n", "1", text="".join(entries))
 
+    def modify(self, address: str, *changes: str) -> None:
+        """Add and change entries while the server runs, as its administrator."""
+        words = ("-a", "-x", "-H", address, "-D", "cn=admin,dc=example,dc=org", "-y", self._password)
+        run_as_user("ldapmodify", *words, text="".join(changes))
+
     @contextlib.contextmanager
     def running(self) -> Iterator[str]:
         """Run the server, and yield the address of its socket."""
         address = f"ldapi://{str(self.folder / 'ldapi').replace('/', '%2F')}"
         with started(["/usr/sbin/slapd", "-F", str(self.config), "-h", address, "-d", "0"], self._log) as server:
             end = time.monotonic() + 60
-            while not (self.folder / "ldapi").exists():
+            while not _listens(self.folder / "ldapi"):
                 assert server.poll() is None and time.monotonic() < end, self._log.read_text()
                 time.sleep(0.05)
             yield address

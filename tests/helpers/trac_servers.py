@@ -13,12 +13,14 @@ from typing import Any
 from urllib.parse import quote
 
 from helpers.environments import make_environment
-from helpers.servers import Mariadb, Missing, Postgresql, mariadb, postgresql, run_as_user
-from helpers.trees import Base
+from helpers.servers import Mariadb, Missing, Postgresql, mariadb, place, postgresql, run_as_user
+from helpers.trees import Base, item
 
 PASSWORD = "a\"very:secret\\ #word%41'"
 DRIVERS = {"postgresql": ("psycopg2", "psycopg2-binary"), "mysql": ("pymysql", "PyMySQL")}
 """{kind: (module, package) by which Trac comes to its servers}"""
+SERVED = tuple(f"trac-{kind}" for kind in DRIVERS)
+"""Names of environments with a database in each"""
 
 
 class Site(abc.ABC):
@@ -114,6 +116,13 @@ def trac_site(kind: str, folder: Path) -> Iterator[Site]:
             yield PostgresqlSite(folder, stack.enter_context(postgresql()))
         else:
             yield MysqlSite(folder, stack.enter_context(mariadb()))
+
+
+@contextlib.contextmanager
+def live_trac(name: str) -> Iterator[dict[str, object]]:
+    """Make a Trac environment of this user, with its database in a server, and yield it as an item named `trac-KIND`. Raise Missing."""
+    with place() as folder, trac_site(name.partition("-")[2], folder.parent) as site:
+        yield item("trac", site.environment(folder / "environment"), name)
 
 
 def belongs_to_nobody(path: Path) -> Path:

@@ -88,7 +88,12 @@ def test_a_copy_holds_all_of_a_repository_and_runs_none_of_its_hooks(live: Path,
 
 
 def test_nights_bring_what_is_new_and_an_unchanged_one_costs_a_link(live: Path, base: Base, tmp_path: Path) -> None:
-    tarballs = [base.dump_one(item("hg", live), stamp=stamp) for stamp in NIGHTS[:2]]
+    tarballs = [base.dump_one(item("hg", live), stamp=FIRST)]
+    (live / ".hg" / "hgrc").rename(tmp_path / "hgrc")
+    for words in (("debugupdatecaches",), ("debugrebuildfncache",), ("verify",), ("update", "--clean", "null")):
+        hg(live, *words)
+    (tmp_path / "hgrc").rename(live / ".hg" / "hgrc")
+    tarballs.append(base.dump_one(item("hg", live), stamp=SECOND))
     assert os.path.samefile(tarballs[0]["path"], tarballs[1]["path"])
     commit(live, "more")
     hg(live, "phase", "--force", "--draft", "--rev", "secret()")

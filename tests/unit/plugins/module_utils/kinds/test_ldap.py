@@ -39,10 +39,12 @@ def test_a_directory_in_use_is_dumped_and_proved(server: Slapd, served_base: Bas
     assert proof["facts"] == {"databases": 1, "entries": 21, "loaded": 21} and proof["notes"] == []
 
 
-def test_equal_content_gives_equal_bytes(server: Slapd, served_base: Base) -> None:
+def test_equal_content_gives_equal_bytes_whatever_was_done_to_the_server(server: Slapd, served_base: Base) -> None:
     first = served_base.dump_one(server.item())
-    with server.running():
-        pass
+    for _ in range(2):
+        with server.running():
+            pass
+    run_as_user("slapindex", "-F", server.config, "-n", "1")
     second = served_base.dump_one(server.item(), stamp=SECOND)
     assert os.path.samefile(first["path"], second["path"])
     server.add(person(21))

@@ -123,7 +123,10 @@ def test_equal_content_gives_equal_bytes(site: Site, env: Path, served_base: Bas
     digests = [served_base.dump_one(item("trac", env), stamp=FIRST)["dig"]]
     trac_admin(env, "wiki", "list")
     digests.append(served_base.dump_one(item("trac", env), stamp=SECOND)["dig"])
-    site.sql("VACUUM" if site.kind == "postgresql" else "FLUSH TABLES")
+    upkeep = {"postgresql": ("VACUUM FULL", "ANALYZE"), "mysql": ("OPTIMIZE TABLE ticket, wiki", "FLUSH TABLES")}
+    site.sql(*upkeep[site.kind])
+    site.server.stop()
+    site.server.start()
     digests.append(served_base.dump_one(item("trac", env), stamp=THIRD)["dig"])
     assert len(set(digests)) == 1
     site.sql("UPDATE ticket SET summary = 'new' WHERE id = 3")
