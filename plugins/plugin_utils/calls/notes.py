@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ...module_utils.system.units import counted
 from ..planning import absence, copies, drill, heal, rekeying, restore_progress, transfers
 from ..planning.reaching import controller_peer
 from ..report import call_failures, outcomes, retention_table, tarball_table
@@ -286,8 +287,16 @@ def _rekeyed(run: Run, stage: str, about: Mapping[str, Any], step: str, result: 
             f"{about['node']}: other transfers into it went on, so nothing was encrypted anew there: do it once more"
         )
         return outcomes.record(told, _registered(about, {"failures": [{"reason": reason}]}), stage, run.host)
+    work = rekey_of(run.knowing(told), about)
+    asked = {"wanted": work["made"], "accepted": work["wanted"]}.get(step, [])
+    if silent := rekeying.unanswered(asked, result):
+        reason = (
+            f"{counted(len(silent), 'tarball')} of {about['node']} not encrypted anew, such as {silent[0]}: it did not take what the source made, and "
+            "does not say why"
+        )
+        told = outcomes.record(told, _registered(about, {"failures": [{"reason": reason}]}), stage, run.host)
     if step == "listed" and run.check_mode:
-        number = len(rekey_of(run.knowing(told), about)["due"])
+        number = len(work["due"])
     if not number:
         return told
     word = "would be encrypted anew" if run.check_mode else "encrypted anew"

@@ -66,3 +66,12 @@ def work(
         "is_wanted": "wanted" in progress,
         "is_back": bool(progress.get("back")),
     }
+
+
+def unanswered(entries: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> list[str]:
+    """Given what a target is to take, and its answer, return the paths of which that says nothing; none where it tells why it took none."""
+    if any(result.get(name) for name in ("failures", "failed", "unreachable", "busy")):
+        return []
+    told = {*(result.get("send") or ()), *(result.get("have") or ())}
+    told |= {entry.get("relpath") for entry in result.get("tarballs") or ()}
+    return sorted({str(entry["relpath"]) for entry in entries} - told)

@@ -222,6 +222,22 @@ def test_what_a_target_has_comes_to_the_source_is_encrypted_and_goes_back() -> N
     assert told.run.state["notes"] == ["dayabay -> cms01: 1 of its tarballs there encrypted anew"]
 
 
+@pytest.mark.parametrize("step", ["prepare", "accept"])
+def test_a_target_that_takes_nothing_of_what_was_made_for_it_is_a_failure(step: str) -> None:
+    told, entry = rekeying()
+    told.call("tarball_rekey", "rekey", {"current": [entry["relpath"]]})
+    cms01, _ = told.over("rekeys")
+    told.call("tarball_list", "rekey", {"tarballs": [entry]}, cms01)
+    told.call("tarball_rekey", "rekey", {"rekeyed": [{**entry, "dig": "bb"}]}, cms01, step="target")
+    told.call("tarball_prepare", "rekey", {"send": [entry["relpath"]] if step == "accept" else []}, cms01)
+    if step == "accept":
+        told.call("tarball_carry", "rekey", {"changed": True}, cms01)
+        told.call("tarball_accept", "rekey", {"tarballs": []}, cms01)
+    (failure,) = told.run.state["failures"]
+    assert f"1 tarball of cms01 not encrypted anew, such as {entry['relpath']}" in failure["reason"]
+    assert told.run.state["notes"] == []
+
+
 def test_nothing_is_brought_of_what_the_source_has_and_nothing_done_where_it_cannot() -> None:
     told, entry = rekeying()
     told.call("tarball_rekey", "rekey", {"current": [entry["relpath"]]})
