@@ -6,6 +6,7 @@ import abc
 import contextlib
 import glob
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -306,6 +307,33 @@ def slapd() -> Iterator[Slapd]:
     """Make the folder of an LDAP server, which does not run yet."""
     with place() as folder:
         yield Slapd(folder)
+
+
+def of_postgresql(cluster: Postgresql, database: str) -> str:
+    """Return what pg_dump says of a database, and the names of roles."""
+    environment = {"PGHOST": str(cluster.sockets), "PGUSER": "postgres"}
+    said = run_as_user(f"{cluster.programs}/pg_dump", "--create", database, environment=environment).stdout
+    roles = cluster.sql("SELECT rolname FROM pg_roles ORDER BY 1").stdout
+    return re.sub(r"(?m)^\\(un)?restrict .*$", "", said) + roles
+
+
+def of_mariadb(server: Mariadb, database: str) -> str:
+    """Return what mariadb-dump says of a database, and the users."""
+    words = ("--no-defaults", f"--socket={server.socket}", "--user=root", "--skip-comments", "--order-by-primary")
+    said = run_as_user("mariadb-dump", *words, database).stdout
+    users = "SELECT CONCAT(user, '@', host, authentication_string) FROM mysql.user ORDER BY 1"
+    return said + server.sql(users).stdout
+
+
+def of_slapd(server: Slapd) -> list[str]:
+    """Return what slapcat says of the configuration and the database."""
+    return [run_as_user("slapcat", "-F", server.config, "-n", number).stdout for number in ("0", "1")]
+
+
+def of_mercurial(path: Path) -> str:
+    """Return all that a repository's history says, without contents."""
+    words = ("--debug", "--template", "{node} {phase} {bookmarks} {manifest} {files} {desc}\n")
+    return run_as_user("hg", "--repository", path, "log", *words, environment={"HGRCPATH": ""}).stdout
 
 
 MORE = ("hg", "command", "postgresql", "mysql", "ldap")

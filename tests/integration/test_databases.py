@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 import subprocess
 import threading
@@ -13,11 +12,12 @@ from typing import Any
 
 import pytest
 from helpers.servers import (
-    Mariadb,
-    Postgresql,
-    Slapd,
     live,
     mariadb,
+    of_mariadb,
+    of_mercurial,
+    of_postgresql,
+    of_slapd,
     person,
     place,
     postgresql,
@@ -57,30 +57,6 @@ def writing(*writers: Callable[[], Any]) -> Iterator[None]:
         for thread in threads:
             thread.join()
     assert not errors and all(counts), (errors, counts)
-
-
-def of_postgresql(cluster: Postgresql, database: str) -> str:
-    """Return what pg_dump says of a database."""
-    environment = {"PGHOST": str(cluster.sockets), "PGUSER": "postgres"}
-    said = run_as_user(f"{cluster.programs}/pg_dump", "--create", database, environment=environment).stdout
-    return re.sub(r"(?m)^\\(un)?restrict .*$", "", said)
-
-
-def of_mariadb(server: Mariadb) -> list[str]:
-    """Return checksums of tables, and users."""
-    checksums = server.sql("CHECKSUM TABLE wiki.a, wiki.b EXTENDED").stdout
-    users = server.sql("SELECT CONCAT(user, '@', host, authentication_string) FROM mysql.user ORDER BY 1").stdout
-    return [checksums, users]
-
-
-def of_slapd(server: Slapd, config: Path) -> list[str]:
-    """Return what slapcat says of the configuration and the database."""
-    return [run_as_user("slapcat", "-F", config, "-n", number).stdout for number in ("0", "1")]
-
-
-def of_mercurial(path: Path) -> str:
-    words = ("--debug", "--template", "{node} {phase} {bookmarks} {manifest} {files} {desc}\n")
-    return run_as_user("hg", "--repository", path, "log", *words, environment={"HGRCPATH": ""}).stdout
 
 
 @pytest.fixture
@@ -132,8 +108,8 @@ def test_databases_that_are_written_to_come_back_on_another_host(site: Site, tmp
         repository_path = Path(str(repository["path"]))
         expected = (
             of_postgresql(cluster, "wiki"),
-            of_mariadb(server),
-            of_slapd(directory, directory.config),
+            of_mariadb(server, "wiki"),
+            of_slapd(directory),
             of_mercurial(repository_path),
         )
         cluster.stop()
@@ -171,8 +147,8 @@ def test_databases_that_are_written_to_come_back_on_another_host(site: Site, tmp
         assert run.rc == 0, run.message or run.stdout
         found = (
             of_postgresql(other, "wiki"),
-            of_mariadb(another),
-            of_slapd(directory, directory.config),
+            of_mariadb(another, "wiki"),
+            of_slapd(directory),
             of_mercurial(site.folder / "hg"),
         )
         assert found == expected
