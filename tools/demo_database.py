@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import json
 import os
 import shutil
 import subprocess
@@ -44,7 +45,8 @@ class Server:
 
     def item(self) -> str:
         """Return the item of it, as a line of an inventory."""
-        return f"  - {{kind: mysql, name: tickets, user: {getpass.getuser()}, login: root, host: {self._socket}}}\n"
+        host = json.dumps(str(self._socket))
+        return f"  - {{kind: mysql, name: tickets, user: {getpass.getuser()}, login: root, host: {host}}}\n"
 
 
 @contextlib.contextmanager
@@ -56,11 +58,13 @@ def running(folder: Path) -> Iterator[Server]:
             f"the path {socket} is too long for a socket: clone the checkout into a folder of a shorter path to see one"
         )
     folder.mkdir(parents=True)
-    who = f"--user={getpass.getuser()}"
-    words = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", who]
+    who = f"user={getpass.getuser()}"
+    # Given --user, mariadb-install-db hands the system's own PAM helper over to that user, and fails in a folder with a space in its name;
+    # with the prefix, the option is the server's alone.
+    words = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", f"--loose-{who}"]
     with (folder / "log").open("ab") as log:
         _must([programs["mariadb-install-db"], "--no-defaults", *words, f"--datadir={data}"], folder / "log")
-        settings = ["--skip-networking", "--skip-log-bin", "--innodb-buffer-pool-size=16M", who]
+        settings = ["--skip-networking", "--skip-log-bin", "--innodb-buffer-pool-size=16M", f"--{who}"]
         places = [f"--datadir={data}", f"--socket={socket}", f"--pid-file={folder / 'pid'}"]
         command = [programs["mariadbd"], "--no-defaults", *settings, *places]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

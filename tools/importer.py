@@ -12,6 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "var" / "build"
 FINDING = re.compile(r"(ERROR|WARNING|CRITICAL): ")
+# It warns of each such file. They are published, as ansible-test on the tarball needs them; each of their lines has its reason.
+EXPECTED = re.compile(r"WARNING: Ignore files skip ansible-test sanity tests, found ignore-")
 # Everything runs on this machine: no containers, no server.
 SETTINGS = {
     "RUN_ANSIBLE_DOC": "true",
@@ -55,12 +57,12 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory(prefix="importer-", dir=OUTPUT) as scratch:
         code, said = examine(tarballs[0], Path(scratch))
-    findings = [line for line in said.splitlines() if FINDING.match(line)]
+    findings = [line for line in said.splitlines() if FINDING.match(line) and not EXPECTED.match(line)]
     if code or findings or "Importer processing completed successfully" not in said:
         print(said)
         print(f"importer: exit code {code}, {len(findings)} findings", file=sys.stderr)
         return 1
-    print(f"importer: {tarballs[0].name} imports without error or warning")
+    print(f"importer: {tarballs[0].name} imports without error, and no warning but of tests/sanity/ignore-*.txt")
     return 0
 
 

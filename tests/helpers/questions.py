@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli import inventory
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.job import Job
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.main import main
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.supervised_run import SupervisedRun
 
 HOSTS: dict[str, Any] = {
     "sources": {
@@ -43,3 +45,26 @@ def shown(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
     assert main([words[0], "--show", *words[1:]]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     return shlex.split(line)[1:]
+
+
+def listed(node: str, stamp: str, name: str = "svnsetup", **more: Any) -> dict[str, Any]:
+    """Return a tarball of a folder of dayabay as the list has it."""
+    entry = {"node": node, "source": "dayabay", "category": "folders", "name": name, "stamp": stamp, "role": "target"}
+    told = {"size": 1024, "dig": "aa", "alg": "sha256", "state": "verified", "hold": ""}
+    return {**entry, "relpath": f"folders/{name}/{stamp}/{name}.tar", **told, **more}
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, answer: Any, code: int = 0) -> list[tuple[str, dict[str, Any]]]:
+    """Let runs write this answer where they are asked for one, and do nothing; return (playbook, other variables) of those that began, as they begin."""
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def run(self: SupervisedRun, playbook: str, words: list[str], *_: object) -> int:
+        del self
+        given = json.loads(words[words.index("-e") + 1])
+        if file := given.pop("altbackup_list_file", ""):
+            Path(file).write_text(json.dumps(answer))
+        asked.append((playbook, given))
+        return code
+
+    monkeypatch.setattr(SupervisedRun, "run", run)
+    return asked

@@ -17,7 +17,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from helpers.original_trees import reasons, run_module
+from helpers.original_trees import marked, put, reasons, run_module
 from helpers.trees import small_disk
 from helpers.waiting import wait_until
 
@@ -26,7 +26,9 @@ PASSWORD = "correct-horse-battery"
 BUCKET = "vault"
 KINDS = ("disk", "sftp", "webdav", "s3")
 
-NEW = "2013/05/11/104701"
+OLD, NEW = "2013/05/10/104701", "2013/05/11/104701"
+ONE, TWO, OTHER = f"svn/x/{OLD}/x-1.tar", f"svn/x/{NEW}/x-2.tar", f"folders/y/{NEW}/y.tar"
+ALL = sorted([ONE, TWO, OTHER])
 ITEMS = ["folders/y", "svn/x"]
 GUIDES = {"RESTORE.txt": "how to\n"}
 
@@ -290,6 +292,15 @@ def brought(place: Place, folder: Path) -> Path:
 def is_installed() -> bool:
     """Return whether rclone is there."""
     return shutil.which("rclone") is not None
+
+
+def three_tarballs(base: Path) -> Path:
+    """Make a source's base with three tarballs; return it."""
+    marked(base)
+    put(base, ONE, b"one" * 30000)
+    put(base, TWO, b"two" * 30000)
+    put(base, OTHER, b"other" * 100)
+    return base
 
 
 def sync(place: Place, base: Path, stamp: str = NEW, **options: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.loops import calls
@@ -82,3 +83,36 @@ SEEN = {"id": "1" * 32, "copies": 2, "purged": 0, "newest": STAMP, "run": "2013/
 HELD = "svn/dybsvn/2013/05/09/104701"
 SAID = {"altbackup_accept": ["dayabay/svn/dybsvn"], "altbackup_hold": {f"dayabay/{HELD}": "x"}}
 MARKS = {"accepted": {"svn/dybsvn": "2013/05/10/104700"}, "holds": {HELD: "x"}, "retired": {}}
+
+
+def filling(parts: list[str], host: str, drill: int = 1, **more: Any) -> Told:
+    """Return a run in whose inventory a target fills a store."""
+    told = Told(parts, host, **more)
+    known = {
+        "remote": "/drawer",
+        "config": "",
+        "environment": "",
+        "lock_days": 0,
+        "lock_mode": "governance",
+        "absent_for": 0,
+    }
+    limits = {"bwlimit": None, "connect_timeout": 15.0, "io_timeout": 60.0, "step_timeout": 99.0}
+    tree = {"role": "store", "node": "drawer", "server": "cms01", "source": "dayabay", "base": "/copies/dayabay"}
+    tree.update(item_keys=["svn/dybsvn"], discover=True, verify={})
+    told.run = replace(
+        told.run, plan={**told.run.plan, "stores": {"drawer": {**known, **limits, "drill": drill, "trees": [tree]}}}
+    )
+    return told
+
+
+def drilled(result: dict[str, Any], check_mode: bool = False) -> tuple[Told, dict[str, Any]]:
+    """Return a run with an errand for which room was made with this result."""
+    told = Told(EVERY, check_mode=check_mode)
+    assert told.over("drill") == []
+    (tree,) = told.over("drill_away")
+    chosen = [{"relpath": SVN, "record": {"kind": "svn"}, "tarballs": [{"relpath": SVN, "size": 7}]}]
+    told.call("tarball_drill_away", "drill", {"chosen": chosen}, tree, step="choose")
+    (errand,) = told.over("errands")
+    assert (errand["node"], errand["host"]) == ("dayabay", "scratch")
+    told.call("tarball_drill_away", "drill", result, errand, step="make")
+    return told, errand

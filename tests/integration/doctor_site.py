@@ -47,11 +47,16 @@ def mend(command: str, home: Path) -> None:
 
 
 def mend_all(commands: Sequence[str], home: Path, files: Iterable[str]) -> None:
-    """Run commands exactly as printed, in parallel, but those that write one of some files one after the other."""
+    """Run commands exactly as printed, in parallel, but those that write one of some files one after the other.
+
+    Those that set up a pair are printed after what mends its nodes: they come last, one after the other, as no two such runs may overlap.
+    """
     named = list(files)
+    setting_up = [command for command in commands if " run setup " in command]
     lanes: dict[str, list[str]] = {}
     for command in commands:
-        lanes.setdefault(next((file for file in named if file in command), command), []).append(command)
+        if command not in setting_up:
+            lanes.setdefault(next((file for file in named if file in command), command), []).append(command)
 
     def run(lane: list[str]) -> None:
         for command in lane:
@@ -59,6 +64,7 @@ def mend_all(commands: Sequence[str], home: Path, files: Iterable[str]) -> None:
 
     with ThreadPoolExecutor(len(lanes)) as pool:
         list(pool.map(run, lanes.values()))
+    run(setting_up)
 
 
 def states(found: list[dict[str, str]]) -> dict[tuple[str, str], str]:

@@ -16,8 +16,8 @@ from lab.lab_fixture import lab_fixture, needs_namespaces
 from lab.processes import wait_until
 
 PAGE = REPOSITORY / "docs" / "getting-started.md"
-RUN = "export PATH ALTBACKUP_MAIL_TO=scm-admins@example.org ALTBACKUP_MAIL_HOST=127.0.0.1 ANSIBLE_SSH_CONTROL_PATH_DIR=/run/cp"
-"""Environment of the controller's shell: a mail server, and a short path for sockets"""
+RUN = "export PATH ALTBACKUP_MAIL_TO=scm-admins@example.org ALTBACKUP_MAIL_HOST=127.0.0.1 ANSIBLE_SSH_CONTROL_PATH_DIR=/run/cp ANSIBLE_TIMEOUT=60"
+"""Environment of the controller's shell: a mail server, a short path for sockets, and the patience that a busy machine needs"""
 
 hosts = lab_fixture(["desk", "dayabay", "cms01"], sources=["desk"])
 

@@ -29,7 +29,7 @@ def run(argv: list[str], folder: Path, environment: dict[str, str]) -> subproces
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=900,
         check=False,
     )
 

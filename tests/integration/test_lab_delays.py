@@ -50,8 +50,8 @@ def test_dump_that_hangs_delays_nobody_else_and_leaves_no_child(lab_site: LabSit
     undisturbed = lab_site.seconds_of("lingao")
 
     dayabay = lab_site.lab["dayabay"]
-    stuck = lab_site.place("dayabay") / "stuck" / "svnadmin"
-    stuck.parent.mkdir()
+    stuck = lab_site.place("dayabay") / "stuck" / "bin" / "svnadmin"  # a view has folders of this name alone
+    stuck.parent.mkdir(parents=True)
     stuck.write_text("#!/bin/sh\ntrap '' TERM\nsleep 600 &\nwait\nsleep 600\n")
     stuck.chmod(0o755)
     renew_sessions(dayabay, [f"PATH={stuck.parent}:/usr/bin:/bin:/usr/sbin:/sbin"])

@@ -44,7 +44,7 @@ BROKEN: dict[tuple[str, str], str] = {
 
 def write_site(lab: Lab, folder: Path) -> Path:
     """Write a correct inventory of the lab, and make the bases; return the inventory."""
-    variables: dict[str, dict[str, Any]] = {name: {} for name in lab.names}
+    variables: dict[str, dict[str, Any]] = {name: {"altbackup_allow_root_filesystem": True} for name in lab.names}
     for name in SOURCES:
         host = lab[name]
         (host.data / "notes").mkdir()

@@ -335,7 +335,7 @@ def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> None:
 def prove(proof: Proof) -> None:
     """All of it loaded into a scratch cluster: rows, owners, extensions, roles; where there is no server, what pg_restore lists."""
     proof.plain(GLOBALS)
-    _prove(proof, GLOBALS)
+    _prove(proof, GLOBALS, {})
 
 
 def prove_share(proof: Proof, queries: Mapping[str, str]) -> list[Any] | None:
@@ -343,7 +343,7 @@ def prove_share(proof: Proof, queries: Mapping[str, str]) -> list[Any] | None:
     return _prove(proof, "", queries)
 
 
-def _prove(proof: Proof, roles: str, queries: Mapping[str, str] = {}) -> list[Any] | None:
+def _prove(proof: Proof, roles: str, queries: Mapping[str, str]) -> list[Any] | None:
     names = sorted(name for name in os.listdir(proof.path) if name.endswith(ENDING))
     recorded = _known_databases(proof.record)
     files = {decode_name(name[: -len(ENDING)]): name for name in names}

@@ -246,7 +246,7 @@ def _leads_to(command: re.Match[str] | None, folder: str) -> bool:
 
 def _set_up(connection: Connection, commands: Commands) -> str:
     """Return the command of setup.yml that makes, admits and binds a pair's keys; "" if rrsync, which it does not set up, binds them."""
-    return "" if connection.entry.get("rrsync") else commands.set_up(connection.pair.partition(" -> ")[0])
+    return "" if connection.entry.get("rrsync") else commands.set_up(connection.pair)
 
 
 def _line(connection: Connection, public: str) -> str:
@@ -327,7 +327,7 @@ def _refused_mend(connection: Connection, commands: Commands) -> str:
                 for entry in loose
             )
         )
-    made = commands.set_up(connection.pair.partition(" -> ")[0])
+    made = commands.set_up(connection.pair)
     if not (connection.tried.get("key") or {}).get("named") and not connection.entry.get("rrsync"):
         return made
     if not connection.tried.get("key", {}).get("there"):

@@ -37,8 +37,8 @@ def decide(
         if node in known:
             found += nodes.examined(node, known[node], entry.get("after"), commands)
             found += nodes.untrue(node, told[node][1])
-    found += connections.pairs(plan, known, dialled, commands)
     found += nodes.together(known, plan, commands)
+    found += connections.pairs(plan, known, dialled, commands)  # a pair is set up between nodes that are in order
     found += encryption.findings(plan, known, commands)
     found += stores.findings(plan, known, commands)
     return found

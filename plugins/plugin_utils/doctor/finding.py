@@ -79,9 +79,10 @@ class Commands:
         """Return a command of `altbackup`."""
         return shlex.join([self.program, *words, *self.named])
 
-    def set_up(self, node: str) -> str:
-        """Return the command that sets up a node."""
-        return self.own("run", "setup", "--limit", node)
+    def set_up(self, pair: str) -> str:
+        """Return the command that sets up a source and one of its targets, whatever ails its others."""
+        source, _, target = pair.partition(" -> ")
+        return self.own("run", "setup", "--limit", source, "-e", f"altbackup_only_targets={target}")
 
     def setting(self, node: str, name: str, value: Any) -> str:
         """Return the command that sets a host's variable in the inventory; a sentence unless that is a folder of simple files."""

@@ -35,7 +35,7 @@ def _of_store(
     paths = [path for path in (store["config"], store["environment"]) if path and path in told.get("loose", ())]
     if paths:
         why = f"{', '.join(paths)} has what opens the store, and is not its user's alone, so that it is not used"
-        user = str(facts.get("user") or "root").split(" ")[0]
+        user = str(facts.get("user") or "root").partition(" ")[0]
         mends = [
             commands.on(node, "file", bool(facts.get("uid")), path=path, mode="0600", owner=user) for path in paths
         ]

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from helpers.original_trees import is_as_documented, marked, put, run_module, tree_hash
-from helpers.stores import Place, said, served, sync
+from helpers.original_trees import is_as_documented, run_module, tree_hash
+from helpers.store_calls import NEW, OLD, ask, two_tarballs, wanted
+from helpers.stores import Place, served, sync
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import keep_marks
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
 
-OLD, NEW = "svn/x/2013/05/10/104701/x-1.tar", "svn/x/2013/05/11/104701/x-2.tar"
-
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     """Return a base with two tarballs."""
-    base = marked(tmp_path / "dayabay")
-    put(base, OLD, b"one" * 3000)
-    put(base, NEW, b"two" * 3000)
-    return base
+    return two_tarballs(tmp_path / "dayabay")
 
 
 @pytest.fixture
@@ -34,17 +27,6 @@ def disk(base: Path, tmp_path: Path) -> Iterator[Place]:
     with served("disk", tmp_path / "store") as place:
         sync(place, base, expect={}, items=["svn/x"])
         yield place
-
-
-def ask(place: Place, base: Path, step: str, **options: Any) -> dict[str, Any]:
-    """Run the module."""
-    given = {"base": str(base), "source": "dayabay", "fail": False, **options}
-    return run_module("store_fetch", store=place.options, step=step, **given)
-
-
-def wanted(base: Path, *relpaths: str) -> list[dict[str, Any]]:
-    """Return tarballs as the module takes them."""
-    return [{"relpath": path, **json.loads((base / f"{path}.dna").read_text())} for path in relpaths]
 
 
 def test_a_store_is_listed_and_what_is_needed_of_it_is_brought_and_removed(disk: Place, base: Path) -> None:
@@ -85,35 +67,3 @@ def test_check_mode_brings_nothing(disk: Place, base: Path) -> None:
         tarballs=wanted(base, NEW),
     )
     assert tree_hash(base) == before
-
-
-def test_a_store_that_swapped_two_tarballs_gives_neither(disk: Place, base: Path) -> None:
-    for one, other in ((OLD, NEW), (NEW, OLD)):
-        disk.write(f"dayabay/{one}", (base / other).read_bytes())
-    assert NEW in said(ask(disk, base, "fetch", tarballs=wanted(base, NEW)))
-
-
-def test_more_bytes_than_were_told_do_not_fill_the_disk_of_the_node(disk: Place, base: Path) -> None:
-    assert disk.folder is not None
-    os.truncate(disk.folder / "dayabay" / NEW, 1 << 30)
-    assert ask(disk, base, "fetch", tarballs=wanted(base, NEW))["failures"]
-    brought = base / ".altbackup/fetched/vault/dayabay" / NEW
-    assert not brought.exists() or brought.stat().st_size < 1 << 28
-
-
-def test_a_record_that_is_too_long_is_not_brought(disk: Place, base: Path) -> None:
-    assert disk.folder is not None
-    disk.write(".altbackup/records/dayabay/svn/x/2013/05/11/104701.json", b"{}")
-    os.truncate(disk.folder / ".altbackup/records/dayabay/svn/x/2013/05/11/104701.json", 1 << 30)
-    (tree,) = ask(disk, base, "find", keys=["svn/x"])["trees"]
-    assert "max transfer limit" in tree["problem"], tree
-
-
-@pytest.mark.parametrize("name", ["../x", "a/b", ".x", "", "a\nb"])
-def test_what_names_no_folder_is_refused(name: str, disk: Place, base: Path) -> None:
-    assert "is no name of a folder" in said(ask(disk, base, "list", source=name))
-    if name:
-        assert "is no name of a folder" in said(sync(disk, base, source=name))
-    disk.options["name"] = name
-    assert "is no name of a folder" in said(ask(disk, base, "list"))
-    assert "is no name of a folder" in said(sync(disk, base))

@@ -42,6 +42,7 @@ def test_there_is_no_python_nor_any_other_shell(root: Path, tmp_path: Path) -> N
     assert "Read-only" in enter(root, disk.path, "sh", "-c", "echo x >/disk/x").stderr
 
 
+@pytest.mark.sampled(3)
 def test_every_kind_is_listed_verified_and_restored(root: Path, tmp_path: Path) -> None:
     live = tmp_path / "live"
     live.mkdir()

@@ -770,6 +770,7 @@ PAIRS: dict[str, list[Any]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_differential_writes_nothing_through_links_of_its_full_one(disk: Disk, place: Path, name: str) -> None:
     away = place.parent / "away"

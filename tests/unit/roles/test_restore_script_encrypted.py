@@ -132,6 +132,7 @@ def test_without_the_right_key_it_is_told_to_whom_it_is_encrypted(sealed: Sealed
     assert os.listdir(sealed.place) == []
 
 
+@pytest.mark.sampled(3)
 def test_a_key_with_a_passphrase_is_asked_for_on_a_terminal(sealed: Sealed) -> None:
     sealed.night()
     locked = sealed.folder / "locked"
@@ -224,6 +225,7 @@ def _cut(sealed: Sealed, newest: Path) -> None:
     _dna(newest)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("attack", [_swap, _replay, _forge, _unsign, _lead_away, _cut])
 def test_what_the_source_did_not_sign_is_refused(sealed: Sealed, attack: Any) -> None:
     sealed.night()

@@ -277,6 +277,7 @@ LEFT: dict[str, tuple[Callable[[Nights], object], bool]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("left", LEFT)
 @pytest.mark.parametrize("change", [lambda live: None, lambda live: add(live, "new")], ids=["unchanged", "changed"])
 def test_whatever_is_left_the_archive_is_whole(
@@ -304,6 +305,7 @@ def shimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, scrip
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("command", ["init", "cat-file", "rev-list", "pack-objects", "index-pack", "merge-base"])
 def test_error_that_passes_costs_a_look_at_the_whole_and_packs_nothing_again(
     tmp_path: Path, nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch, command: str

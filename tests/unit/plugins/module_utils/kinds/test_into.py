@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.into import KEYS, Load, parse_into, place_of
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.loaders import loader_of
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.into import Load, parse_into, place_of
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.readers import UNCHANGED
@@ -63,7 +62,3 @@ def test_the_databases_that_are_wanted_are_those_of_the_dump() -> None:
     assert chosen({"database": "new", "original": "wiki"}) == {"wiki": "new"}
     with pytest.raises(AltbackupError, match="thing: its dump holds no database new, but shop, wiki"):
         chosen({"database": "new"})
-
-
-def test_each_kind_that_goes_into_a_server_has_a_loader() -> None:
-    assert [loader_of(kind) for kind in KEYS]

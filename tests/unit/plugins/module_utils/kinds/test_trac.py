@@ -77,7 +77,7 @@ def during_archive(monkeypatch: pytest.MonkeyPatch, actions: list[Callable[[], A
     return calls
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 def test_each_dump_during_commits_is_one_committed_state(env: Path, base: Base, tmp_path: Path, journal: str) -> None:
     database = env / "db" / "trac.db"

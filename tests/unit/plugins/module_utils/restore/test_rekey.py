@@ -118,6 +118,7 @@ class Killed(BaseException):
 STEPS = ("write_text", "remove_if_there", "os.replace", "flush_folder", "write_record", "write_sidecar")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_loses_nothing_and_the_next_call_ends_it(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from helpers.trees import FIRST, Base, item
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, store_archive
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
-from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_item
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     BaseUnusable,
     InvalidInput,
@@ -29,22 +27,6 @@ def folder(tmp_path: Path) -> Path:
     path.mkdir(parents=True)
     (path / "file").write_text("content")
     return path
-
-
-def test_a_bug_met_by_one_item_does_not_stop_the_others(
-    base: Base, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def write(destination: str, *arguments: Any, **options: Any) -> Any:
-        if "bad" in destination:
-            raise KeyError("surprise")
-        return store_archive(destination, *arguments, **options)
-
-    monkeypatch.setattr(dump_item, "store_archive", write)
-    result = base.dump(item("folder", folder, "bad"), item("folder", folder, "good"))
-    assert [tarball["name"] for tarball in result["tarballs"]] == ["good"]
-    (entry,) = result["failures"]
-    assert (entry["stage"], entry["name"]) == ("dump", "bad")
-    assert entry["reason"].endswith("item folder 'bad': unexpected KeyError: 'surprise'")
 
 
 def test_duplicate_items_are_both_refused_and_others_are_not(base: Base, folder: Path) -> None:

@@ -136,9 +136,7 @@ def test_any_history_is_purged_as_promised(tmp_path: Path, history: list[Night])
         assert result["removed"] == [relpath(stamp) for stamp in due[:allowed]]
         assert sorted(result["waiting"]) == [relpath(stamp) for stamp in due[allowed:]]
         number = len(due) - allowed
-        said = (
-            f"but wait for the next runs ({number} of svn/x): a run removes at most one more of an item than it added"
-        )
+        said = f"but {'waits' if number == 1 else 'wait'} for the next runs ({number} of svn/x): a run removes at most one more of an item than it added"
         assert sum(said in note for note in result["notes"]) == (number > 0)
         stay |= set(due[allowed:])
         assert there == stay | bad

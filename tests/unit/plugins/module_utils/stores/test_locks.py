@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.original_trees import marked, put, run_module
-from helpers.stores import BUCKET, Place, said, served, sync
+from helpers.stores import BUCKET, Place, said, sync
 
 from ansible_collections.altbackup.core.plugins.module_utils.stores.locks import locker_of
 from ansible_collections.altbackup.core.plugins.module_utils.stores.settings import parse_store, read_secrets
@@ -24,14 +23,6 @@ def base(tmp_path: Path) -> Path:
     put(base, ONE, b"one" * 30000)
     put(base, TWO, b"two" * 30000)
     return base
-
-
-@pytest.fixture
-def bucket(tmp_path: Path) -> Iterator[Place]:
-    """Return a bucket in which what is put there is locked for three days."""
-    with served("s3", tmp_path / "store") as place:
-        place.options["lock_days"] = 3
-        yield place
 
 
 def unlocked(place: Place) -> list[str]:
@@ -57,6 +48,7 @@ def test_what_a_killed_run_left_without_a_lock_is_locked_by_the_next(base: Path,
     assert unlocked(bucket) == [] and set(result["locked_until"]) == {ONE, TWO}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("ending", ["", ".dna"])
 def test_what_somebody_puts_over_a_locked_one_goes_and_the_good_one_is_read_again(
     ending: str, base: Path, bucket: Place

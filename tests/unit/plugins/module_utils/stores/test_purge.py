@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from helpers.original_trees import marked, modern_text, put
-from helpers.stores import Place, said, served, sync
+from helpers.stores import Place, said, sync
 
 FULL, DIFF = "svn/x/2013/05/10/104701/x-1.tar", "svn/x/2013/05/11/104701/x-2.diff.tar"
 
@@ -16,13 +14,6 @@ FULL, DIFF = "svn/x/2013/05/10/104701/x-1.tar", "svn/x/2013/05/11/104701/x-2.dif
 def later(day: int) -> str:
     """Return where the full tarball of a later day lies."""
     return f"svn/x/2013/05/{day}/104701/x-{day}.tar"
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Place]:
-    """Return a folder that is a store."""
-    with served("disk", tmp_path / "store") as place:
-        yield place
 
 
 def test_a_full_tarball_stays_while_a_differential_that_is_locked_rests_on_it(tmp_path: Path, disk: Place) -> None:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.original_trees import marked, modern_text, put
-from helpers.stores import Place, said, served, sync
+from helpers.stores import Place, said, sync
 
 OLD, NEW = "svn/x/2013/05/10/104701/x-1.tar", "svn/x/2013/05/11/104701/x-2.tar"
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Place]:
-    """Return a folder that is a store."""
-    with served("disk", tmp_path / "store") as place:
-        yield place
 
 
 @pytest.fixture

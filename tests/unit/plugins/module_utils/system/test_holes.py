@@ -70,7 +70,7 @@ def test_holes_are_found_and_a_copy_has_them(tmp_path: Path) -> None:
     assert [holes_in(str(tmp_path / name)) for name in ("whole", "link", "")] == [0, 0, 0]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @needs_root
 @pytest.mark.parametrize(
     ("kind", "place"),

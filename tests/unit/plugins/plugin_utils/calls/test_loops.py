@@ -6,10 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from helpers.told_runs import CHAIN, EVERY, STAMP, SVN, Told, offered
+from helpers.told_runs import CHAIN, EVERY, STAMP, SVN, Told, filling, offered
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.loops import LOOPS, calls
-from ansible_collections.altbackup.core.plugins.plugin_utils.calls.options import options_of
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.run_failures import all_failures
 
@@ -181,145 +180,7 @@ def test_targets_are_served_once_it_is_known_what_there_is(state: dict[str, Any]
     assert [entry["nodes"] for entry in told.over("rounds")] == rounds
 
 
-def rekeying(**more: Any) -> tuple[Told, dict[str, Any]]:
-    """Return a run that encrypts anew, and a tarball that a target has for others."""
-    new = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
-    told = Told(altbackup_encrypt_to=[new], altbackup_single_recipient=True, **more)
-    entry = {
-        "relpath": f"{SVN}.age",
-        "size": 7,
-        "dig": "aa",
-        "alg": "sha256",
-        "state": "verified",
-        "record": {"to": ["old"]},
-    }
-    return told, entry
-
-
-def test_what_a_target_has_comes_to_the_source_is_encrypted_and_goes_back() -> None:
-    told, entry = rekeying()
-    own = told.call("tarball_rekey", "rekey", {"current": []})
-    assert (own["targets"], own["names"], len(own["encrypt_to"])) == (["cms01", "sdu"], [], 1)
-    cms01, sdu = told.over("rekeys")
-    for node, tarballs in ((cms01, [entry]), (sdu, [])):
-        told.call("tarball_list", "rekey", {"tarballs": tarballs}, node)
-    assert told.nodes("rekeys_due") == ["cms01"]
-    came = told.call("tarball_carry", "rekey", {"changed": True}, cms01)
-    assert (came["origin"]["folder"], came["destination"]["folder"]) == (
-        "/copies/dayabay",
-        "/backup/.altbackup/rekey/cms01/came",
-    )
-    made = {**entry, "dig": "bb", "record": {"to": own["encrypt_to"]}}
-    asked = told.call("tarball_rekey", "rekey", {"rekeyed": [made]}, cms01, step="target")
-    assert (asked["target"], [one["relpath"] for one in asked["tarballs"]]) == ("cms01", [entry["relpath"]])
-    ready = told.call("tarball_prepare", "rekey", {"send": [entry["relpath"]]}, cms01)
-    assert (ready["rekeyed"], ready["carried"], ready["tarballs"], ready["pair"]) == (True, True, [made], {})
-    back = told.call("tarball_carry", "rekey", {"changed": True}, cms01)
-    assert back["origin"]["folder"] == "/backup/.altbackup/rekey/cms01/new"
-    assert back["destination"]["folder"] == "/copies/.altbackup/incoming/dayabay/carried"
-    taken = told.call("tarball_accept", "rekey", {"tarballs": [made]}, cms01)
-    assert (taken["rekeyed"], taken["tarballs"]) == (True, [made])
-    assert told.run.state["notes"] == ["dayabay -> cms01: 1 of its tarballs there encrypted anew"]
-
-
-@pytest.mark.parametrize("step", ["prepare", "accept"])
-def test_a_target_that_takes_nothing_of_what_was_made_for_it_is_a_failure(step: str) -> None:
-    told, entry = rekeying()
-    told.call("tarball_rekey", "rekey", {"current": [entry["relpath"]]})
-    cms01, _ = told.over("rekeys")
-    told.call("tarball_list", "rekey", {"tarballs": [entry]}, cms01)
-    told.call("tarball_rekey", "rekey", {"rekeyed": [{**entry, "dig": "bb"}]}, cms01, step="target")
-    told.call("tarball_prepare", "rekey", {"send": [entry["relpath"]] if step == "accept" else []}, cms01)
-    if step == "accept":
-        told.call("tarball_carry", "rekey", {"changed": True}, cms01)
-        told.call("tarball_accept", "rekey", {"tarballs": []}, cms01)
-    (failure,) = told.run.state["failures"]
-    assert f"1 tarball of cms01 not encrypted anew, such as {entry['relpath']}" in failure["reason"]
-    assert told.run.state["notes"] == []
-
-
-def test_nothing_is_brought_of_what_the_source_has_and_nothing_done_where_it_cannot() -> None:
-    told, entry = rekeying()
-    told.call("tarball_rekey", "rekey", {"current": [entry["relpath"]]})
-    cms01, _ = told.over("rekeys")
-    told.call("tarball_list", "rekey", {"tarballs": [entry]}, cms01)
-    assert options_of("tarball_carry", told.run, cms01, {}) is None
-    told, entry = rekeying()
-    told.call("tarball_rekey", "rekey", {"failed": True, "msg": "no key"})
-    assert told.over("rekeys") == []
-    told, entry = rekeying(altbackup_rekey=["dayabay/git/x"])
-    assert told.call("tarball_rekey", "rekey", {"current": []})["names"] == ["git/x"]
-    told.call("tarball_list", "rekey", {"tarballs": [entry]}, told.over("rekeys")[0])
-    assert told.over("rekeys_due") == []
-
-
-def filling(parts: list[str], host: str, drill: int = 1, **more: Any) -> Told:
-    """Return a run in whose inventory a target fills a store."""
-    told = Told(parts, host, **more)
-    known = {
-        "remote": "/drawer",
-        "config": "",
-        "environment": "",
-        "lock_days": 0,
-        "lock_mode": "governance",
-        "absent_for": 0,
-    }
-    limits = {"bwlimit": None, "connect_timeout": 15.0, "io_timeout": 60.0, "step_timeout": 99.0}
-    tree = {"role": "store", "node": "drawer", "server": "cms01", "source": "dayabay", "base": "/copies/dayabay"}
-    tree.update(item_keys=["svn/dybsvn"], discover=True, verify={})
-    told.run = replace(
-        told.run, plan={**told.run.plan, "stores": {"drawer": {**known, **limits, "drill": drill, "trees": [tree]}}}
-    )
-    return told
-
-
-def test_stores_are_drilled_by_the_nodes_that_fill_them() -> None:
-    told = filling(EVERY, "cms01", drill=2)
-    (entry,) = told.over("store_drills")
-    assert (entry["node"], entry["server"]) == ("drawer", "cms01")
-    options = told.call("store_drill", "drill", {"proved": []}, entry)
-    assert (options["items"], options["names"], options["remembered"], options["step_timeout"]) == (
-        2,
-        ["svn/dybsvn"],
-        True,
-        99.0,
-    )
-    assert (options["base"], options["store"]["name"], options["run"]["seconds"]) == ("/copies/dayabay", "drawer", 0)
-    assert "drill" not in options["store"] and "identity" not in options
-    assert filling(EVERY, "cms01", drill=0).over("store_drills") == []
-    assert filling(EVERY, "sdu").over("store_drills") == []
-    assert filling(EVERY, "cms01", altbackup_key_drill=True).over("store_drills") == []
-
-
 def test_the_doctor_asks_for_stores_by_the_nodes_that_fill_them() -> None:
     asked = filling(EVERY, "cms01").call("node_examine", "doctor", {"facts": {}})
     assert [store["name"] for store in asked["stores"]] == ["drawer"] and "rclone" in asked["tools"]
     assert filling(EVERY, "sdu").call("node_examine", "doctor", {"facts": {}})["stores"] == []
-
-
-def test_what_was_brought_of_a_store_is_looked_into_and_removed() -> None:
-    wanted = {"item": "dayabay/svn/dybsvn"}
-    told = filling(EVERY, "cms01", altbackup_contents=wanted)
-    (entry,) = told.over("contents_in_stores")
-    assert told.call("store_fetch", "contents", {"trees": []}, entry, step="find")["keys"] == ["svn/dybsvn"]
-    base = "/copies/.altbackup/fetched/drawer/dayabay"
-    call = {
-        "node": "drawer",
-        "server": "cms01",
-        "store": "drawer",
-        "source": "dayabay",
-        "label": "dayabay on drawer",
-        "fetch": [{"relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256"}],
-        "options": {"base": base, "step": "list"},
-    }
-    told.run = replace(told.run, choice={"chosen": [call]})
-    (bringing,) = told.over("readings_to_bring")
-    assert told.over("readings") == []
-    brought = told.call(
-        "store_fetch", "contents", {"changed": False, "failures": [{"reason": "cut"}]}, bringing, step="fetch"
-    )
-    assert (brought["tarballs"], told.over("readings")) == (call["fetch"], [])
-    told.call("store_fetch", "contents", {"changed": True}, bringing, step="fetch")
-    (reading,) = told.over("readings")
-    assert told.call("tarball_contents", "contents", {"contents": []}, reading)["base"] == base
-    assert told.call("store_fetch", "contents", {"changed": True}, bringing, step="remove")["tarballs"] == call["fetch"]

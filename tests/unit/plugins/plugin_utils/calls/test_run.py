@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from helpers.told_runs import APART, EVERY, SEEN, STAMP, SVN, Told, offered
+from helpers.told_runs import APART, EVERY, SEEN, STAMP, SVN, Told, drilled, offered
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.calls.loops import calls
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.options import options_of
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.run import Run
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.contents import choose as choose_contents
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.results import of_module
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.run_failures import all_failures
@@ -184,62 +181,6 @@ def test_what_a_source_knows_of_its_targets_goes_there_and_comes_back_after_the_
     assert options["pairs"] == {"sdu": now}, "of what is doubted the source keeps what it knew"
 
 
-def refilling() -> tuple[Told, dict[str, Any]]:
-    """Return a run in which a target is refilled, and the state of that refill from another target."""
-    told = Told(altbackup_adopt=["cms01"])
-    told.call("preflight", "preflight", {"pairs": {"cms01": {**SEEN, "copies": 9}}})
-    cms01, sdu = told.over("targets")
-    assert told.over("refills") == []
-    told.call("tarball_prepare", "synchronize", {"refilled": True}, cms01)
-    told.call("tarball_prepare", "synchronize", {}, sdu)
-    (refill,) = told.over("refills")
-    assert (refill["node"], refill["from"], refill["label"]) == ("cms01", "sdu", "cms01 from sdu")
-    return told, refill
-
-
-def test_a_target_that_is_filled_again_gets_what_another_one_has() -> None:
-    told, refill = refilling()
-    other = SVN.replace("dybsvn", "other")
-    tarballs = [
-        {"relpath": path, "size": 7, "dig": "aa", "alg": "sha256", "state": "verified"} for path in (SVN, other)
-    ]
-    options = told.call("tarball_list", "synchronize", {"listed": True, "tarballs": tarballs}, refill)
-    assert (options, told.run.state["listed"], told.run.state["offer"]) == (
-        {"base": "/copies/dayabay", "records": True},
-        [],
-        None,
-    )
-    options = told.call("tarball_prepare", "synchronize", {"send": [SVN, "svn/x"]}, refill)
-    assert ([entry["relpath"] for entry in options["tarballs"]], options["carried"]) == ([SVN, other], True)
-    assert (options["pair"], options["items"], options["keep"]) == ({}, [], 3), "its own rules hold, too"
-    options = told.call("tarball_carry", "synchronize", {"changed": True}, refill)
-    assert (options["relpaths"], options["size"], options["tree"]) == ([SVN], 7, True)
-    assert (options["origin"]["node"], options["origin"]["folder"]) == ("sdu", "/copies/dayabay")
-    assert options["destination"]["folder"] == "/copies/.altbackup/incoming/dayabay/carried"
-    options = told.call("tarball_accept", "synchronize", {}, refill)
-    assert ([entry["relpath"] for entry in options["tarballs"]], options["carried"]) == ([SVN], True)
-    assert told.nodes("deliveries") == []
-    told.call("tarball_purge", "purge", {"pair": SEEN}, told.over("purge")[0])
-    assert any("cms01: holds 2 copies of the 9 that it held" in note for note in told.run.state["notes"])
-
-
-@pytest.mark.parametrize("step", ["listed", "asked", "carried"])
-def test_where_nothing_comes_from_another_target_nothing_is_accepted(step: str) -> None:
-    told, refill = refilling()
-    bad = {"failures": [{"reason": "x", "stage": "drill"}]}
-    entry = {"relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256", "state": "verified"}
-    told.call("tarball_list", "synchronize", bad if step == "listed" else {"listed": True, "tarballs": [entry]}, refill)
-    if step != "listed":
-        told.call("tarball_prepare", "synchronize", bad if step == "asked" else {"send": [SVN]}, refill)
-    if step == "carried":
-        told.call("tarball_carry", "synchronize", bad, refill)
-    left = {"listed": "tarball_prepare", "asked": "tarball_carry", "carried": "tarball_accept"}[step]
-    assert options_of(left, told.run, refill, {}) is None
-    assert options_of("tarball_accept", told.run, refill, {}) is None
-    (failure,) = told.run.state["failures"]
-    assert (failure["stage"], failure["delegate"]) == ("synchronize", "sdu" if step == "listed" else "cms01")
-
-
 def test_a_purge_in_check_mode_says_why_each_tarball_stays_or_goes() -> None:
     told = Told(EVERY, "cms01", check_mode=True)
     told.states["dayabay"] = {}
@@ -258,32 +199,6 @@ def test_a_purge_in_check_mode_says_why_each_tarball_stays_or_goes() -> None:
     assert told.run.state["judged"][0] | {"fate": "", "reasons": []} == {
         "node": "cms01", "source": "dayabay", "role": "target", "relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256", "fate": "", "reasons": []
     }  # fmt: skip
-
-
-def drilled(result: dict[str, Any], check_mode: bool = False) -> tuple[Told, dict[str, Any]]:
-    """Return a run with an errand for which room was made with this result."""
-    told = Told(EVERY, check_mode=check_mode)
-    assert told.over("drill") == []
-    (tree,) = told.over("drill_away")
-    chosen = [{"relpath": SVN, "record": {"kind": "svn"}, "tarballs": [{"relpath": SVN, "size": 7}]}]
-    told.call("tarball_drill_away", "drill", {"chosen": chosen}, tree, step="choose")
-    (errand,) = told.over("errands")
-    assert (errand["node"], errand["host"]) == ("dayabay", "scratch")
-    told.call("tarball_drill_away", "drill", result, errand, step="make")
-    return told, errand
-
-
-def test_an_errand_is_carried_proved_and_its_proofs_kept() -> None:
-    told, errand = drilled({"changed": True})
-    assert told.over("errands_with_room") == [errand]
-    assert told.call("tarball_carry", "drill", {"changed": True}, errand)["tree"] is True
-    proof = {"relpath": SVN, "when": "2013-05-11T04:00:00Z"}
-    options = told.call("tarball_drill_away", "drill", {"proved": [proof], "notes": ["old"]}, errand)
-    assert options["step"] == "drill"
-    assert (told.run.state["proved"], told.run.state["notes"]) == ([], ["dayabay: drilled on scratch: old"])
-    (kept,) = told.over("errands_with_proofs")
-    assert told.call("tarball_drill_away", "drill", {"proved": [proof]}, kept, step="keep")["proofs"] == [proof]
-    assert [(entry["node"], entry["relpath"]) for entry in told.run.state["proved"]] == [("dayabay", SVN)]
 
 
 @pytest.mark.parametrize(
@@ -327,90 +242,6 @@ def test_a_scratch_host_that_is_not_reached_by_ssh_is_a_failure_of_the_drill() -
     (failure,) = told.run.state["failures"]
     assert failure["reason"] == "drilled on scratch: scratch is reached by docker, not by ssh"
     assert told.over("errands") == []
-
-
-def restoring(check_mode: bool = False) -> Told:
-    """Return a run with one restore from another machine."""
-    restore = {"destination": "/svn/dybsvn", "base": "", "live_items": [], "live_discover": {}}
-    order = {
-        "host": "dayabay",
-        "holder": "cms01",
-        "held_in": "/copies/dayabay",
-        "label": "svn/dybsvn of dayabay",
-        "size": 7,
-        "prediction": "would restore it",
-        "pair": "cms01 -> dayabay",
-        "seconds": 1000,
-        "restore": restore,
-        "carry": {
-            "origin": {"node": "cms01", "folder": "/copies/dayabay"},
-            "destination": {"node": "dayabay"},
-            "relpaths": [SVN],
-        },
-    }
-    told = Told(EVERY, check_mode=check_mode)
-    choice = {"chosen": [order, {**order, "host": "sdu", "label": "of another host"}], "notes": {}, "failures": []}
-    told.run = Run(told.run.plan, "dayabay", EMPTY, told.run.hostvars, choice, check_mode)
-    return told
-
-
-def test_an_order_is_prepared_carried_and_restored() -> None:
-    told = restoring()
-    (order,) = told.over("orders")
-    assert told.call("tarball_restore", "restore", {"incoming": "/in"}, order, step="prepare")["step_timeout"] == 240
-    options = told.call("tarball_carry", "restore", {"seconds": 2}, told.over("orders_to_carry")[0])
-    assert (options["destination"]["folder"], options["step_timeout"]) == ("/in", 1000)
-    done = {"destination": "/svn/dybsvn", "changed": True, "seconds": 1}
-    assert told.call("tarball_restore", "restore", done, order)["step"] == "restore"
-    assert told.run.state["orders"][order["label"]] == {
-        "ready": True,
-        "incoming": "/in",
-        "arrived": True,
-        "seconds": 3.0,
-        "done": True,
-    }
-    assert told.run.state["notes"] == ["dayabay: restored svn/dybsvn of dayabay: 7 bytes of tarballs, 1 s"]
-
-
-def test_an_order_that_did_not_arrive_is_abandoned_and_its_failure_is_the_hosts() -> None:
-    told = restoring()
-    (order,) = told.over("orders")
-    told.call("tarball_restore", "restore", {"incoming": "/in"}, order, step="prepare")
-    told.call("tarball_carry", "restore", {"failures": [{"reason": "cut"}]}, order)
-    assert told.call("tarball_restore", "restore", {}, order)["step"] == "abandon"
-    assert [(entry["node"], entry["delegate"], entry["reason"]) for entry in told.run.state["failures"]] == [
-        ("dayabay", "", "cut")
-    ]
-
-
-def test_check_mode_looks_into_the_tarballs_where_they_lie() -> None:
-    told = restoring(check_mode=True)
-    (order,) = told.over("orders")
-    told.call("tarball_restore", "restore", {}, order, step="prepare")
-    assert told.call("tarball_restore", "restore", {}, order, step="look")["base"] == "/copies/dayabay"
-    assert told.run.state["notes"] == ["dayabay: would restore it"]
-    told.call("tarball_restore", "restore", {"failures": [{"reason": "no such member"}]}, order, step="look")
-    assert len(told.run.state["notes"]) == 1
-    assert told.over("orders_ready") == []
-
-
-def test_tarballs_are_looked_into_where_they_were_found() -> None:
-    told = Told(EVERY, "cms01", altbackup_contents={"item": "dayabay/svn/dybsvn", "path": "conf"})
-    (search,) = told.over("searches")
-    entry = {"relpath": SVN, "stamp": STAMP, "size": 7, "dig": "aa", "alg": "sha256", "base": "", "base_dig": ""}
-    there = {"source": "dayabay", "base": "/copies/dayabay", "problem": ""}
-    found = {"trees": [{**there, "tarballs": [{**entry, "state": "verified", "problem": "", "record": {}}]}]}
-    options = told.call("tarball_find", "contents", found, search)
-    assert options["trees"] == [{"source": "dayabay", "base": "/copies/dayabay", "keys": ["svn/dybsvn"]}]
-    told.run = replace(told.run, choice=choose_contents(told.run.plan, {"cms01": told.run.state["found"]}))
-    (reading,) = told.over("readings")
-    result = {"contents": [{"relpath": SVN, "path": "conf/passwd"}], "totals": {"entries": 1}}
-    options = told.call("tarball_contents", "contents", of_module(result), reading)
-    assert (options["base"], options["path"], options["user"]) == ("/copies/dayabay", "conf", "nobody")
-    assert options["tarballs"] == [{"relpath": SVN, "base": ""}]
-    assert told.run.state["readings"] == [{"source": "dayabay", "node": "cms01", **result}]
-    assert replace(told.run, host="sdu").choice["chosen"][0]["node"] == "cms01"
-    assert calls("readings", replace(told.run, host="sdu")) == []
 
 
 def test_a_source_is_believed_that_it_is_not_now_only_of_what_has_a_hook() -> None:

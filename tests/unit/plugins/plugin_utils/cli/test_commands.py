@@ -26,13 +26,7 @@ def test_what_is_shown_is_quoted_for_a_shell(hosts: Path, capsys: pytest.Capture
     [
         ("ls dybsvn", "may be 2 items: dayabay/svn/dybsvn, dayabay/tracs/dybsvn"),
         ("ls svn/dybsvn --at someday", "'someday' is no night"),
-        ("restore svnsetup", "--to PATH, or --in-place for /etc/apache2/svnsetup on dayabay"),
-        ("restore svnsetup --file /etc/passwd --to /tmp/x", "is not in the item, which is /etc/apache2/svnsetup"),
-        ("restore svnsetup --to x", "--to x is not an absolute path"),
-        ("restore svnsetup a --to /x --file b", "one file or folder at a time, but there are a and --file b"),
-        ("adopt cms01", "cms01 is a node"),
         ("adopt", "say which items are adopted"),
-        ("accept svnsetup --at -1", "--at takes the stamp"),
         ("diff svnsetup -1 -2 -3", "two nights are compared"),
         ("ls svnsetup conf --jsn", "unknown: --jsn"),
         ("list --most 0", "'0' is not a whole number above 0"),

@@ -31,7 +31,7 @@ def on(
     out: io.StringIO, table: Table, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int] = (80, 24), **more: Any
 ) -> str:
     """Show a table; return the output."""
-    monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size(size))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_, **__: os.terminal_size(size))
     monkeypatch.setenv("COLUMNS", str(size[0]))
     show(table, out, **more)
     return out.getvalue()

@@ -22,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
-    keep(night(2.2, size=1 << 19), night(1.2), night(0.25, size=3 << 19))
+    keep(night(2.25, size=1 << 19), night(1.25), night(0.25, size=3 << 19))
     code, out, err = said(capsys, "status")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -48,12 +48,12 @@ def test_what_is_wrong_stands_last_with_why_and_the_exit_code_says_so(capsys: py
         else row
         for row in bad.copies
     ]
-    keep(night(2), night(1), Record(bad.run, bad.trees, failed))
+    keep(night(2.1), night(1.1), Record(bad.run, bad.trees, failed))
     code, out, _ = said(capsys, "status")
     assert code == 1
     lines = out.splitlines()
     assert lines[4:6] == [
-        "dayabay/folders/notes  dayabay  24 h  never  1.0 MiB       =  ▄▄·     failed",
+        "dayabay/folders/notes  dayabay  26 h  never  1.0 MiB       =  ▄▄·     failed",
         "  cannot be read",
     ]
     assert lines[-2:] == [

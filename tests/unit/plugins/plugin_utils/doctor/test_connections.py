@@ -41,13 +41,13 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.doctor.connections 
         (tried_with(said=CHANGED), PAIR, "host key", f"cms01 {HOST_KEY}"),
         (key_with(there=False, why="No such file"), PAIR, "key", "ssh-keygen"),
         (key_with(mode="0644"), PAIR, "key", "file -a 'path=/root/.ssh/altbackup mode=0600'"),
-        (authorized_with(DENIED, lines=[]), PAIR, "key", "altbackup run setup --limit dayabay"),
+        (authorized_with(DENIED, lines=[]), PAIR, "key", "altbackup run setup --limit dayabay -e altbackup_only_targets=cms01 -i"),
         (authorized_with(DENIED, problem="there is no user backup"), PAIR, "key", 'altbackup_rsync_user: \\"root\\"'),
         (
             authorized_with(DENIED, lines=[], loose=[{"path": "/home/backup", "mode": "0777", "uid": 0}]),
             PAIR,
             "key",
-            "altbackup run setup --limit dayabay",
+            "altbackup run setup --limit dayabay -e altbackup_only_targets=cms01 -i",
         ),
         (
             lambda facts: (authorized_with(DENIED, loose=[{"path": "/home/backup", "mode": "0777"}])(facts), key_with(public="")(facts)),
@@ -87,7 +87,7 @@ def test_setup_is_what_makes_a_key() -> None:
     examined = {node: {"facts": own, "said": ""} for node, own in facts.items()}
     found = wrong(decide.decide(planned(variables()), [], examined, {}, COMMANDS))
     assert [(place, what) for place, what, _ in found] == [(PAIR, "key")]
-    assert "altbackup run setup --limit dayabay -i /inventory" in found[0][2]
+    assert "altbackup run setup --limit dayabay -e altbackup_only_targets=cms01 -i /inventory" in found[0][2]
 
 
 def test_a_key_of_a_pair_that_set_up_binds_is_admitted_by_that_and_opens_no_shell() -> None:

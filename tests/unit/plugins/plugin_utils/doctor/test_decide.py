@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.findings import PAIR, healthy, judged, wrong
+from helpers.findings import DENIED, PAIR, authorized_with, healthy, judged, wrong
 
 
 def test_what_is_right_is_said_to_be_so_and_mends_nothing() -> None:
@@ -29,3 +29,12 @@ def test_what_cannot_be_known_is_unknown_and_the_other_side_is_judged_all_the_sa
     findings = judged({"cms01": facts["cms01"]}, said=said)
     assert [(place, what) for place, what, _ in wrong(findings)] == [("dayabay", "port"), ("cms01", "marker")]
     assert (PAIR, "way") in [(finding.pair, finding.what) for finding in findings if finding.state == "unknown"]
+
+
+def test_what_mends_nodes_is_told_before_what_sets_up_pairs_between_them() -> None:
+    facts = healthy()
+    authorized_with(DENIED, lines=[])(facts)
+    facts["cms01"].update(boot="1")
+    facts["cms01"]["bases"][0].update(inode=facts["dayabay"]["bases"][0]["inode"])
+    told = [(place, what) for place, what, _ in wrong(judged(facts))]
+    assert told.index(("cms01", "one place")) < told.index((PAIR, "key"))

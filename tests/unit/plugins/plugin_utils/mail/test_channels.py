@@ -102,6 +102,7 @@ def test_a_channel_whose_address_was_mended_gets_what_waited_for_it(receiver: We
     assert len(receiver.taken) == 2, "the other one had it already"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", "\x00", "[" * 200_000], ids=["empty", "a list", "no keys", "a byte", "too deep"]
 )
