@@ -11,6 +11,8 @@ REASONS: tuple[tuple[str, str, str, str], ...] = (
     ("user", "check purge heal undo mark", ALL, "reads, moves and removes below the base alone, whose folder is root's (0700): no path of a user leads there"),
     ("user", "preflight", "sqlite", "is not discovered, and its size is taken by lstat: nothing is opened"),
     ("user", "list", "folder sqlite", "is not discovered: its name is the administrator's"),
+    ("user", "rekey", ALL, "reads and replaces below the base alone, whose folder is root's (0700)"),
+    ("source", "rekey", ALL, "has a source make its older tarballs anew: one that was taken over must not be asked for it (docs/encryption.md)"),
     ("source", "adopt", ALL, "looks at the marker beside a copy on that node alone: root there is the attacker"),
     ("source", "restore.sh", ALL, "reads on a target what was accepted there: the rows of the target have the same bytes"),
     ("target", "dump", ALL, "asks no target for anything"),

@@ -10,7 +10,7 @@ from attacks.ground import Ground
 ROLES = ("user", "source", "target")
 """A local user of a source or a destination; root of a source; root of a target"""
 STAGES = (
-    "preflight", "dump", "check", "synchronize", "purge", "heal", "undo", "mark", "drill", "restore", "adopt", "restore.sh", "list"
+    "preflight", "dump", "check", "synchronize", "purge", "heal", "undo", "mark", "drill", "rekey", "restore", "adopt", "restore.sh", "list"
 )  # fmt: skip
 KINDS = ("svn", "trac", "git", "folder", "sqlite")
 

@@ -6,7 +6,7 @@ The promises, as visible in a tree at rest, whatever was killed, cut or full jus
 - a final name without a sidecar (a killed run was about to write it) holds the whole of what the source has, never a part;
 - what was verified before, and was not due to be purged, still is, with the same bytes;
 - `last` is a relative link to a stamp that has a verified tarball, and never goes back; without symbolic links it is missing;
-- folders are 0700, files 0600, on a disk that keeps modes; nothing around the bases changed.
+- folders are 0700, files 0600 (but public keys), on a disk that keeps modes; nothing around the bases changed.
 
 When the next run has healed the tree there are no temporary files, nothing waits in the private folders, and it equals the tree of an
 undisturbed run.
@@ -29,7 +29,7 @@ MARKER = ".altbackup"
 TEMPORARY = ".altbackup-tmp-"
 WAITING = ("tmp", "incoming", "outgoing", "trash")
 """Private folders that are empty after a good run"""
-_FINAL = re.compile(r".+\.tar(\.zst|\.gz)?(\.dna)?")
+_FINAL = re.compile(r".+\.tar(\.zst|\.gz)?(\.age)?(\.dna)?")
 _STAMP = re.compile(r"\d{4}/\d\d/\d\d/\d{6}")
 _LENGTHS = {32: "md5", 64: "sha256", 128: "sha512"}
 
@@ -168,7 +168,7 @@ def _open_modes(top: Path, marker: int | None) -> Iterator[str]:
             wanted = 0o700 if stat.S_ISDIR(status.st_mode) else 0o600
             if Path(parent, name) == top / MARKER:
                 wanted = stat.S_IMODE(status.st_mode) if marker is None else marker
-            own = stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)
+            own = stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and not name.endswith(".pub"))
             if own and stat.S_IMODE(status.st_mode) != wanted:
                 yield f"mode {stat.S_IMODE(status.st_mode):o}: {os.path.join(parent, name)}"
 

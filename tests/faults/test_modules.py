@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,8 +18,11 @@ from typing import Any
 import pytest
 from faults.conftest import Row
 from faults.invariants import (
+    Bytes,
     Tree,
+    content_of,
     differences,
+    final_files,
     last_links,
     lease_of,
     surroundings,
@@ -28,6 +32,7 @@ from faults.invariants import (
     violations,
 )
 from faults.modules import FAILING, Caller, Ended, Point, unflushed
+from helpers.age_keys import Key, age_key
 from helpers.servers import live
 from helpers.trac_servers import SERVED, live_trac
 
@@ -144,6 +149,21 @@ def servers() -> Iterator[None]:
     yield
     _SERVERS.close()
     _served.cache_clear()
+    _key.cache_clear()
+
+
+@functools.cache
+def _key() -> Key:
+    """Return the key to which encrypted items of these tests are encrypted."""
+    return age_key(Path(_SERVERS.enter_context(tempfile.TemporaryDirectory())))
+
+
+def encrypted(step: Step, *to: str) -> Step:
+    """Return a dump that encrypts to recipients, by default to one of its own."""
+    return step[0], lambda scene, results: {
+        **(step[1](scene, results) or {}),
+        "encrypt_to": list(to) or [_key().recipient],
+    }
 
 
 def dump_of(kind: str, stamp: str = DAY3) -> Step:
@@ -266,6 +286,16 @@ def _as_before(scene: Scene) -> None:
 
 def _unchanged(scene: Scene) -> None:
     scene.go([dump(NOTES, stamp=DAY2)])
+
+
+def _encrypted(scene: Scene) -> None:
+    """An encrypted night, after which the live data change."""
+    scene.go([encrypted(dump(NOTES, stamp=DAY2))])
+    _live(scene.folder, "third")
+
+
+def _encrypted_unchanged(scene: Scene) -> None:
+    scene.go([encrypted(dump(NOTES, stamp=DAY2))])
 
 
 def _known(scene: Scene) -> None:
@@ -394,6 +424,8 @@ class Stage:
     """One of so many points is tried: those of other programs, except on files with random names"""
     alone: bool = False
     """Whether what cannot be linked is stored as a file of its own, and reported"""
+    drawn: bool = False
+    """Whether tarballs are encrypted, so that they have other bytes each time"""
 
 
 PURGED = tuple(f"folders/notes/{stamp}/notes.tar.zst" for stamp in (DAY1, DAY2))
@@ -407,6 +439,10 @@ STAGES = {
     "dump of a Subversion repository": Stage(_with_scratch_copy("svn"), [dump(REPOSITORIES["svn"])], one_of=3),
     "dump of a Git repository": Stage(_with_scratch_copy("git"), [dump(REPOSITORIES["git"])], one_of=3),
     "dump of a Mercurial repository": Stage(_with_scratch_copy("hg"), [dump(REPOSITORIES["hg"])], one_of=4),
+    "dump of an encrypted folder": Stage(_encrypted, [encrypted(dump(NOTES))], at_least=25, one_of=3, drawn=True),
+    "dump of an unchanged encrypted folder": Stage(
+        _encrypted_unchanged, [encrypted(dump(NOTES))], at_least=25, one_of=3, alone=True, drawn=True
+    ),
     "dump of a command": Stage(lambda _: None, [dump_of("command")], at_least=25),
     "dump of a PostgreSQL cluster": Stage(_dumped("postgresql"), [dump_of("postgresql")], one_of=3, alone=True),
     "dump of a MariaDB server": Stage(_dumped("mysql"), [dump_of("mysql")], one_of=3, alone=True),
@@ -481,13 +517,19 @@ class Trial:
         found = []
         for tree, (before, lasts), whole in zip(self.scene.trees, self.before, self.whole, strict=True):
             removable = self.stage.removable.get(tree.base.name, ())
-            known = {**self.whole[0], **whole}
+            known = {**self.whole[0], **whole, **self._opened(tree)}
             found += violations(tree, before=before, lasts=lasts, removable=removable, whole=known, marker=0o700)
             found += unhealed(tree) if healed else []
         found += self._false_leases(healed)
         if surroundings(self.scene.folder, [tree.top for tree in self.scene.trees]) != self.outside:
             found.append("something outside of the bases was touched")
         return found
+
+    def _opened(self, tree: Tree) -> dict[str, Bytes]:
+        """Return {path: size and digest} of the encrypted tarballs that are whole, by what is opened with their key."""
+        found = final_files(tree.base) if self.stage.drawn else ()
+        whole = [path for path in found if path.suffix == ".age" and _key().is_for(path)]
+        return {str(path.relative_to(tree.base)): content_of(path) for path in whole}
 
     def _false_leases(self, healed: bool) -> Iterator[str]:
         """Yield the locks that are neither free nor that of the run that is over, or differ afterwards from an undisturbed run's.
@@ -516,7 +558,16 @@ class Trial:
             self.scene.go(self.stage.steps[self.stage.at + 1 :], {**self.results, self.step[0]: result})
         except AssertionError:
             return []
-        return [f"said to be done: {what}" for what in differences(self.scene.shape(), self.undisturbed)]
+        shapes = [self._shown(shape) for shape in (self.scene.shape(), self.undisturbed)]
+        return [f"said to be done: {what}" for what in differences(*shapes)]
+
+    def _shown(self, shape: Mapping[str, str], *, alone: bool = False) -> dict[str, str]:
+        """Return the shape of a scene as it can be compared: links apart if `alone`, bytes apart where they are others each time."""
+        parts = {path: what.partition(" as ") for path, what in shape.items()}
+        return {
+            path: ("" if self.stage.drawn and twin else content) + ("" if alone else twin)
+            for path, (content, _, twin) in parts.items()
+        }
 
     def heal(self, *, alone: bool = False) -> list[str]:
         """Repeat the stage; return what is wrong after it, or differs from an undisturbed run, links apart if `alone`."""
@@ -524,9 +575,7 @@ class Trial:
             results = self.again.go(self.stage.steps)
         except AssertionError as error:
             return [f"not healed: {error}"]
-        shapes = [self.scene.shape(), self.undisturbed]
-        if alone:
-            shapes = [{path: what.partition(" as ")[0] for path, what in shape.items()} for shape in shapes]
+        shapes = [self._shown(shape, alone=alone) for shape in (self.scene.shape(), self.undisturbed)]
         found = self.wrong(healed=True) + differences(*shapes)
         wire = sum(results.get("tarball_send", {}).get("wire", {}).values())
         if self.step in (ACCEPT, FETCH) and wire > self.size / 10:

@@ -6,6 +6,7 @@ import abc
 import contextlib
 import glob
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -343,6 +344,34 @@ def slapd() -> Iterator[Slapd]:
     """Make the folder of an LDAP server, which does not run yet."""
     with place() as folder:
         yield Slapd(folder)
+
+
+def of_postgresql(cluster: Postgresql, database: str) -> list[str]:
+    """Return what pg_dump says of a database, and pg_dumpall of roles."""
+    environment = {"PGHOST": str(cluster.sockets), "PGUSER": "postgres"}
+    asked = (("pg_dump", "--create", database), ("pg_dumpall", "--globals-only"))
+    said = [run_as_user(f"{cluster.programs}/{name}", *words, environment=environment).stdout for name, *words in asked]
+    return [re.sub(r"(?m)^\\(un)?restrict .*$", "", text) for text in said]
+
+
+def of_mariadb(server: Mariadb, database: str) -> list[str]:
+    """Return what mariadb-dump says of a database, users, and what each may do everywhere."""
+    words = ("--no-defaults", f"--socket={server.socket}", "--user=root", "--skip-comments", "--order-by-primary")
+    said = run_as_user("mariadb-dump", *words, database).stdout
+    users = "SELECT CONCAT(user, '@', host, authentication_string) FROM mysql.user ORDER BY 1"
+    grants = "SELECT grantee, privilege_type FROM information_schema.user_privileges ORDER BY 1, 2"
+    return [said, server.sql(users).stdout, server.sql(grants).stdout]
+
+
+def of_slapd(server: Slapd) -> list[str]:
+    """Return what slapcat says of the configuration and the database."""
+    return [run_as_user("slapcat", "-F", server.config, "-n", number).stdout for number in ("0", "1")]
+
+
+def of_mercurial(path: Path) -> list[str]:
+    """Return a line for each changeset, oldest first, without contents."""
+    words = ("--debug", "--template", "{rev} {node} {phase} {bookmarks} {manifest} {files} {desc}\n", "--rev", "all()")
+    return run_as_user("hg", "--repository", path, "log", *words, environment={"HGRCPATH": ""}).stdout.splitlines()
 
 
 MORE = ("hg", "command", "postgresql", "mysql", "ldap")

@@ -36,7 +36,7 @@ GUIDES = {"RESTORE.txt": "how to\n"}
 class Way:
     """A way to a server on which things go wrong: each connection is cut after so many bytes, or silent, or refused."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
         self.to = port
         self.cut_after: int | None = None
         """Bytes from the client"""
@@ -44,7 +44,7 @@ class Way:
         self.pausing = False
         """Whether each connection is closed at once"""
         self._open: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((address, 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -115,6 +115,15 @@ class Place:
         found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix="backup/").get("Contents", [])
         return {entry["Key"][7:]: self.s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read() for entry in found}
 
+    def all_versions(self) -> Iterator[bytes]:
+        """Yield all that a bucket has of each object, in each version: its name, what is said of it, its bytes."""
+        for page in self.s3.get_paginator("list_object_versions").paginate(Bucket=BUCKET):
+            for entry in page.get("Versions", []):
+                version = {"Bucket": BUCKET, "Key": entry["Key"], "VersionId": entry["VersionId"]}
+                answer = self.s3.get_object(**version)
+                yield repr((entry, answer["ResponseMetadata"], answer["Metadata"])).encode()
+                yield answer["Body"].read()
+
     def write(self, path: str, content: bytes) -> None:
         """Put a file there, as somebody else does."""
         if self.folder is not None:
@@ -132,8 +141,13 @@ class Place:
 
 
 @contextlib.contextmanager
-def served(kind: str, folder: Path, *, lock: bool = True, mount: str = "") -> Iterator[Place]:
-    """Serve an empty store below a folder; `mount` is the size of a file system of its own for it, for root alone."""
+def served(
+    kind: str, folder: Path, *, lock: bool = True, mount: str = "", address: str = "127.0.0.1"
+) -> Iterator[Place]:
+    """Serve an empty store below a folder, at an address of this machine.
+
+    `mount` is the size of a file system of its own for it, for root alone.
+    """
     files = folder / "files"
     folder.mkdir()
     if kind != "disk" or not mount:
@@ -149,7 +163,7 @@ def served(kind: str, folder: Path, *, lock: bool = True, mount: str = "") -> It
         port = _free_port()
         prefix = _mounting(files, mount) if mount else []
         if kind == "sftp":
-            lines = _sftp(folder, files, port)
+            lines = _sftp(folder, files, port, address)
             argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")]
         elif kind == "webdav":
             environment.update(RCLONE_USER="store", RCLONE_PASS=PASSWORD)
@@ -171,14 +185,14 @@ def served(kind: str, folder: Path, *, lock: bool = True, mount: str = "") -> It
         )
         stack.callback(_end, server)
         assert wait_until(lambda: _answers(port), 60), (folder / "server.log").read_text()
-        way = Way(port)
+        way = Way(port, address)
         stack.callback(way.close)
         if kind == "sftp":
             lines += [f"port = {way.port}"]
             key = " ".join((folder / "host.pub").read_text().split()[:2])
-            (folder / "known_hosts").write_text(f"[127.0.0.1]:{way.port} {key}\n")
+            (folder / "known_hosts").write_text(f"[{address}]:{way.port} {key}\n")
         else:
-            lines += [f"{'endpoint' if kind == 's3' else 'url'} = http://127.0.0.1:{way.port}"]
+            lines += [f"{'endpoint' if kind == 's3' else 'url'} = http://{address}:{way.port}"]
         config = folder / "rclone.conf"
         config.write_text("\n".join(["[there]", *lines, ""]))
         config.chmod(0o600)
@@ -199,7 +213,7 @@ def served(kind: str, folder: Path, *, lock: bool = True, mount: str = "") -> It
         yield Place(kind, {**options, "remote": f"there:{BUCKET}/backup"}, way, None, client)
 
 
-def _sftp(folder: Path, files: Path, port: int) -> list[str]:
+def _sftp(folder: Path, files: Path, port: int, address: str) -> list[str]:
     """Write what sshd needs for an account that has sftp and nothing else; return the lines of rclone's configuration."""
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
@@ -223,7 +237,7 @@ def _sftp(folder: Path, files: Path, port: int) -> list[str]:
     (folder / "sshd_config").write_text("\n".join([*settings, ""]))
     return [
         "type = sftp",
-        "host = 127.0.0.1",
+        f"host = {address}",
         f"user = {user}",
         f"key_file = {folder / 'user'}",
         f"known_hosts_file = {folder / 'known_hosts'}",
@@ -269,7 +283,9 @@ def brought(place: Place, folder: Path) -> Path:
     """Bring all of a store by rclone alone, as somebody does who has nothing else; return the folder."""
     remote = place.options["remote"]
     config = ["--config", place.options.get("config", "")]
-    subprocess.run(["rclone", *config, "copy", remote, str(folder)], check=True, stdin=subprocess.DEVNULL)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder.parent)}
+    argv = ["rclone", *config, "copy", remote, str(folder)]
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, env=environment)
     return folder
 
 

@@ -20,7 +20,20 @@ from typing import Any
 
 import pytest
 from helpers.leaks import command_lines, spoken_in
-from helpers.servers import Mariadb, Postgresql, mariadb, person, place, postgresql, run_as_user, slapd, user_name
+from helpers.servers import (
+    Mariadb,
+    Postgresql,
+    mariadb,
+    of_mariadb,
+    of_mercurial,
+    of_postgresql,
+    person,
+    place,
+    postgresql,
+    run_as_user,
+    slapd,
+    user_name,
+)
 from integration.lab_site import LabSite, stamps_of
 from integration.site import Run
 from lab import Host, Lab
@@ -186,29 +199,6 @@ def pairs_in(server: Postgresql | Mariadb) -> int:
     return whole_pairs(*asked)
 
 
-def of_postgresql(cluster: Postgresql) -> list[str]:
-    """Return what pg_dump says of the database, and pg_dumpall of roles."""
-    environment = {"PGHOST": str(cluster.sockets), "PGUSER": "postgres"}
-    asked = (("pg_dump", "--create", "wiki"), ("pg_dumpall", "--globals-only"))
-    texts = [
-        run_as_user(f"{cluster.programs}/{name}", *words, environment=environment).stdout for name, *words in asked
-    ]
-    return [re.sub(r"(?m)^\\(un)?restrict .*$", "", text) for text in texts]
-
-
-def of_mariadb(server: Mariadb) -> list[str]:
-    """Return checksums of tables, users and grants."""
-    checksums = server.sql("CHECKSUM TABLE wiki.a, wiki.b EXTENDED").stdout
-    users = server.sql("SELECT CONCAT(user, '@', host, authentication_string) FROM mysql.user ORDER BY 1").stdout
-    return [checksums, users, server.sql("SHOW GRANTS FOR backup@localhost").stdout]
-
-
-def of_mercurial(path: Path) -> list[str]:
-    """Return a line for each changeset."""
-    words = ("--debug", "--template", "{rev} {node} {phase} {manifest} {files} {desc}\n", "--rev", "all()")
-    return run_as_user("hg", "--repository", path, "log", *words, environment=HG).stdout.splitlines()
-
-
 def of_sqlite(path: Path, *more: int) -> list[str]:
     """Write further pairs to a database, and return all of it as SQL."""
     with contextlib.closing(sqlite3.connect(path)) as database:
@@ -287,7 +277,7 @@ def test_databases_that_are_written_to_come_back_on_another_host(site: LabSite) 
         run(site, "drill", "--limit cms01")
 
         db01, db02 = site.lab["db01"], site.lab["db02"]
-        expected = of_postgresql(live.cluster), of_mariadb(live.server), of_mercurial(live.repository)
+        expected = of_postgresql(live.cluster, "wiki"), of_mariadb(live.server, "wiki"), of_mercurial(live.repository)
         rows, config = of_sqlite(live.database), live.directory.config
         ldif = [slapcat(db01, config, number) for number in ("0", "1")]
         db01.stop_sshd()
@@ -336,8 +326,8 @@ def test_databases_that_are_written_to_come_back_on_another_host(site: LabSite) 
         )
         numbers = f"seq_{found['server'] + 1}_to_{end['server']}"
         another.sql(*(f"INSERT INTO {table} SELECT seq FROM {numbers}" for table in "ab"), database="wiki")
-        assert of_postgresql(other) == expected[0]
-        assert of_mariadb(another) == expected[1]
+        assert of_postgresql(other, "wiki") == expected[0]
+        assert of_mariadb(another, "wiki") == expected[1]
         assert of_mercurial(back / "hg") == expected[2][: found["repository"]]
         assert of_sqlite(back / "readings.db", *range(found["database"] + 1, end["database"] + 1)) == rows
         output = subprocess.run(["/usr/bin/seq", "100"], capture_output=True, check=True).stdout
