@@ -373,7 +373,7 @@ def lose(site: LabSite, live_data: Live, hosts: Lab) -> None:
         shutil.rmtree(folder)
 
 
-def load(ruins: Ruins, lost: Live, stack: contextlib.ExitStack) -> tuple[str, str, list[str]]:
+def load(ruins: Ruins, lost: Live, stack: contextlib.ExitStack) -> tuple[list[str], list[str], list[str]]:
     """Load what was in servers into new ones; return what is there then."""
     other: Postgresql = stack.enter_context(postgresql())
     another: Mariadb = stack.enter_context(mariadb())
