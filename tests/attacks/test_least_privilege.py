@@ -466,6 +466,7 @@ def devices(world: World) -> Iterable[str]:
 
 @attempt("folders, and files in them")
 def folders(world: World) -> Iterable[str]:
+    (world.folder / "loot" / NAME).unlink(missing_ok=True)
     world.file(f"{NAME}/x")
     try:
         yield from refused(world.rsync("-r", "--inplace", source=f"{world.folder}/loot/"))

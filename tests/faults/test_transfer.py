@@ -260,7 +260,7 @@ def half_arrived(pairs: Pairs, source: str, name: str) -> Callable[[], bool]:
 @pytest.mark.parametrize("transport", ["push", "pull"])
 def test_faults_during_a_transfer(lab_site: LabSite, transport: str, add_row: Callable[[Row], None]) -> None:
     lab = lab_site.lab
-    options = {"altbackup_transport": transport, "altbackup_step_timeout": "40s"}
+    options = {"altbackup_transport": transport, "altbackup_step_timeout": "3m"}
     lab_site.add_source("dayabay", altbackup_targets=TARGETS, altbackup_min_rate="1M", **options)
     lab_site.add_source("lingao", altbackup_targets=["altered"], **options)
     for name in ("during", "arrived"):
