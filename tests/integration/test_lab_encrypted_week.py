@@ -45,6 +45,7 @@ from lab.lab_fixture import needs_namespaces
 pytestmark = [needs_namespaces, pytest.mark.full]
 
 NIGHTS = [f"2013/05/{day:02}/104701" for day in range(6, 13)]
+NOT_WANTED = b"not wanted\n"
 IN_SETTINGS, IN_PATH, IN_PATTERN, IN_ARGUMENT = MARKS[:4]
 """Marks that stand in the inventory alone"""
 
@@ -73,9 +74,9 @@ class Live:
         for name in ("files", IN_PATH):
             (self.folder / name).mkdir()
             (self.folder / name / "file").write_text("content\n")
-        (self.folder / IN_PATH / IN_PATTERN).write_text("not wanted\n")
+        (self.folder / IN_PATH / IN_PATTERN).write_bytes(NOT_WANTED)
         self._sql("wiki.db", "CREATE TABLE pages (body)")
-        (self.folder / "output").write_text("")
+        (self.folder / "output").write_text("numbers\n")
         self.items: list[dict[str, Any]] = [
             *site.hosts["dayabay"]["altbackup_items"],
             mercurial,
@@ -190,7 +191,7 @@ def state(key: str, path: Path) -> Any:
         return rows(path / "db" / "trac.db"), plain, (path / "conf" / "trac.ini").read_text()
     if key == "folders/plain":
         del tree[b"."]  # its time is that of the file that is left out
-    return tree, [content for content in contents_of(path) if IN_PATTERN.encode() not in content]
+    return tree, sorted(set(contents_of(path)) - {IN_PATTERN.encode(), NOT_WANTED})
 
 
 def rows(path: Path) -> str:

@@ -92,7 +92,7 @@ def test_passwords_of_databases_are_told_nowhere(server: MailServer) -> None:
             "CREATE ROLE backup LOGIN IN ROLE pg_read_all_data",
             "CREATE ROLE loader LOGIN CREATEDB IN ROLE alice",
         )
-        cluster.sql("CREATE TABLE page AS SELECT generate_series(1, 9) n", database="wiki")
+        cluster.sql("SET ROLE alice", "CREATE TABLE page AS SELECT generate_series(1, 9) n", database="wiki")
         tickets.sql(
             "CREATE USER alice@localhost IDENTIFIED BY 'passwordofalice'",
             "CREATE DATABASE wiki",
@@ -100,6 +100,7 @@ def test_passwords_of_databases_are_told_nowhere(server: MailServer) -> None:
             "CREATE USER backup@localhost, loader@localhost",
             "GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON *.* TO backup@localhost",
             "GRANT ALL ON back.* TO loader@localhost",
+            database="mysql",
         )
         readers = [
             cluster.ask_for_password("backup", "averysecretpassword"),
