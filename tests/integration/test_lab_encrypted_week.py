@@ -115,7 +115,7 @@ class Live:
             lambda mark: self._append(folder / "folder" / "users.conf", mark),
             lambda mark: (folder / "folder" / f"link {len(os.listdir(folder / 'folder'))}").symlink_to(mark),
             lambda mark: os.setxattr(folder / "folder" / "users.conf", f"user.{mark}", b""),
-            lambda mark: os.setxattr(folder / "folder" / "mode", "user.comment", mark.encode()),
+            lambda mark: os.setxattr(folder / "folder" / "mode", f"user.comment{mark[7:10]}", mark.encode()),
             lambda mark: commit_svn(folder / "svn", mark, "a name, and a message\n"),
             lambda mark: commit_svn(folder / "svn", f"file of {mark[7:10]}", f"{mark}\n"),
             lambda mark: self._commit_git(mark, "file", "a message\n"),
