@@ -39,8 +39,8 @@ def fewer_contents(real: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def oldest_of_group(real: Callable[..., Any]) -> Callable[..., Any]:
-    def fill(part: Any, rule: Any, seen: set[Any]) -> Any:
-        return real(part[::-1] if rule.calendar else part, rule, seen)
+    def fill(part: Any, rule: Any, seen: set[Any], behind: Any) -> Any:
+        return real(part[::-1] if rule.calendar else part, rule, seen, behind)
 
     return fill
 
@@ -152,7 +152,7 @@ BROKEN: dict[str, tuple[str, str, Wrapper, History]] = {
     "nothing is undone": ("stages.undo", "bring_back", nothing, story(MANY * 2 + "undo")),
     "any disk will do": ("synchronize.target_survey", "differences", nothing, story("replaced")),
     "an older disk will do": ("synchronize.target_survey", "differences", nothing, story("snapshot changed restored")),
-    "an item may vanish": ("stages.count", "failures_of_memory", nothing, story("undeclare")),
+    "an item may vanish": ("stages.count", "failures_of_former_items", nothing, story("undeclare")),
     "any clock is right": ("stages.preflight", "clocks", all_right, story("clock_ahead:24:0.01")),
     "any stamp is honest": ("tree.stamps", "Moment", never_ahead, story("ahead:24:0.5")),
 }

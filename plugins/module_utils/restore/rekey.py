@@ -37,7 +37,7 @@ from ..tree.encryption import (
     secret_of,
     shared,
 )
-from ..tree.failures import failure
+from ..tree.failures import explain, failure
 from ..tree.layout import ALONE, TEMPORARY, Tarball, Tree, base_in, is_relpath, open_tree
 from ..tree.owner import source_of
 from ..tree.publish import make_folders, read_record, remove_folder, remove_if_there, require_writable, verify
@@ -146,6 +146,8 @@ def rekey(
     """
     result = empty()
     tree = open_tree(base)
+    if not check_mode:
+        _remove_temporaries(tree, result)
     chains, result["current"] = _own(tree, wanted, result)
     if check_mode:
         if chains:
@@ -213,6 +215,18 @@ def _own(tree: Tree, wanted: Wanted, result: dict[str, Any]) -> tuple[list[list[
         for key in sorted(unnamed)
     ]
     return list(chains.values()), current
+
+
+def _remove_temporaries(tree: Tree, result: dict[str, Any]) -> None:
+    """Remove what killed runs left beside the tarballs of a source, also of items that are dumped no more; what cannot be removed is a failure."""
+    for relpath in scan(tree, tolerate_unreadable=True).temporaries:
+        try:
+            remove_if_there(tree.path(relpath))
+        except OSError as error:
+            reason = f"{relpath}, which a killed run left, cannot be removed: {explain(error)}"
+            result["failures"].append(failure(STAGE, reason, relpath=relpath))
+        else:
+            result["notes"].append(f"removed {relpath}, which a killed run left")
 
 
 def _rekey_chain(work: Work, chain: Sequence[Tarball], result: dict[str, Any]) -> None:

@@ -158,6 +158,21 @@ def test_a_kill_loses_nothing_and_the_next_call_ends_it(
         assert site.new.opens(site.path(stamp)) == content
 
 
+def test_what_a_kill_left_beside_tarballs_is_removed(site: Site) -> None:
+    site.dump(FIRST)
+    site.dump(SECOND)
+    left = [site.path(stamp).with_name(f".altbackup-tmp-7-{site.path(stamp).name}") for stamp in (FIRST, SECOND)]
+    left[0].write_bytes(b"part")
+    left[1].mkdir()
+    result = site.rekey()
+    assert f"removed {left[0].relative_to(site.base.path)}, which a killed run left" in result["notes"]
+    (told,) = result["failures"]
+    assert f"{left[1].name}, which a killed run left, cannot be removed: " in told["reason"]
+    assert told["reason"].endswith("Is a directory")
+    assert not left[0].exists()
+    site.require_good(site.new)
+
+
 def test_after_a_kill_a_full_tarball_is_known_under_any_of_its_stamps(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
