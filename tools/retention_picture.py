@@ -135,7 +135,8 @@ def draw(picture: Picture) -> str:
 
 def _dots(own: Iterable[date], across: dict[date, float], level: float, colour: str) -> list[str]:
     """Return a row: a small dot for each night, and a large one for each night of `own`."""
-    first, *_, last = across.values()
+    places = list(across.values())
+    first, last = places[0], places[-1]
     apart = (last - first) / (len(across) - 1)
     every = (
         f'<line x1="{first:.1f}" y1="{level:.1f}" x2="{last + 0.1:.1f}" y2="{level:.1f}" stroke="{_GONE}" stroke-width="2" '

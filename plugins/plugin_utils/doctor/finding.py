@@ -85,7 +85,7 @@ class Commands:
 
     def set_up(self, pair: str) -> str:
         """Return the command that sets up a source and one of its targets, whatever ails its others."""
-        source, _, target = pair.partition(" -> ")
+        source, target = pair.split(" -> ")
         return self.own("run", "setup", "--limit", source, "-e", f"altbackup_only_targets={target}")
 
     def setting(self, node: str, name: str, value: Any) -> str:
