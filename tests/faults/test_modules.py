@@ -402,6 +402,21 @@ def _with_scratch_copy(kind: str) -> Callable[[Scene], None]:
     return before
 
 
+def _opens(path: Path) -> bool:
+    """Return whether a tarball opens with the key of these tests."""
+    return path.suffix == ".age" and _key().is_for(path)
+
+
+def _has_history(path: Path) -> bool:
+    """Return whether a tarball holds a sound Mercurial repository; one that was pulled at once has other bytes than one that grew."""
+    with tempfile.TemporaryDirectory() as folder:
+        unpacked = subprocess.run(["tar", "--zstd", "--extract", f"--file={path}", f"--directory={folder}"])
+        repository = Path(folder, "project")
+        words = ("hg", "--repository", str(repository), "verify", "--quiet")
+        sound = subprocess.run(words, env={**os.environ, "HGRCPATH": ""}, capture_output=True)
+        return unpacked.returncode == 0 and sound.returncode == 0 and (repository / ".hg/store/00changelog.i").exists()
+
+
 def _without_sidecars(scene: Scene) -> None:
     """An item whose sidecars were lost."""
     item = scene.source.base / "folders" / "notes"
@@ -424,8 +439,8 @@ class Stage:
     """One of so many points is tried: those of other programs, except on files with random names"""
     alone: bool = False
     """Whether what cannot be linked is stored as a file of its own, and reported"""
-    drawn: bool = False
-    """Whether tarballs are encrypted, so that they have other bytes each time"""
+    drawn: Callable[[Path], bool] | None = None
+    """Where tarballs have other bytes each time: tells whether one is whole"""
 
 
 PURGED = tuple(f"folders/notes/{stamp}/notes.tar.zst" for stamp in (DAY1, DAY2))
@@ -438,10 +453,12 @@ STAGES = {
     "dump of a differential": Stage(_known, [dump(NOTES, full_every=7)], at_least=25),
     "dump of a Subversion repository": Stage(_with_scratch_copy("svn"), [dump(REPOSITORIES["svn"])], one_of=3),
     "dump of a Git repository": Stage(_with_scratch_copy("git"), [dump(REPOSITORIES["git"])], one_of=3),
-    "dump of a Mercurial repository": Stage(_with_scratch_copy("hg"), [dump(REPOSITORIES["hg"])], one_of=4),
-    "dump of an encrypted folder": Stage(_encrypted, [encrypted(dump(NOTES))], at_least=25, one_of=3, drawn=True),
+    "dump of a Mercurial repository": Stage(
+        _with_scratch_copy("hg"), [dump(REPOSITORIES["hg"])], one_of=8, drawn=_has_history
+    ),
+    "dump of an encrypted folder": Stage(_encrypted, [encrypted(dump(NOTES))], at_least=25, one_of=3, drawn=_opens),
     "dump of an unchanged encrypted folder": Stage(
-        _encrypted_unchanged, [encrypted(dump(NOTES))], at_least=25, one_of=3, alone=True, drawn=True
+        _encrypted_unchanged, [encrypted(dump(NOTES))], at_least=25, one_of=3, alone=True, drawn=_opens
     ),
     "dump of a command": Stage(lambda _: None, [dump_of("command")], at_least=25),
     "dump of a PostgreSQL cluster": Stage(_dumped("postgresql"), [dump_of("postgresql")], one_of=3, alone=True),
@@ -517,7 +534,7 @@ class Trial:
         found = []
         for tree, (before, lasts), whole in zip(self.scene.trees, self.before, self.whole, strict=True):
             removable = self.stage.removable.get(tree.base.name, ())
-            known = {**self.whole[0], **whole, **self._opened(tree)}
+            known = {**self.whole[0], **whole, **self._whole(tree)}
             found += violations(tree, before=before, lasts=lasts, removable=removable, whole=known, marker=0o700)
             found += unhealed(tree) if healed else []
         found += self._false_leases(healed)
@@ -525,11 +542,11 @@ class Trial:
             found.append("something outside of the bases was touched")
         return found
 
-    def _opened(self, tree: Tree) -> dict[str, Bytes]:
-        """Return {path: size and digest} of the encrypted tarballs that are whole, by what is opened with their key."""
-        found = final_files(tree.base) if self.stage.drawn else ()
-        whole = [path for path in found if path.suffix == ".age" and _key().is_for(path)]
-        return {str(path.relative_to(tree.base)): content_of(path) for path in whole}
+    def _whole(self, tree: Tree) -> dict[str, Bytes]:
+        """Return {path: size and digest} of the tarballs that are whole, where their bytes do not tell."""
+        is_whole = self.stage.drawn
+        found = [path for path in final_files(tree.base) if path.suffix != ".dna"] if is_whole else []
+        return {str(path.relative_to(tree.base)): content_of(path) for path in found if is_whole and is_whole(path)}
 
     def _false_leases(self, healed: bool) -> Iterator[str]:
         """Yield the locks that are neither free nor that of the run that is over, or differ afterwards from an undisturbed run's.
