@@ -304,7 +304,6 @@ CONSISTENT: dict[str, dict[str, Corruption]] = {
     "trac-postgresql": {
         "attachment dropped": consistent(drop_attachment),
         "dump cut": consistent(cut_file("altbackup/trac.dump")),
-        "dump damaged": consistent(damage_file("altbackup/trac.dump")),
     },
     "trac-mysql": {
         "attachment dropped": consistent(drop_attachment),
