@@ -39,6 +39,7 @@ from ..tree.encryption import (
 )
 from ..tree.failures import explain, failure
 from ..tree.layout import ALONE, TEMPORARY, Tarball, Tree, base_in, is_relpath, open_tree
+from ..tree.leftovers import remove_temporary
 from ..tree.owner import source_of
 from ..tree.publish import make_folders, read_record, remove_folder, remove_if_there, require_writable, verify
 from ..tree.rekeyed import BEFORE, CAME, FOLDER, NEW, put_in_place
@@ -221,12 +222,10 @@ def _remove_temporaries(tree: Tree, result: dict[str, Any]) -> None:
     """Remove what killed runs left beside the tarballs of a source, also of items that are dumped no more; what cannot be removed is a failure."""
     for relpath in scan(tree, tolerate_unreadable=True).temporaries:
         try:
-            remove_if_there(tree.path(relpath))
+            result["notes"].append(remove_temporary(tree, relpath))
         except OSError as error:
             reason = f"{relpath}, which a killed run left, cannot be removed: {explain(error)}"
             result["failures"].append(failure(STAGE, reason, relpath=relpath))
-        else:
-            result["notes"].append(f"removed {relpath}, which a killed run left")
 
 
 def _rekey_chain(work: Work, chain: Sequence[Tarball], result: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from ..kinds.items import Item
 from ..system.errors import FULL, AltbackupError, DigestMismatch, NoLinks
 from ..tree.failures import failure
 from ..tree.layout import ALONE, PROOF, Tarball, Tree, describe, parse_filename, stamp_in
+from ..tree.leftovers import remove_temporary
 from ..tree.publish import (
     link,
     point_last,
@@ -151,10 +152,7 @@ def complete_leftovers(tree: Tree, item: Item, outcome: Outcome) -> list[Tarball
     Return the item's verified tarballs.
     """
     found, completed = scan(tree, keys={item.key}), False
-    for relpath in found.temporaries:
-        remove_if_there(tree.path(relpath))
-        prune_empty(os.path.dirname(tree.path(relpath)), tree.base)
-        outcome.notes.append(f"removed {relpath}, which a killed run left")
+    outcome.notes += [remove_temporary(tree, relpath) for relpath in found.temporaries]
     for tarball in found.tarballs:
         if tarball.state == "missing":
             if _complete(tree, tarball, outcome):

@@ -15,7 +15,7 @@ from .locks import Hold, run_exclusive
 from .module_call import run_module
 from .origin import origin_path
 from .private import opened_private
-from .publish import remove_folder
+from .publish import prune_empty, remove_folder, remove_if_there
 from .rekeyed import NEXT, settle
 from .stamps import is_stamp
 from .trash import complete_removals
@@ -65,6 +65,14 @@ def remove_leftovers(tree: Tree) -> list[str]:
             notes.append(f"removed {drilled}, which a killed drill left")
     notes += complete_removals(tree)[0]
     return notes
+
+
+def remove_temporary(tree: Tree, relpath: str) -> str:
+    """Remove what a killed run left beside a tarball, and the folders that are then empty; return a note. Raise OSError."""
+    path = tree.path(relpath)
+    remove_if_there(path)
+    prune_empty(os.path.dirname(path), tree.base)
+    return f"removed {relpath}, which a killed run left"
 
 
 def _settled(tree: Tree, path: str) -> list[str]:
