@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +104,16 @@ class Ended:
         """The reasons of the module's failures."""
         return "\n".join(entry["reason"] for entry in self.result.get("failures", []))
 
+    def unclear(self, words: Collection[str], folder: Path) -> list[str]:
+        """Return what is wrong with what a call says of an error: no result, or a failure without any of the words or a path in the folder."""
+        if self.killed or not self.result:
+            return [f"no result: {self.output[-2000:]}"]
+        if self.reasons and not any(word in self.reasons for word in words):
+            return [f"does not say what happened: {self.reasons}"]
+        if self.reasons and str(folder) not in self.reasons:
+            return [f"does not say where: {self.reasons}"]
+        return []
+
 
 class Caller:
     """Calls modules, with folders for their data and for notes."""
@@ -126,6 +136,20 @@ class Caller:
         if words:
             self.lines = log.read_text(errors="backslashreplace").splitlines()
         return Ended(json.loads(answer)["status"], output.read_text(errors="backslashreplace"))
+
+    def disturbed(
+        self, module: str, arguments: Mapping[str, Any], point: Point, fault: str, restore: Callable[[], None]
+    ) -> tuple[Ended, list[str]]:
+        """Restore the state before a call, and cause a fault at a point of it; return how it ended, and what is wrong if that did not happen there.
+
+        On a busy machine strace now and then lets a call pass: where the fault was not seen it is tried once more.
+        """
+        for _ in range(2):
+            restore()
+            ended = self.call(module, arguments, point.words(fault))
+            if point.is_hit(self.lines):
+                return ended, []
+        return ended, ["not hit", *self.lines]
 
     def points(self, module: str, arguments: Mapping[str, Any], below: Path) -> tuple[Ended, list[Point]]:
         """Call a module undisturbed; return how it ended, and the points at which it or a child of it changed something below a folder."""

@@ -563,17 +563,8 @@ class Trial:
                 yield f"lock of {tree.base} is that of {lease!r}, and right is {right}"
 
     def disturbed(self, point: Point, fault: str) -> tuple[Ended, list[str]]:
-        """Cause a fault at one point of the call; return how that ended, and what is wrong, including if the fault did not happen there.
-
-        On a busy machine strace now and then lets a call pass: where nothing was seen to happen it is tried once more.
-        """
-        modules = self.scene.modules
-        for _ in range(2):
-            self.restore()
-            ended = modules.call(self.step[0], self.arguments, point.words(fault))
-            if point.is_hit(modules.lines):
-                return ended, []
-        return ended, ["not hit", *modules.lines]
+        """Cause a fault at one point of the call; return how that ended, and what is wrong, including if the fault did not happen there."""
+        return self.scene.modules.disturbed(self.step[0], self.arguments, point, fault, self.restore)
 
     def lacking(self, result: dict[str, Any]) -> list[str]:
         """Return what a run without failures still lacks; `result` is that of its call."""
@@ -693,13 +684,8 @@ def test_disk_full_or_broken_at_a_system_call(
         said = "failed and says so" if ended.reasons else "went on"
         seen[said] += 1
         wrong = trial.wrong()
-        if ended.killed or not ended.result:
-            wrong.append(f"no result: {ended.output[-2000:]}")
-        elif ended.reasons and not any(word in ended.reasons for word in WORDS[error]):
-            wrong.append(f"does not say what happened: {ended.reasons}")
-        elif ended.reasons and str(trial.scene.folder) not in ended.reasons:
-            wrong.append(f"does not say where: {ended.reasons}")
-        elif not ended.reasons:
+        wrong += ended.unclear(WORDS[error], trial.scene.folder)
+        if ended.result and not ended.killed and not ended.reasons:
             wrong += trial.lacking(ended.result)
         wrong = missed or wrong or trial.heal(alone=trial.stage.alone)
         bad += [f"{point}: {what}" for what in wrong]

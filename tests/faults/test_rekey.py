@@ -182,14 +182,8 @@ class Trial:
         self.outside = surroundings(self.scene.folder, [tree.top for tree in self.scene.trees])
 
     def disturbed(self, point: Point, fault: str) -> tuple[Ended, list[str]]:
-        """Cause a fault at one point of the step; return how that ended, and what is wrong, including if the fault did not happen there."""
-        modules = self.scene.modules
-        for _ in range(2):  # on a busy machine strace now and then lets a call pass
-            self.restore()
-            ended = modules.call(self.module, self.arguments, point.words(fault))
-            if point.is_hit(modules.lines):
-                return ended, []
-        return ended, ["not hit", *modules.lines]
+        """Cause a fault at one point of the call; return how that ended, and what is wrong, including if the fault did not happen there."""
+        return self.scene.modules.disturbed(self.module, self.arguments, point, fault, self.restore)
 
     def wrong(self, *, healed: bool = False) -> list[str]:
         """Return the violated invariants: all tarballs are there, open with a key of before or of today, and hold what they held."""
@@ -293,12 +287,7 @@ def test_disk_full_or_broken_while_it_is_encrypted_anew(
         ended, missed = trial.disturbed(point, f"error={error}")
         seen["failed and says so" if ended.reasons else "went on"] += 1
         wrong = trial.wrong()
-        if ended.killed or not ended.result:
-            wrong.append(f"no result: {ended.output[-2000:]}")
-        elif ended.reasons and not any(word in ended.reasons for word in WORDS[error]):
-            wrong.append(f"does not say what happened: {ended.reasons}")
-        elif ended.reasons and str(trial.scene.folder) not in ended.reasons:
-            wrong.append(f"does not say where: {ended.reasons}")
+        wrong += ended.unclear(WORDS[error], trial.scene.folder)
         bad += [f"{point}: {what}" for what in missed or wrong or trial.heal()]
     assert not bad, f"{len(bad)} violations:\n" + "\n".join(bad[:20])
     shown = ", ".join(f"{what}: {count}" for what, count in seen.items())
