@@ -625,7 +625,7 @@ CASES = [
 ]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("name", "full"), CASES)
 def test_module_killed_at_a_system_call(
     name: str, full: bool, tmp_path: Path, modules: Caller, add_row: Callable[[Row], None]
@@ -656,7 +656,7 @@ NAMING = (
 )
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", NAMING)
 def test_nothing_gets_its_final_name_before_it_is_flushed(
     name: str, tmp_path: Path, modules: Caller, add_row: Callable[[Row], None]
@@ -669,7 +669,7 @@ def test_nothing_gets_its_final_name_before_it_is_flushed(
     add_row(Row(f"power cut: order of flush and rename in {trial.step[0]}, {name}", seen, rerun=""))
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("error", WORDS)
 @pytest.mark.parametrize(("name", "full"), CASES)
 def test_disk_full_or_broken_at_a_system_call(

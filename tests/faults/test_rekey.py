@@ -254,7 +254,7 @@ def sample(points: list[Point], full: bool) -> list[Point]:
     return points[step // 2 :: step]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("name", "full"), CASES)
 def test_encrypting_anew_killed_at_a_system_call(
     name: str, full: bool, tmp_path: Path, modules: Caller, add_row: Callable[[Row], None]
@@ -273,7 +273,7 @@ def test_encrypting_anew_killed_at_a_system_call(
     add_row(Row(f"kill -9 at system calls of encrypting anew, {name}", said, rerun="all for today's recipients"))
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("error", WORDS)
 @pytest.mark.parametrize(("name", "full"), CASES)
 def test_disk_full_or_broken_while_it_is_encrypted_anew(

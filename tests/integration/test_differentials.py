@@ -90,6 +90,7 @@ def test_a_week_with_differentials(site: Site, tmp_path: Path) -> None:
     assert describe_tree(there / "script") == describe_tree(site.live / "folder")
 
 
+@pytest.mark.full
 def test_a_full_tarball_that_rots_is_healed_and_its_differentials_count_again(site: Site) -> None:
     for day in (1, 2):
         assert night(site, day).rc == 0

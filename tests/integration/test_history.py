@@ -118,6 +118,7 @@ def test_the_page_of_nights_with_a_suspect_a_hold_and_a_target_that_was_away(sit
     assert noted.returncode == call(site, "run", "list").returncode
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_night_leaves_its_record_which_is_told_lost_and_rebuilt(site: Site) -> None:
     done = call(site, "run", "backup", "-e", f"altbackup_report_dir={site.folder / 'page'}")

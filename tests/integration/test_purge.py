@@ -60,6 +60,7 @@ def test_what_was_purged_is_told_by_the_report_and_by_last(bare_site: Site) -> N
         assert line in unwrapped(log.read_text())
 
 
+@pytest.mark.full
 def test_a_purge_in_check_mode_says_why_and_a_second_call_does_just_that(bare_site: Site) -> None:
     site = bare_site
     items = [{"kind": "folder", "name": "docs", "path": str(site.live / "docs")}]

@@ -59,6 +59,7 @@ def night(site: Site, **more: str) -> tuple[int, list[str]]:
     return done.returncode, done.stdout.decode().splitlines()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_night_says_little_and_its_log_all(site: Site) -> None:
     code, lines = night(site)

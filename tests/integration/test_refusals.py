@@ -21,6 +21,7 @@ def refused(site: Site, playbook: str, *arguments: str, **extra: Any) -> str:
     return run.message or run.stdout
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -65,11 +66,13 @@ def test_day_without_a_tarball_is_a_failure_of_synchronize(site: Site) -> None:
     assert "altbackup_day" in run.message
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("playbook", ["backup", "purge"])
 def test_stamp_later_than_now_is_refused(site: Site, playbook: str) -> None:
     assert "later than now" in refused(site, playbook, stamp="2099/01/01/000000")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("limit", ["", "--limit cms01"])
 @pytest.mark.parametrize("playbook", ["backup", "check"])
 def test_no_sources_is_an_error_with_and_without_limit(site: Site, playbook: str, limit: str) -> None:
@@ -78,6 +81,7 @@ def test_no_sources_is_an_error_with_and_without_limit(site: Site, playbook: str
     assert "sources" in message
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("playbook", ["backup", "check", "list"])
 def test_empty_inventory_is_an_error(bare_site: Site, playbook: str) -> None:
     assert "sources" in refused(bare_site, playbook)
@@ -129,6 +133,7 @@ def test_all_that_is_missing_is_told_in_one_run_also_where_no_source_works(site:
     assert run.message.startswith("2 failures:")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("tags", [["--tags=foo"], ["--skip-tags=untagged"], ["--tags=foo", "--skip-tags=bar"]])
 def test_tags_that_leave_out_the_plan_are_told(site: Site, tags: list[str]) -> None:
     """All playbooks have the same beginning, so one stands for all."""

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from helpers.environments import make_environment
 from helpers.original_trees import run_module
@@ -69,6 +70,7 @@ class Examples:
         return results[-1]
 
 
+@pytest.mark.full
 def test_examples_of_modules_run(tmp_path: Path) -> None:
     examples = Examples(tmp_path)
     make_subversion(examples.live / "svn" / "dybsvn")

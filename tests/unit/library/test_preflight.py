@@ -46,7 +46,7 @@ def test_base_on_a_dead_mount_is_named_and_not_usable(base: Path, tmp_path: Path
     assert [found["name"] for found in result["items"]] == ["good.git"]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("place", ["folder", "mount in the folder", "mount in a group", "link", "link in a group"])
 def test_discovery_names_what_does_not_answer_and_finds_the_rest(base: Path, tmp_path: Path, place: str) -> None:
     shelf = tmp_path / "shelf"
@@ -129,6 +129,7 @@ def test_tree_of_another_source_that_does_not_answer_leaves_the_rest_of_a_target
     assert (result["usable"], result["unusable"]) == (True, unusable)
 
 
+@pytest.mark.full
 def test_estimate_leaves_out_a_discovered_repository_in_which_a_mount_does_not_answer(
     base: Path, tmp_path: Path
 ) -> None:

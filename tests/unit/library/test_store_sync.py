@@ -55,6 +55,7 @@ def bucket(tmp_path: Path) -> Iterator[Place]:
         yield place
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_store_gets_what_the_node_holds_and_a_second_call_does_nothing(kind: str, base: Path, tmp_path: Path) -> None:
     with served(kind, tmp_path / "store") as place:
@@ -78,6 +79,7 @@ def test_check_mode_predicts_and_writes_nothing(base: Path, disk: Place) -> None
     assert (tree_hash(base), disk.files()) == before
 
 
+@pytest.mark.full
 def test_a_store_keeps_by_its_own_rules_and_gets_nothing_that_they_would_remove(base: Path, disk: Place) -> None:
     for day in range(12, 20):
         put(base, f"svn/x/2013/05/{day}/104701/x-{day}.tar", b"%d" % day * 4000)
@@ -91,6 +93,7 @@ def test_a_store_keeps_by_its_own_rules_and_gets_nothing_that_they_would_remove(
     assert "dayabay/svn/x/2013/05/18/104701/x-18.tar.dna" not in disk.files()
 
 
+@pytest.mark.full
 def test_a_hold_and_a_rule_that_fell_keep_what_would_go(base: Path, disk: Place) -> None:
     for day in range(12, 15):
         put(base, f"svn/x/2013/05/{day}/104701/x-{day}.tar", b"%d" % day * 4000)
@@ -104,12 +107,14 @@ def test_a_hold_and_a_rule_that_fell_keep_what_would_go(base: Path, disk: Place)
     ]
 
 
+@pytest.mark.full
 def test_nothing_goes_of_an_item_that_is_missed(base: Path, disk: Place) -> None:
     sync(disk, base, keep=3)
     result = sync(disk, base, "2013/05/12/104701", keep=1, confirm=True)
     assert "expecting 1 tarball for x" in said(result) and not result["removed"] and result["kept"] == ALL
 
 
+@pytest.mark.full
 def test_a_locked_version_cannot_be_deleted_and_purge_leaves_it(base: Path, bucket: Place) -> None:
     first = sync(bucket, base)
     assert set(first["locked_until"]) == set(ALL)
@@ -126,6 +131,7 @@ def test_a_locked_version_cannot_be_deleted_and_purge_leaves_it(base: Path, buck
     assert "2 tarballs would go, but the store keeps them locked until their dates" in result["notes"]
 
 
+@pytest.mark.full
 def test_what_a_lock_no_longer_keeps_goes_for_good(base: Path, bucket: Place) -> None:
     store = {"lock_days": 0}
     sync(bucket, base, store=store)
@@ -178,6 +184,7 @@ def test_a_configuration_that_others_can_read_is_not_used(base: Path, tmp_path: 
     assert f"chmod 600 {config}" in said(sync(place, base))
 
 
+@pytest.mark.full
 def test_what_rclone_alone_brought_is_what_the_script_of_the_guides_restores_from(base: Path, tmp_path: Path) -> None:
     script = Path(__file__).parents[3] / "roles/synchronize/files/restore.sh"
     folder = tmp_path / "live" / "y"

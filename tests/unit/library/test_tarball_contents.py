@@ -85,6 +85,7 @@ def test_a_folder_that_is_not_entered_tells_what_is_below(base: Path) -> None:
     assert result["totals"] == {"entries": 7, "bytes": 109, "listed": 4}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("name", "found"),
     [

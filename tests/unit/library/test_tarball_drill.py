@@ -49,6 +49,7 @@ def proof_of(base: Path, relpath: str) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
+@pytest.mark.full
 def test_every_kind_is_proved_and_the_proof_kept(base: Path) -> None:
     result = drill(base)
     assert result["changed"] and result["failures"] == [] and result["notes"] == []
@@ -73,6 +74,7 @@ def test_only_the_newest_verified_of_each_item_is_proved(base: Path) -> None:
     assert "its dump left no record" in result["notes"][0]
 
 
+@pytest.mark.full
 def test_a_share_takes_those_whose_proof_is_oldest(base: Path) -> None:
     keys = sorted(
         f"{entry['category']}/{entry['name']}"
@@ -122,6 +124,7 @@ def test_recomputed_sidecar_does_not_hide_damage(base: Path) -> None:
     assert "does not match what its dump recorded" in reason
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("what", "relpath"), [("owners", FOLDER), ("content", FOLDER), ("owners", SVN)])
 def test_an_archive_with_other_owners_or_attributes_than_its_dump_recorded_is_not_proved(
     base: Path, what: str, relpath: str
@@ -141,6 +144,7 @@ def test_tarball_that_needs_more_than_the_limit_is_refused_with_the_numbers(base
     assert drill(base, names=["folders/thing"], limit=1 << 20)["failures"] == []
 
 
+@pytest.mark.full
 def test_another_folder_can_be_given(base: Path, tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     assert len(drill(base, folder=str(tmp_path / "scratch"))["proved"]) == len(KINDS)
@@ -163,6 +167,7 @@ def test_leftovers_of_a_killed_drill_are_removed_and_told(base: Path, tmp_path: 
     assert not elsewhere.exists()
 
 
+@pytest.mark.sampled(3)
 @needs_root
 @pytest.mark.parametrize("form", ["folder of another user", "link", "file"])
 def test_what_others_put_where_drills_work_is_refused_and_left(base: Path, tmp_path: Path, form: str) -> None:
@@ -187,6 +192,7 @@ def test_what_others_put_where_drills_work_is_refused_and_left(base: Path, tmp_p
     assert "for drills cannot be used" in drill(base, names=["folders/thing"], folder=str(scratch))["msg"]
 
 
+@pytest.mark.full
 def test_differential_is_proved_with_its_full(base: Path, tmp_path: Path) -> None:
     full, diff = add_differential(base, tmp_path)
     (proved,) = drill(base, names=["folders/pair"])["proved"]

@@ -59,6 +59,7 @@ def bring(base: Path, away: Path, chosen: list[dict[str, Any]]) -> None:
                 shutil.copy(base / part["relpath"], away / part["relpath"])
 
 
+@pytest.mark.full
 def test_every_kind_is_proved_elsewhere_and_the_proof_kept(base: Path, away: Path) -> None:
     before = tree_hash(base.parent)
     chosen = step("choose", base)

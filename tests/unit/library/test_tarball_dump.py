@@ -171,7 +171,7 @@ def test_stamp_of_the_past_does_not_link_to_the_future_nor_move_last(call: Call,
     assert os.readlink(base.path / "folders" / "thing" / "last") == NIGHTS[2]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", ODD_ITEM_NAMES)
 def test_items_bear_odd_names(call: Call, base: Base, folder: Path, name: str, tmp_path: Path) -> None:
     tarballs = [call(item("folder", folder, name), stamp=night)["tarballs"][0] for night in NIGHTS[:2]]
@@ -340,6 +340,7 @@ def test_bad_input_is_told_and_leaves_nothing_behind(
     assert describe_tree(tmp_path) == before
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("kind", "tools", "package"),
     [
@@ -474,6 +475,7 @@ def test_recorded_tarball_without_sidecar_is_completed(call: Call, folder: Path,
     assert result["tarballs"][0]["dig"] == first["dig"]
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     "record",
     [None, "{}", "no json", '{"relpath": "RELPATH"}', '{"relpath": "RELPATH", "dig": "00", "size": "x", "alg": "crc"}'],
@@ -567,7 +569,7 @@ def test_real_folder_last_is_a_failure_and_left_alone(call: Call, base: Base, fo
 # Limits
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @needs_root
 @pytest.mark.parametrize("kind", ["folder", "sqlite"])
 @pytest.mark.parametrize("resource", ["pages", "inodes"])
@@ -644,7 +646,7 @@ def test_deadline_ends_a_hanging_tool_and_says_so(
     assert base.files() == {}
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize(
     ("place", "check"),
     [
@@ -790,6 +792,7 @@ def test_node_side_compiles_on_the_oldest_python(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("version", ["3.8", "3.13"])
 def test_module_runs_under_the_oldest_and_the_newest_python(
     base: Base, folder: Path, database: Path, tmp_path: Path, version: str
@@ -908,7 +911,7 @@ def make_item(kind: str, live: Path) -> None:
         (live / "files").mkdir(exist_ok=True)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(36)
 @needs_root
 @pytest.mark.parametrize(("kind", "member"), [(kind, member) for kind, members in CLOSED.items() for member in members])
 def test_whatever_may_not_be_read_is_told_in_one_form(kind: str, member: str) -> None:
@@ -934,7 +937,7 @@ def test_whatever_may_not_be_read_is_told_in_one_form(kind: str, member: str) ->
                     assert len(done["failures"]) == 1, (check_mode, done)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @needs_root
 @pytest.mark.parametrize("kind", ["folder", "git", "svn", "trac"])
 def test_check_mode_finds_what_cannot_be_read(kind: str) -> None:

@@ -148,6 +148,7 @@ def test_folder_of_the_item_stays_and_those_of_dates_go(base: Path) -> None:
     assert sorted(os.listdir(base / "svn/x")) == ["2013"]
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("keep", ["2", 2, " 2 ", {"svn/x": 2}, {"svn/x": "2", "git/other": 1}])
 def test_keep_is_a_number_also_as_text_or_one_for_each_item(base: Path, keep: Any) -> None:
     fill(base, range(1, 6))
@@ -429,6 +430,7 @@ class TestTarget:
         self.come(base, {relpath(day, clock="120000"): NOW for day in range(10, 14)})
         assert purge(base, 3)["kept"] == [relpath(10), relpath(11), relpath(12), relpath(13, clock="120000")]
 
+    @pytest.mark.sampled(4)
     @pytest.mark.parametrize(
         "text", ["junk\n", '["2013/05/20/104701", 5]\n', '["x", "y"]\n', "\n", "ü\n", "{}\n", "5\n"]
     )

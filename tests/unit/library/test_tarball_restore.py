@@ -331,6 +331,7 @@ def test_owner_group_and_label_go_to_all_and_the_mode_to_the_top(
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("confined", [True, False])
 @pytest.mark.parametrize("owner", ["", "daemon"])
 def test_capabilities_come_back_when_asked_for_whoever_is_the_owner(
@@ -631,7 +632,7 @@ def test_what_was_restored_before_is_done(
     assert describe_tree(tmp_path) == before
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("kind", ["svn", "git", "trac", "sqlite", "member"])
 def test_every_kind_that_was_restored_before_is_done(
     base: Base, environment: Path, restore: Call, tmp_path: Path, destination: Path, kind: str
@@ -672,7 +673,7 @@ def link_over(path: Path) -> None:
     path.symlink_to(f"{path}.original")
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(16)
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -940,7 +941,7 @@ def test_a_repository_that_was_only_looked_at_is_restored_already(
     refused(restore(tarball, destination=destination), "it was changed since")
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     "change",
     [
@@ -1106,7 +1107,7 @@ def test_check_mode_finds_the_damage_that_the_restore_would(
     assert describe_tree(tmp_path) == before
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize(
     ("member", "reason"),
     [
@@ -1151,7 +1152,7 @@ MEMBERS = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("member", MEMBERS)
 def test_a_member_of_any_name_comes_back(
     base: Base, restore: Call, tmp_path: Path, destination: Path, member: str
@@ -1212,6 +1213,7 @@ def test_too_little_space_is_told_with_numbers_before_anything_is_written(
         assert os.listdir(disk) == []
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("part", [False, True])
 def test_a_sparse_file_larger_than_the_disk_comes_back_where_its_data_fits(
     base: Base, restore: Call, tmp_path: Path, part: bool
@@ -1327,6 +1329,7 @@ def test_a_file_restored_into_a_live_folder_leaves_it_as_it_is_backed_up(
     assert base.dump(docs, stamp=NIGHTS[1])["failures"] == []
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("other_disk", [False, True])
 def test_a_part_that_makes_an_item_doubtful_is_told_of_the_item_and_adopted_with_it(
     base: Base, restore: Call, module: Call, tmp_path: Path, environment: Path, other_disk: bool
@@ -1395,6 +1398,7 @@ def test_a_command_to_adopt_names_the_source_whose_base_it_is(base: Base, tmp_pa
 # What others own, and can write
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("base_here", [True, False])
 @pytest.mark.parametrize("disk", [False, True])
 def test_a_restore_beside_what_another_user_planted_obeys_none_of_it(

@@ -73,7 +73,7 @@ def put_odd(disk: Disk, name: bytes) -> None:
         os.rename(os.path.join(clock, b"thing" + suffix), os.path.join(clock, name + suffix))
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize("name", ODD, ids=ascii)
 def test_names_steer_no_terminal_and_are_found_as_they_are_shown(disk: Disk, place: Path, name: bytes) -> None:
     put_odd(disk, name)

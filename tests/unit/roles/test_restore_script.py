@@ -336,6 +336,7 @@ SIDECARS = [
 ]
 
 
+@pytest.mark.sampled(3)
 def test_sidecars_are_judged_as_the_modules_judge_them(disk: Disk) -> None:
     expected = {}
     for number, text in enumerate(SIDECARS):
@@ -387,6 +388,7 @@ def test_text_of_a_sidecar_is_never_executed(disk: Disk, place: Path) -> None:
     assert not (disk.path / "ran").exists()
 
 
+@pytest.mark.sampled(3)
 def test_restore_of_a_subversion_repository_and_of_git(disk: Disk, tmp_path: Path, place: Path) -> None:
     (tmp_path / "live").mkdir()
     svn = make_subversion(tmp_path / "live" / "dybsvn", 4)
@@ -437,7 +439,7 @@ def test_restore_of_an_older_tarball_gives_back_the_times_of_folders(disk: Disk,
     assert describe_tree(place / "out") == describe_tree(live)
 
 
-@pytest.mark.sampled(7)
+@pytest.mark.sampled(84)
 @pytest.mark.parametrize(
     "name", ["-rf", "a b", "$(touch ran)", "group%2Fproject", "*", "\"'", "nai\u0308ve", "a\\b", "ends\\"]
 )
@@ -641,6 +643,7 @@ def only_busybox_tar(disk: Disk, tmp_path: Path) -> None:
     disk.shell = [shutil.which(disk.shell[0]) or "", *disk.shell[1:]]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.root
 @needs_root
 @pytest.mark.parametrize("tool", ["gnu", "busybox"])
@@ -683,7 +686,7 @@ def test_busybox_tar_restores_what_it_understands(disk: Disk, tmp_path: Path, pl
     assert describe_tree(place / "out", times=False) == describe_tree(live, times=False)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("what", ["sparse file", "long link", "line break"])
 def test_busybox_tar_does_not_spoil_what_it_does_not_understand(
     disk: Disk, tmp_path: Path, place: Path, what: str
@@ -833,6 +836,7 @@ def test_any_tarball_of_the_digest_serves_a_differential(disk: Disk, tmp_path: P
     assert describe_tree(place / "out") == describe_tree(live)
 
 
+@pytest.mark.sampled(3)
 def test_nights_of_dumps_with_differentials_come_back(disk: Disk, tmp_path: Path, place: Path) -> None:
     live = tmp_path / "live"
     (live / "sub").mkdir(parents=True)

@@ -70,6 +70,7 @@ def sealed(request: pytest.FixtureRequest, tmp_path: Path) -> Sealed:
     return Sealed(tmp_path, SHELLS[request.param])
 
 
+@pytest.mark.sampled(3)
 def test_each_key_brings_it_back(sealed: Sealed) -> None:
     path = sealed.night()
     assert f"verified    {path.name}" in sealed.disk.well("list")
@@ -99,6 +100,7 @@ def test_no_program_has_the_key_in_its_environment(sealed: Sealed) -> None:
     assert "AGE-SECRET-KEY-" not in seen
 
 
+@pytest.mark.sampled(3)
 def test_a_differential_is_unpacked_over_its_full_one(sealed: Sealed) -> None:
     sealed.night(full_every=9)
     (sealed.live / "file").unlink()
@@ -108,6 +110,7 @@ def test_a_differential_is_unpacked_over_its_full_one(sealed: Sealed) -> None:
     assert describe_tree(sealed.place / "out") == describe_tree(sealed.live)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("extension", [".tar", ".tar.gz"])
 def test_other_forms_and_links_come_back(sealed: Sealed, extension: str) -> None:
     form = ArchiveFormat(extension, recipients=sealed.form.recipients)
@@ -225,7 +228,7 @@ def _cut(sealed: Sealed, newest: Path) -> None:
     _dna(newest)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(18)
 @pytest.mark.parametrize("attack", [_swap, _replay, _forge, _unsign, _lead_away, _cut])
 def test_what_the_source_did_not_sign_is_refused(sealed: Sealed, attack: Any) -> None:
     sealed.night()
@@ -236,6 +239,7 @@ def test_what_the_source_did_not_sign_is_refused(sealed: Sealed, attack: Any) ->
     assert os.listdir(sealed.place) == []
 
 
+@pytest.mark.sampled(3)
 def test_a_readable_one_is_refused_where_signatures_count(sealed: Sealed) -> None:
     sealed.night(form=ArchiveFormat())
     sealed.night(SECOND)

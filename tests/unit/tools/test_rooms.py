@@ -68,7 +68,7 @@ def test_every_import_goes_down(checkout: Path) -> None:
     assert "0 broken" in said
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(25)
 @pytest.mark.parametrize(("path", "line"), [*UPWARD.values(), *BESIDE.values()], ids=[*UPWARD, *BESIDE])
 def test_import_that_does_not_go_down_is_found(checkout: Path, path: str, line: str) -> None:
     with open(checkout / path, "a", encoding="utf-8") as stream:
@@ -79,6 +79,7 @@ def test_import_that_does_not_go_down_is_found(checkout: Path, path: str, line: 
     assert Path(path).stem in said
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     ("path", "complaint"),
     [

@@ -53,6 +53,7 @@ def test_own_playbook_tells_its_failure_once_and_no_task(play: Any) -> None:
     assert len(said.splitlines()) < 12, said
 
 
+@pytest.mark.full
 def test_verbose_shows_what_the_default_shows(play: Any) -> None:
     playbook = str(ROOT / "playbooks" / "backup.yml")
     default = play(playbook, ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default")

@@ -100,6 +100,7 @@ def test_the_role_makes_the_plan_and_nothing_found_on_a_node_is_executed(tmp_pat
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.full
 def test_a_scratch_host_that_is_not_understood_stops_no_run(tmp_path: Path) -> None:
     (tmp_path / "host_vars").mkdir()
     (tmp_path / "host_vars" / "other.yml").write_text('ansible_host: "{{ nowhere }}.example.org"\n', encoding="utf-8")
@@ -160,6 +161,7 @@ DELEGATE = """
 """
 
 
+@pytest.mark.full
 def test_target_that_is_reached_by_a_naming_scheme_is_not_taken_for_the_source(tmp_path: Path) -> None:
     more = """
     ansible_connection: local
@@ -173,6 +175,7 @@ def test_target_that_is_reached_by_a_naming_scheme_is_not_taken_for_the_source(t
     assert "censored" in result.stdout
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("callback", ["ansible.builtin.default", "altbackup.core.quiet"])
 def test_way_to_a_target_that_cannot_be_evaluated_is_named(tmp_path: Path, callback: str) -> None:
     more = '    ansible_ssh_common_args: "-o ProxyJump={{ jump_of_the_site }}"'
@@ -198,6 +201,7 @@ def test_the_embedded_inventory_is_good(inventory: str, tmp_path: Path) -> None:
     assert re.search(r"^stamp \d{4}/", result.stdout, re.MULTILINE)
 
 
+@pytest.mark.full
 def test_a_variable_with_nearly_the_prefix_stops_the_run(tmp_path: Path) -> None:
     more = '    altbakup_keep: "{{ undefined_here }}"\n    salt_backup_dir: /srv'
     result = run(tmp_path, more, "-e", "alt_backup_ext=.tar", "--limit", "cms01")

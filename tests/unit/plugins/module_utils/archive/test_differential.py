@@ -278,6 +278,7 @@ def mutate(live: Path, chance: random.Random) -> None:
             chance.choice([*folders[1:], *files]).chmod(chance.choice([0o700, 0o644, 0o755]))
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_changes_the_pair_is_proved_and_brings_it_back(pair: Pair, seed: int) -> None:
     chance = random.Random(seed)

@@ -49,7 +49,7 @@ def take(tarballs: Any, into: Path, way: str = "plain", **options: Any) -> Path:
     )
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("extension", [".tar.zst", ".tar.gz", ".tar"])
 @pytest.mark.parametrize("way", WAYS)
 @needs_root
@@ -102,7 +102,7 @@ def test_special_files_and_modes_come_back_when_asked_for(tmp_path: Path) -> Non
     assert set(describe_tree(odd)) - set(describe_tree(inside)) == {b"device", b"fifo"}
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(16)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", hostile.NAMES)
 def test_hostile_archive_is_refused_before_anything_is_written(tmp_path: Path, name: str, way: str) -> None:

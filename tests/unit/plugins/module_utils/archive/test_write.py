@@ -108,7 +108,7 @@ def test_digest_and_size_are_those_of_the_file(tree: Path, tmp_path: Path, exten
     assert path.stat().st_mode & 0o7777 == 0o600
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("extension", "tools", "check"),
     [
@@ -358,6 +358,7 @@ def test_stream_that_is_no_archive_cannot_be_listed(large: Path, tmp_path: Path,
         write(large, tmp_path / "x", seconds=20, manifest=Manifest())
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("listed", [False, True], ids=["plain", "listed"])
 @pytest.mark.parametrize("tool", ["tar", "zstd"])
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ def is_gone(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("work", "end", "more", "said"),
     [

@@ -181,7 +181,7 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize("change", CHANGES)
 def test_changed_folder_gives_other_bytes(small: Path, base: Base, change: str) -> None:
     first = base.dump_one(item("folder", small), stamp=NIGHTS[0])
@@ -194,7 +194,7 @@ def test_changed_folder_gives_other_bytes(small: Path, base: Base, change: str) 
     assert os.stat(second["path"]).st_ino != os.stat(first["path"]).st_ino
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize("change", CHANGES)
 def test_change_during_the_dump_is_tried_again(
     small: Path, base: Base, change: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -381,7 +381,7 @@ CHANGED_OTHERWISE: dict[str, Callable[[Path], Any]] = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("what", CHANGED_OTHERWISE)
 def test_what_changed_otherwise_is_tried_again_and_then_named(
     small: Path, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str

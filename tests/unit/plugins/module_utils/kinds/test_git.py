@@ -160,7 +160,7 @@ def test_tarball_unpacks_with_plain_tar_to_an_equal_repository(
         ]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 def test_all_references_are_in_the_copy(nights: Nights, live: Path, shape: Callable[[Path], None]) -> None:
     shape(live)
@@ -360,7 +360,7 @@ def touched(live: Path) -> None:
         os.utime(path)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("prepare", [lambda live: None, with_several_packs, collected], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("change", [lambda live: None, looked_at, touched], ids=lambda f: f.__name__)
 def test_unchanged_repository_gives_the_same_file_every_night(
@@ -400,7 +400,7 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("change", CHANGES)
 def test_change_is_in_the_next_tarball_and_then_stays(nights: Nights, live: Path, change: str) -> None:
     executable(live / "hooks" / "post-receive", "#!/bin/sh\n# a\n")
@@ -441,6 +441,7 @@ def test_copy_shares_no_file_with_the_live_objects(
     assert {path.stat().st_nlink for path in live.rglob("*") if path.is_file()} == {1}
 
 
+@pytest.mark.full
 def test_atomic_pushes_during_the_dump_give_one_committed_state(tmp_path: Path, nights: Nights, live: Path) -> None:
     """References a and b move together, by pushes and by transactions, and their old objects are pruned at once."""
     work = tmp_path / "work"
@@ -651,7 +652,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize("what", ["main", "main^{tree}", "main:f1", "side", "v1"])
 @pytest.mark.parametrize("damage", [Path.unlink, cut_short, flip], ids=["missing", "short", "flipped"])
 def test_damaged_objects_are_a_failure_and_harm_nothing(

@@ -191,6 +191,7 @@ def own(path: Path) -> Path:
     return path / ".git" if (path / ".git").exists() else path
 
 
+@pytest.mark.sampled(2)
 def test_commits_of_linked_worktrees_are_copied(tmp_path: Path, nights: Nights, main: Path) -> None:
     worktree = tmp_path / "w"
     amended = work_in(worktree, "amended")
@@ -396,6 +397,7 @@ def test_working_tree_comes_back_with_its_repository_in_it(tmp_path: Path, night
     assert any("left out the working tree, and what is staged" in note for note in nights.notes)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("form", ["folder", "link"])
 def test_own_folder_given_as_item_comes_back_as_its_repository_does(tmp_path: Path, nights: Nights, form: str) -> None:
     clone = make_clone(tmp_path)
@@ -442,7 +444,7 @@ def test_partial_clone_that_lacks_nothing_is_stored(tmp_path: Path, nights: Nigh
     assert_whole(copy)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("form", ["blob:none", "tree:0", "blob:limit=1"])
 @pytest.mark.parametrize("settings", ["as cloned", "promise withdrawn"])
 def test_partial_clone_that_lacks_objects_is_stored_and_a_failure(

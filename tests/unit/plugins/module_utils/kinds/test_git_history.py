@@ -119,7 +119,7 @@ ALARMS: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_lost_history_is_doubtful_each_night_until_it_is_what_it_was(
     nights: Nights, live: Path, tmp_path: Path, alarm: str
@@ -170,7 +170,7 @@ DAILY: dict[str, Callable[[Path], Any]] = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("step", DAILY)
 def test_daily_life_is_neither_doubtful_nor_noted(nights: Nights, live: Path, step: str) -> None:
     before = found(nights, item(live), 1)
@@ -244,7 +244,7 @@ def test_only_other_branch_deleted_is_a_note(nights: Nights, tmp_path: Path) -> 
     assert any("refs/heads/topic" in note for note in nights.notes)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("how", ["rewritten", "set back", "deleted", "moved aside"])
 @pytest.mark.parametrize("lost", [4, 5])
 def test_more_than_a_third_of_the_references_lost_is_doubtful(nights: Nights, live: Path, how: str, lost: int) -> None:
@@ -304,6 +304,7 @@ def grow(folder: Path, name: str, number: int) -> None:
     git(folder, "update-ref", name, *tip)
 
 
+@pytest.mark.full
 def test_objects_of_a_reference_that_may_move_are_not_missed(nights: Nights, live: Path) -> None:
     grow(live, "refs/pipelines/1", 120)
     moving = item(live, may_move=["refs/pipelines/*"])
@@ -312,6 +313,7 @@ def test_objects_of_a_reference_that_may_move_are_not_missed(nights: Nights, liv
     assert suspicions(nights, moving, 2) == []
 
 
+@pytest.mark.full
 def test_changed_setting_is_no_loss_of_objects_or_references(nights: Nights, live: Path) -> None:
     grow(live, "refs/heads/wip/large", 120)
     tip = git(live, "rev-parse", "main")
@@ -404,6 +406,7 @@ def test_partial_clone_is_compared_without_its_origin(nights: Nights, live: Path
     assert "the branch refs/heads/main was rewritten" in record["doubts"][0]
 
 
+@pytest.mark.full
 def test_submodule_is_compared_by_itself(nights: Nights, tmp_path: Path, live: Path) -> None:
     tree = working(tmp_path / "tree")
     allowed = ("-c", "protocol.file.allow=always")

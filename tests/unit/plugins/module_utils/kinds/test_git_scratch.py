@@ -125,6 +125,7 @@ def test_rebuild_keeps_packs_in_which_nothing_is_useless(nights: Nights, live: P
     assert not (nights.private / "building" / "git" / "toy").exists()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("how", ["rewritten", "deleted", "created anew"])
 def test_what_nothing_leads_to_any_more_goes_with_the_rebuild(nights: Nights, live: Path, how: str) -> None:
     secret = add(live, "secret", "topic")
@@ -188,6 +189,7 @@ def test_what_came_back_is_not_packed_again(nights: Nights, live: Path) -> None:
     assert packs(nights) == before
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("night", [{}, {"verify_every": 1}], ids=["usual night", "rebuild"])
 @pytest.mark.parametrize("ending", [".pack", ".idx"])
 def test_rotten_scratch_is_never_published(nights: Nights, live: Path, ending: str, night: dict[str, int]) -> None:
@@ -277,7 +279,7 @@ LEFT: dict[str, tuple[Callable[[Nights], object], bool]] = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(18)
 @pytest.mark.parametrize("left", LEFT)
 @pytest.mark.parametrize("change", [lambda live: None, lambda live: add(live, "new")], ids=["unchanged", "changed"])
 def test_whatever_is_left_the_archive_is_whole(
@@ -305,7 +307,7 @@ def shimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, scrip
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("command", ["init", "cat-file", "rev-list", "pack-objects", "index-pack", "merge-base"])
 def test_error_that_passes_costs_a_look_at_the_whole_and_packs_nothing_again(
     tmp_path: Path, nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch, command: str
@@ -325,6 +327,7 @@ def test_error_that_passes_costs_a_look_at_the_whole_and_packs_nothing_again(
     assert json.loads(state_file(nights).read_text())["built"] == "2013/05/01"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("bare", [True, False])
 def test_scratch_that_cannot_be_written_to_is_taken_along(
     tmp_path: Path, nights: Nights, bare: bool, monkeypatch: pytest.MonkeyPatch
@@ -352,6 +355,7 @@ def test_scratch_that_cannot_be_written_to_is_taken_along(
     assert nights.tarball(item(tmp_path / "one"), night=4).stat().st_ino == second.stat().st_ino
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("command", ["init", "cat-file", "rev-list", "pack-objects", "index-pack"])
 def test_killed_dump_heals(
     tmp_path: Path, nights: Nights, live: Path, command: str, monkeypatch: pytest.MonkeyPatch
@@ -370,6 +374,7 @@ def test_killed_dump_heals(
     assert before.items() < packs(nights).items()
 
 
+@pytest.mark.full
 def test_small_packs_become_one_and_the_large_one_stays(
     nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,6 +402,7 @@ def test_history_that_was_cut_off_elsewhere_is_copied_whole(nights: Nights, live
     assert nights.notes == []
 
 
+@pytest.mark.full
 def test_submodules_are_kept_each_by_itself(nights: Nights, live: Path, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     make_git(tree, bare=False)

@@ -289,6 +289,7 @@ def test_items_that_do_not_answer_are_left_out_and_no_link_of_theirs_is_followed
     assert looked == [str(tmp_path), "/live/good"]
 
 
+@pytest.mark.full
 def test_many_items_are_looked_through_at_once(tmp_path: Path) -> None:
     values = [{"kind": "svn", "name": f"n{number}", "path": f"/nowhere/{number}"} for number in range(5000)]
     assert len(items.find_problems([*values, values[0]], str(tmp_path))[0]) == 4999

@@ -113,7 +113,7 @@ def is_good(line: str) -> bool:
         return False
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("seed", range(10))
 def test_random_patterns_exclude_what_git_ignores(repository: Path, seed: int) -> None:
     chance = random.Random(seed)

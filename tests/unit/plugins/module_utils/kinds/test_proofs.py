@@ -143,7 +143,7 @@ def test_revision_is_compared_with_the_name_where_nothing_is_recorded(
 CONSISTENT_ONES = [(kind, name) for kind in KINDS for name in CONSISTENT[kind]]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(16)
 @pytest.mark.parametrize(("kind", "name"), CONSISTENT_ONES, ids=[": ".join(pair) for pair in CONSISTENT_ONES])
 def test_damage_with_digests_that_agree_is_found_by_what_the_tarball_holds(
     copies: Copies, tmp_path: Path, kind: str, name: str
@@ -266,6 +266,7 @@ def test_objects_of_another_repository_are_not_taken_for_archived_ones(copies: C
     assert "git failed" in reason
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     "line", ["{id} refs/../../escaped", "{id} /etc/passwd", "no object", "{id} HEAD", "{id} refs//x"]
 )
@@ -292,6 +293,7 @@ def test_old_objects_of_odd_form_are_noted(scratch: Path, tmp_path: Path) -> Non
     assert "its objects are whole, but git finds fault with the form of some" in note
 
 
+@pytest.mark.full
 def test_shallow_sha256_and_lfs_repositories_are_proved(scratch: Path, tmp_path: Path) -> None:
     wide = make_git(tmp_path / "wide.git", object_format="sha256")
     assert proved("git", wide, scratch)["facts"]["count"] == 5

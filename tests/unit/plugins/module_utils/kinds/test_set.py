@@ -147,6 +147,7 @@ def test_a_target_is_told_what_the_encrypted_list_of_a_set_names(base: Base, liv
     assert told["members"] == [tarball["relpath"] for tarball in result["tarballs"][:2]]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("evil", ["{}", "no json", '{"members": [{"relpath": "../../etc/passwd"}]}', '{"members": []}'])
 def test_a_drill_proves_the_list_and_finds_what_is_none(base: Base, live: Path, tmp_path: Path, evil: str) -> None:
     tarball = base.dump(forge(live))["tarballs"][2]

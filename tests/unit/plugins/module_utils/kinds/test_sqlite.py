@@ -74,6 +74,7 @@ def test_copy_equals_the_database_with_all_sorts_of_tables(database: Path, base:
     assert execute(copied, "PRAGMA user_version") == [(7,)]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("journal", ["wal", "delete", "truncate", "persist"])
 def test_unchanged_database_gives_the_same_bytes(database: Path, base: Base, journal: str) -> None:
     execute(database, f"PRAGMA journal_mode={journal}")
@@ -198,6 +199,7 @@ def application(path: Path, *statements: str) -> None:
             connection.execute(statement)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("what", APPLICATIONS_OWN)
 def test_what_an_application_brings_along_is_copied_counted_and_noted(
     database: Path, base: Base, tmp_path: Path, what: str

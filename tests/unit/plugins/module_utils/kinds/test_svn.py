@@ -110,7 +110,7 @@ def test_record_says_what_was_dumped(nights: Nights, live: Path) -> None:
     assert record["revision"] == 5
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", ["toy@5", "-x y", "100%41", "it's", '$(touch x)"', "ünï"])
 def test_odd_names_and_paths(tmp_path: Path, nights: Nights, name: str) -> None:
     live = make_subversion(tmp_path / name, 2)
@@ -146,6 +146,7 @@ def test_commits_during_the_dump_give_one_committed_state(nights: Nights, live: 
     assert len({tarball.name for tarball in tarballs}) > 1
 
 
+@pytest.mark.full
 def test_revision_properties_and_locks_that_change_during_the_dump(nights: Nights, live: Path) -> None:
     def change(number: int) -> None:
         url = f"file://{live}/d1/f"
@@ -227,7 +228,7 @@ def fill_cache(live: Path) -> None:
     (live / "db" / "node-origins" / "0").write_text("K 1\n0\nV 1\n0\nEND\n")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     "change",
     [lambda live: None, look_around, touch_all, same_owner_and_mode, fill_cache],
@@ -247,6 +248,7 @@ def test_unchanged_repository_gives_the_same_file_every_night(
     assert_as_built_anew(nights, live, tarballs[0])
 
 
+@pytest.mark.full
 def test_rebuild_of_an_unchanged_repository_gives_the_same_file(nights: Nights, live: Path) -> None:
     written = []
     inodes = set()
@@ -353,7 +355,7 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], bool]]] = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize("change", CHANGES)
 def test_change_is_in_the_next_tarball_and_then_stays(nights: Nights, live: Path, change: str) -> None:
     make, visible = CHANGES[change]
@@ -412,7 +414,7 @@ def spoil_cache(live: Path, how: str) -> None:
     cache.write_bytes(content)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("how", ["begin", "pages", "cut", "text"])
 @pytest.mark.parametrize("view", [True, False], ids=["in a view", "without a view"])
 def test_cache_that_is_garbage_is_noted_and_left_out(
@@ -523,7 +525,7 @@ def test_cache_that_is_locked_is_noted_and_left_out(
     assert not [note for note in nights.notes if "rep-cache" in note]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("view", [True, False], ids=["in a view", "without a view"])
 @pytest.mark.parametrize("how", ["pipe", "folder", "dangling", "loop", "elsewhere", "holes"])
 def test_cache_that_is_no_plain_file_is_noted_and_left_out(
@@ -538,7 +540,7 @@ def test_cache_that_is_no_plain_file_is_noted_and_left_out(
     assert_dumped_without_cache(nights, live, f"{live}/db/rep-cache.db ")
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("how", ["pipe", "folder", "dangling", "elsewhere"])
 @pytest.mark.parametrize("beside", ["journal", "wal", "shm"])
 def test_what_stands_beside_the_cache_fails_nothing(nights: Nights, live: Path, how: str, beside: str) -> None:
@@ -581,6 +583,7 @@ def test_cache_that_its_user_may_not_read_is_noted_and_left_out(member: str) -> 
             assert_dumped_without_cache(nights, live, f"{cache} cannot be read by uid {NOBODY}; use become: ")
 
 
+@pytest.mark.full
 def test_packing_between_nights(tmp_path: Path, nights: Nights) -> None:
     live = make_subversion(tmp_path / "live", 7, shard=3)
     nights.tarball(item(live), night=1)
@@ -612,7 +615,7 @@ def test_packed_properties_that_are_split_leave_nothing_behind(tmp_path: Path, n
     assert_as_built_anew(nights, live, second)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("version", ["1.3", "1.4", "1.5", "1.6", "1.8", "1.9"])
 def test_repositories_of_older_versions(tmp_path: Path, nights: Nights, version: str) -> None:
     live = make_subversion(tmp_path / "live", 3, compatible=version)
@@ -661,7 +664,7 @@ def test_killed_hot_copy_heals(tmp_path: Path, nights: Nights, live: Path, monke
     assert_holds(nights, nights.tarball(item(live)), live)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("member", ["hooks", "conf", "db/locks", "db/revprops", "db/rep-cache.db", "README.txt"])
 def test_killed_nightly_copy_heals(nights: Nights, live: Path, member: str) -> None:
     run("svn", "lock", "--quiet", f"file://{live}/d1/f")
@@ -780,6 +783,7 @@ def assert_failed_and_heals(
     assert os.readlink(last) == "2013/05/04/020000"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("keep_time", [True, False])
 def test_rot_in_the_live_repository_fails_and_harms_nothing(nights: Nights, live: Path, keep_time: bool) -> None:
     good = nights.tarball(item(live), night=1)
@@ -815,7 +819,7 @@ def test_missing_file_of_the_live_repository_fails_and_harms_nothing(nights: Nig
     assert nights.tarball(item(live), night=3).stat().st_ino == good.stat().st_ino
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     "text", [None, "", "{", "[]", "7", '{"uuid": "x"}', '{"uuid": 1, "revision": "x", "date": "", "built": ""}']
 )

@@ -59,6 +59,7 @@ def test_record_tells_uuid_and_revisions(nights: Nights, live: Path) -> None:
     assert record["doubts"] == []
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("file", ["db/revs/0/2", "db/revs/1/4", "db/revs/2/10"])
 def test_rot_in_the_scratch_is_doubtful_in_that_night_and_copied_anew_in_the_next(
     nights: Nights, live: Path, file: str
@@ -99,6 +100,7 @@ def test_revision_file_missing_from_the_scratch_is_copied_again(nights: Nights, 
     assert nights.tarball(item(live), night=2).samefile(first)
 
 
+@pytest.mark.full
 def test_rewritten_history_of_the_same_uuid_is_doubtful_each_night(nights: Nights, live: Path) -> None:
     found(nights, live, 1)
     shutil.rmtree(live)
@@ -115,6 +117,7 @@ def test_rewritten_history_of_the_same_uuid_is_doubtful_each_night(nights: Night
     assert len(folders) == 1
 
 
+@pytest.mark.full
 def test_scratch_that_rots_while_a_suspect_is_not_accepted_is_copied_anew(nights: Nights, live: Path) -> None:
     test_rewritten_history_of_the_same_uuid_is_doubtful_each_night(nights, live)
     scratch = nights.private / "scratch" / "svn" / "toy"
@@ -145,7 +148,7 @@ DAILY = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("verify_every", [1, 10**6])
 @pytest.mark.parametrize("step", DAILY)
 def test_daily_life_is_not_doubtful(nights: Nights, live: Path, step: str, verify_every: int) -> None:

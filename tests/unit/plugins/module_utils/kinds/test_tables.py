@@ -145,6 +145,7 @@ STEPS: dict[str, tuple[Callable[[Path], Any], int, str]] = {
 }
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("step", STEPS)
 def test_dump_of_a_database_tells_what_became_of_its_rows(tmp_path: Path, step: str) -> None:
     act, rows, words = STEPS[step]

@@ -113,6 +113,7 @@ def test_plain_copy_of_the_database_loses_what_is_in_the_write_ahead_log(env: Pa
     assert lost
 
 
+@pytest.mark.full
 def test_dump_equals_the_environment(env: Path, base: Base, tmp_path: Path) -> None:
     top = unpack(base.dump_one(item("trac", env, "my env")), tmp_path / "out")
     assert top.name == "my env"
@@ -135,6 +136,7 @@ def test_attachment_path_is_the_one_of_trac(env: Path) -> None:
     assert stored == {attachment_paths(*row)[0] for row in rows}
 
 
+@pytest.mark.full
 def test_unchanged_environment_gives_the_same_bytes_although_it_was_read(env: Path, base: Base) -> None:
     database = env / "db" / "trac.db"
     execute(database, "PRAGMA journal_mode=wal")
@@ -163,7 +165,7 @@ def test_open_reader_and_checkpoint_do_not_change_the_bytes(env: Path, base: Bas
     assert base.dump_one(item("trac", env), stamp=NIGHTS[1])["dig"] == first["dig"]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     "change",
     [
@@ -182,6 +184,7 @@ def test_changed_environment_gives_other_bytes(env: Path, base: Base, change: Ca
     assert base.dump_one(item("trac", env), stamp=NIGHTS[1])["dig"] != first["dig"]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 @pytest.mark.parametrize("used", [False, True], ids=["closed", "in use"])
 def test_live_database_is_left_as_it_was(env: Path, base: Base, tmp_path: Path, journal: str, used: bool) -> None:
@@ -286,7 +289,7 @@ def test_everything_below_the_logs_is_kept(env: Path, base: Base, tmp_path: Path
     assert describe_tree(top / "log", times=False) == describe_tree(env / "log", times=False)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "value", ["sqlite:trac.db", "sqlite:data/deep/trac.db", "sqlite:{env}/data/trac.db", "sqlite:db/trac.db?timeout=10"]
 )
@@ -423,6 +426,7 @@ EMPTIED = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("what", EMPTIED)
 def test_emptied_table_is_doubtful_until_its_rows_are_back(env: Path, base: Base, what: str) -> None:
     statement, table = EMPTIED[what]

@@ -68,6 +68,7 @@ def test_a_sparse_file_larger_than_the_disk_is_proved_where_its_data_fits(
     assert result["proved"][0]["facts"]["bytes"] == 512 << 20
 
 
+@pytest.mark.full
 @needs_root
 def test_a_disk_that_others_fill_meanwhile_ends_the_unpacking(
     copies: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

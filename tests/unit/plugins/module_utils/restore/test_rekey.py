@@ -94,6 +94,7 @@ def test_the_next_night_finds_it_unchanged(site: Site) -> None:
     site.require_good(site.new)
 
 
+@pytest.mark.full
 def test_a_full_tarball_and_its_differentials_stay_bound_to_one_another(site: Site) -> None:
     with_differentials(site)
     assert site.rekey()["failures"] == []
@@ -118,7 +119,7 @@ class Killed(BaseException):
 STEPS = ("write_text", "remove_if_there", "os.replace", "flush_folder", "write_record", "write_sidecar")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_loses_nothing_and_the_next_call_ends_it(
@@ -173,6 +174,7 @@ def test_what_a_kill_left_beside_tarballs_is_removed(site: Site) -> None:
     site.require_good(site.new)
 
 
+@pytest.mark.full
 def test_after_a_kill_a_full_tarball_is_known_under_any_of_its_stamps(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

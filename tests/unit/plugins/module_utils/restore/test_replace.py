@@ -133,7 +133,7 @@ def test_files_and_links_move_aside_too(destination: Path) -> None:
     assert (destination / "file").read_text() == "new"
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("before", ["nothing", "old thing", "old restored thing"])
 @pytest.mark.parametrize("exchange", [True, False])
 def test_killed_at_any_point_the_old_or_the_new_thing_is_there_and_the_next_attempt_heals(

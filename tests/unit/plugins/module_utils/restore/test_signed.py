@@ -106,6 +106,7 @@ def go(order: Order) -> dict[str, Any]:
     return restore(order, Deadline(60, "restore"))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("number", [0, 1])
 def test_each_identity_brings_it_back(site: Site, number: int) -> None:
     told = site.night()
@@ -122,6 +123,7 @@ def test_an_identity_of_the_host_is_read_there(site: Site) -> None:
         site.order(told, identity="", identity_file="/nonexistent/key")
 
 
+@pytest.mark.full
 def test_a_differential_comes_back_with_its_full_tarball(site: Site) -> None:
     site.night(full_every=9)
     (site.live / "file").unlink()
@@ -266,6 +268,7 @@ ATTACKS = (
 )
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_what_the_source_did_not_make_is_refused_before_it_travels(site: Site, attack: Any) -> None:
     site.night()

@@ -224,6 +224,7 @@ def snapshot_of(nights: Nights) -> Path:
     return nights.base.path / ".altbackup" / "snapshots" / KEY
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     "event",
     [
@@ -322,6 +323,7 @@ def test_subversion_comes_back_at_its_revision(tmp_path: Path) -> None:
     assert os.path.samefile(rebuilt["path"], tarball["path"])
 
 
+@pytest.mark.sampled(2)
 @needs_root
 @pytest.mark.parametrize("viewed", [True, False])
 def test_the_repository_of_another_user_is_compared_by_him(
@@ -345,6 +347,7 @@ def test_the_repository_of_another_user_is_compared_by_him(
         subprocess.run(["svnadmin", "verify", "-q", top], check=True)
 
 
+@pytest.mark.full
 def test_a_trac_environment_comes_back(tmp_path: Path) -> None:
     live = make_environment(tmp_path / "live")
     base = Base(tmp_path / "base")
@@ -428,6 +431,7 @@ def test_no_dna_is_made_up_for_a_differential(nights: Nights) -> None:
     assert len(scan(open_tree(str(nights.base.path))).verified()) == 2
 
 
+@pytest.mark.full
 def test_a_drill_proves_the_pair_by_the_record(nights: Nights) -> None:
     nights.dump(1)
     (nights.live / "goes").unlink()

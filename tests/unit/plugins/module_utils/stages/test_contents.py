@@ -88,7 +88,7 @@ def recorded(base: Base, tarball: dict[str, Any]) -> dict[str, Any]:
     return read_record(open_tree(str(base.path)), f"{tarball['category']}/{tarball['name']}", tarball["stamp"])
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 def test_what_did_not_change_is_the_content_that_an_older_version_stored(
     base: Base, thing: Thing, nameless: Callable[[], None]
 ) -> None:
@@ -108,7 +108,7 @@ def test_what_did_not_change_is_the_content_that_an_older_version_stored(
     assert content(changed) != content(old)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_another_compression_is_no_other_content(base: Base, thing: Thing) -> None:
     entry, change = thing
     first = base.dump_one(entry, stamp=NIGHTS[0])
@@ -120,6 +120,7 @@ def test_another_compression_is_no_other_content(base: Base, thing: Thing) -> No
     assert content(base.dump_one(entry, stamp=NIGHTS[3], form=ArchiveFormat(".tar"))) != content(third)
 
 
+@pytest.mark.sampled(4)
 def test_what_has_the_bytes_of_an_older_version_is_the_same_content(
     base: Base, thing: Thing, nameless: Callable[[], None]
 ) -> None:
@@ -179,6 +180,7 @@ def test_what_only_looks_new_takes_no_older_contents_place(
     assert purged["removed"] == [second["relpath"]], "its content has newer copies"
 
 
+@pytest.mark.sampled(4)
 def test_a_damaged_older_tarball_is_another_content_and_no_failure(
     base: Base, thing: Thing, nameless: Callable[[], None]
 ) -> None:

@@ -99,6 +99,7 @@ def packed(paths: dict[str, Any]) -> str:
     return base64.b64encode(zlib.compress(json.dumps({"entries": paths, "problem": ""}).encode())).decode()
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     ("handed", "why"),
     [

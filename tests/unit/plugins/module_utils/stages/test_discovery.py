@@ -97,7 +97,7 @@ def test_discover_passes_over_no_repository_for_its_name(base: Path, tmp_path: P
     assert (names(result), result["notes"], result["failures"]) == ([item], [], [])
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize(
     ("kind", "lost"),
     [

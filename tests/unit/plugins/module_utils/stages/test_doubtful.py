@@ -161,7 +161,7 @@ def truncate_all(live: Path) -> None:
             path.write_bytes(b"")
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("happen", "said"),
     [
@@ -204,6 +204,7 @@ def test_a_folder_that_lost_what_it_held_is_told_in_the_first_night_and_in_each_
     assert nights.there()[-1] == LAST_BAD + 1
 
 
+@pytest.mark.full
 @needs_root
 def test_a_service_that_wrote_into_an_unmounted_path_is_told_in_the_first_night(tmp_path: Path, live: Path) -> None:
     path = tmp_path / "mounted"
@@ -245,6 +246,7 @@ def test_a_folder_that_was_moved_to_another_disk_unchanged_is_not_suspect(tmp_pa
 # Actions of people
 
 
+@pytest.mark.full
 def test_daily_edits_and_what_people_bring_are_not_suspect(nights: Nights, live: Path) -> None:
     for number in range(10):
         nights.good()
@@ -259,6 +261,7 @@ def test_daily_edits_and_what_people_bring_are_not_suspect(nights: Nights, live:
     nights.good(limits=Limits(shrink=1.0))
 
 
+@pytest.mark.full
 def test_office_documents_may_all_be_written_anew_but_not_encrypted(nights: Nights, live: Path) -> None:
     shutil.rmtree(live)
     live.mkdir()

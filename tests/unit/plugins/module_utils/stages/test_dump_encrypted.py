@@ -163,6 +163,7 @@ def test_one_day_has_one_copy(site: Site) -> None:
     assert site.record(later) == {}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", ["svn", "git", "sqlite"])
 def test_other_kinds_are_recognized_too(site: Site, kind: str, tmp_path: Path) -> None:
     mine = make_item(kind, tmp_path)
@@ -365,6 +366,7 @@ def test_a_program_that_dies_leaves_nothing(
     assert not (site.base.path / "folders/notes").exists()
 
 
+@pytest.mark.full
 def test_the_limit_of_time_holds(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()

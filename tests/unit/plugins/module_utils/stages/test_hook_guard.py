@@ -73,6 +73,7 @@ def test_what_a_program_fails_with_is_what_is_raised(tree: Tree) -> None:
     assert not os.path.exists(Ledger(tree).path)
 
 
+@pytest.mark.full
 def test_a_call_that_cannot_wait_leaves_the_rest_to_the_guard(tree: Tree, tmp_path: Path) -> None:
     with Guard(tree) as guard:
         guard.ask("open", 10, wait=1)

@@ -316,6 +316,7 @@ def test_a_hook_runs_as_its_user_with_none_of_roots_rights(site: Site) -> None:
     assert said == f"{(NOBODY,) * 3} {(NOBODY,) * 3} 0000000000000000\n"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("hook", "said"),
     [
@@ -366,6 +367,7 @@ def holders(site: Site, path: Path, kind: str) -> tuple[list[dict[str, Any]], di
     return ([thing], before) if kind == "source" else ([{**thing, **before}], {})
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", ["item", "set", "source"])
 def test_check_mode_predicts_what_is_only_there_once_a_before_was_run(site: Site, tmp_path: Path, kind: str) -> None:
     form = ArchiveFormat(recipients=(age_key(tmp_path, "one").recipient,))
@@ -529,6 +531,7 @@ def guard_of(pid: int) -> int:
 HANG = "import time; time.sleep(300)"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_after_runs_when_the_module_is_ended_in_a_before(site: Site, number: int) -> None:
     hooks = {
@@ -580,6 +583,7 @@ def test_after_runs_when_the_module_is_killed_in_the_dump_once_nobody_reads_the_
     assert {entry[3] for entry in site.ran()[2:]} == {"cut"}
 
 
+@pytest.mark.full
 @needs_root
 def test_what_a_before_mounted_can_be_unmounted_after_a_kill_as_nobody_reads_it(site: Site) -> None:
     mount = site.folder / "night"
@@ -624,6 +628,7 @@ def test_an_after_that_runs_when_the_module_is_killed_runs_to_its_end_and_once(s
     assert "did not wait, ended well" in notes and "had been cut" in notes
 
 
+@pytest.mark.full
 def test_a_second_run_begins_nothing_while_the_guard_is_at_work(site: Site) -> None:
     end = site.folder / "end"
     go = f"import time\nwhile not os.path.exists({str(end)!r}): time.sleep(0.01)"
@@ -642,6 +647,7 @@ def test_a_second_run_begins_nothing_while_the_guard_is_at_work(site: Site) -> N
     assert not result["failures"] and "had been cut" in " ".join(result["notes"])
 
 
+@pytest.mark.full
 def test_after_runs_though_the_limit_of_the_dump_is_over(site: Site) -> None:
     dump = start(site, site.item(before=[site.program("before", HANG)], after=[site.program("after")]), seconds=3)
     result = json.loads(dump.communicate(timeout=60)[0])

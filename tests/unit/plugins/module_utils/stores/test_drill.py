@@ -30,6 +30,7 @@ def disk(base: Base, tmp_path: Path) -> Iterator[Place]:
         yield place
 
 
+@pytest.mark.full
 def test_all_items_have_their_turn_and_the_one_that_waits_longest_is_next(base: Base, disk: Place) -> None:
     turns = [proved(drill(disk, base, f"2013/05/{day}/104701"))[0].split("/")[1] for day in range(20, 24)]
     assert turns == ["a", "b", "c", "a"]
@@ -40,6 +41,7 @@ def test_all_items_have_their_turn_and_the_one_that_waits_longest_is_next(base: 
     assert not filled(disk, base)["changed"], "what is remembered of the store is as it was"
 
 
+@pytest.mark.full
 def test_other_bytes_and_what_is_not_there_are_failures_that_hold_up_nothing(base: Base, disk: Place) -> None:
     relpath = f"folders/b/{SECOND}/b.tar.zst"
     disk.write(f"dayabay/{relpath}", b"x" * (base.path / relpath).stat().st_size)
@@ -52,6 +54,7 @@ def test_other_bytes_and_what_is_not_there_are_failures_that_hold_up_nothing(bas
     assert proved(next_one) == [f"folders/a/{SECOND}/a.diff.tar.zst"], "what failed has had its turn, too"
 
 
+@pytest.mark.full
 def test_what_is_encrypted_is_proved_with_a_key_alone(tmp_path: Path) -> None:
     base, live, key = Base(tmp_path / "dayabay"), tmp_path / "live", age_key(tmp_path)
     live.mkdir()

@@ -27,6 +27,7 @@ def test_a_store_that_answers_is_there_and_nothing_is_written(kind: str, tmp_pat
         assert (seen(place)["id"], seen(place)["other"]) == ("1" * 32, "other")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("lock", [True, False])
 def test_a_bucket_tells_whether_it_can_lock(lock: bool, tmp_path: Path) -> None:
     with served("s3", tmp_path / "store", lock=lock) as place:

@@ -32,6 +32,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 
 
+@pytest.mark.full
 def test_what_somebody_removes_is_told_and_comes_back(base: Path, disk: Place) -> None:
     sync(disk, base)
     disk.delete(f"dayabay/{TWO}")

@@ -35,6 +35,7 @@ def unlocked(place: Place) -> list[str]:
     ]
 
 
+@pytest.mark.full
 def test_what_a_killed_run_left_without_a_lock_is_locked_by_the_next(base: Path, bucket: Place) -> None:
     """It was killed before it locked the sidecar, or before it noted that it had put anything there."""
     days = bucket.options.pop("lock_days")

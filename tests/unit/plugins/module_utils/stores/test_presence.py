@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from helpers.original_trees import put
 from helpers.stores import (
     ALL,
@@ -15,6 +16,7 @@ from helpers.stores import (
 )
 
 
+@pytest.mark.full
 def test_a_disk_that_is_away_is_a_note_and_then_a_failure_and_is_filled_when_it_is_back(
     base: Path, disk: Place
 ) -> None:
@@ -39,6 +41,7 @@ def test_a_disk_that_is_away_is_a_note_and_then_a_failure_and_is_filled_when_it_
     assert back["uploaded"] == ["svn/x/2013/05/12/104701/x-3.tar"] and not back["failures"]
 
 
+@pytest.mark.full
 def test_disks_in_rotation_are_stores_of_one_name(base: Path, disk: Place) -> None:
     assert disk.folder is not None
     week = {"absent_for": 7 * 86400.0}
@@ -61,6 +64,7 @@ def test_disks_in_rotation_are_stores_of_one_name(base: Path, disk: Place) -> No
     )
 
 
+@pytest.mark.full
 def test_a_place_that_holds_something_else_is_not_taken_for_a_new_store(base: Path, tmp_path: Path) -> None:
     with served("webdav", tmp_path / "store") as place:
         place.write("precious.txt", b"of somebody else")
@@ -70,6 +74,7 @@ def test_a_place_that_holds_something_else_is_not_taken_for_a_new_store(base: Pa
         assert not sync(place, base, adopt=True)["failures"]
 
 
+@pytest.mark.full
 def test_a_store_that_was_emptied_is_not_filled_again_unless_that_is_meant(base: Path, tmp_path: Path) -> None:
     with served("webdav", tmp_path / "store") as place:
         sync(place, base)

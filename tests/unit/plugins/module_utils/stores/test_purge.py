@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from helpers.original_trees import marked, modern_text, put
 from helpers.stores import Place, said, sync
 
@@ -16,6 +17,7 @@ def later(day: int) -> str:
     return f"svn/x/2013/05/{day}/104701/x-{day}.tar"
 
 
+@pytest.mark.full
 def test_a_full_tarball_stays_while_a_differential_that_is_locked_rests_on_it(tmp_path: Path, disk: Place) -> None:
     base = marked(tmp_path / "dayabay")
     put(base, FULL, b"one" * 3000)

@@ -19,7 +19,7 @@ from helpers.stores import (
 )
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_bytes_in_a_store_are_found_told_and_replaced(kind: str, base: Path, tmp_path: Path) -> None:
     with served(kind, tmp_path / "store") as place:
@@ -32,6 +32,7 @@ def test_other_bytes_in_a_store_are_found_told_and_replaced(kind: str, base: Pat
         assert not sync(place, base, scope="all")["failures"]
 
 
+@pytest.mark.full
 def test_all_is_read_back_within_the_days_that_are_given(base: Path, disk: Place) -> None:
     for day in range(12, 16):
         put(base, f"svn/x/2013/05/{day}/104701/x-{day}.tar", b"%d" % day * 40000)
@@ -47,6 +48,7 @@ def test_all_is_read_back_within_the_days_that_are_given(base: Path, disk: Place
     assert len(read) == 7
 
 
+@pytest.mark.full
 def test_the_digest_of_a_bucket_tells_that_bytes_are_good_and_an_etag_of_parts_does_not(
     base: Path, bucket: Place
 ) -> None:

@@ -21,7 +21,7 @@ from helpers.stores import (
 )
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_killed_upload_left_is_told_apart_and_completed_or_replaced(
     kind: str, base: Path, tmp_path: Path
@@ -69,6 +69,7 @@ def test_an_unchanged_tarball_is_sent_once(base: Path, disk: Place) -> None:
     assert files[0].stat().st_ino == files[1].stat().st_ino
 
 
+@pytest.mark.full
 def test_what_was_encrypted_anew_since_stays_in_the_store_as_it_was(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.dump(OLD)

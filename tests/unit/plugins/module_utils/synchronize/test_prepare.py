@@ -198,6 +198,7 @@ def test_nothing_else_comes_in_the_place_of_what_rotted_there(pair: Pair) -> Non
     assert f"lies in {entry.folder}, but the source has another content" in failure["reason"]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("noted", [True, False])
 def test_what_rotted_comes_back_as_what_had_come_in_time(pair: Pair, noted: bool) -> None:
     for number, day in enumerate(("2013/05/07", DAY1, DAY2)):
@@ -324,6 +325,7 @@ def test_list_of_items_shrinks_only_if_discovery_saw_all_of_them(pair: Pair) -> 
     assert remembered() == ["svn/one", "svn/three"]
 
 
+@pytest.mark.sampled(2)
 def test_wait_for_a_free_slot_ends_with_the_step(pair: Pair) -> None:
     put(pair.source, relpath(DAY3), content(1))
     run, other = (Run("hep1", "scm", "backup.yml", "", host, "boot", "1", 4711, 1, 3600.0) for host in ("hep1", "hep2"))

@@ -70,7 +70,7 @@ def test_holes_are_found_and_a_copy_has_them(tmp_path: Path) -> None:
     assert [holes_in(str(tmp_path / name)) for name in ("whole", "link", "")] == [0, 0, 0]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(12)
 @needs_root
 @pytest.mark.parametrize(
     ("kind", "place"),
@@ -111,6 +111,7 @@ def _uncompressed(path: Path) -> Any:
     return io.BytesIO(subprocess.run(["zstd", "-dcq", path], check=True, capture_output=True).stdout)
 
 
+@pytest.mark.sampled(6)
 @needs_root
 @pytest.mark.parametrize(
     ("kind", "place", "said"),

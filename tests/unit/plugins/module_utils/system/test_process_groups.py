@@ -33,6 +33,7 @@ in_parallel(work, list(range(int(sys.argv[1]))), 2)
 """
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("items", [1, 2, 5])
 def test_signal_ends_the_children_and_starts_no_more(items: int, number: int) -> None:

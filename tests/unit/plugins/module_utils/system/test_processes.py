@@ -146,6 +146,7 @@ def test_child_that_is_too_slow_is_ended_and_its_rate_told() -> None:
             child.wait(Deadline(60), silence=0.4, pace=Pace(1e6, 1))
 
 
+@pytest.mark.full
 def test_child_that_keeps_its_pace_is_left_alone_and_what_is_past_does_not_count() -> None:
     with Child(["sh", "-c", "timeout 2.5 cat /dev/zero > /dev/null"]) as child:
         assert child.wait(Deadline(60), silence=1, pace=Pace(1e6, 0.5)) == 124

@@ -233,6 +233,7 @@ def test_an_archive_that_is_written_is_told_beside_what_is_expected(tmp_path: Pa
     assert (entry["total"], entry["about"], entry["item"]) == (40 * MIB, True, "folders/x")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("extension", "times"), [(".tar", 6), (".tar.gz", 1)])
 def test_a_tarball_is_looked_through_and_unpacked(tmp_path: Path, path: Path, extension: str, times: int) -> None:
     folder = tmp_path / "x"
@@ -250,6 +251,7 @@ def test_a_tarball_is_looked_through_and_unpacked(tmp_path: Path, path: Path, ex
         assert any(0 < entry["done"] < entry["total"] for entry in entries), doing
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("fetch", [False, True])
 def test_what_an_rsync_moved_is_told_and_ends_with_all(tmp_path: Path, path: Path, fetch: bool) -> None:
     one, other = tmp_path / "one", tmp_path / "other"

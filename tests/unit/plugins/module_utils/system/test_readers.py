@@ -152,6 +152,7 @@ def hang(identity: Identity, conversation: Conversation, stream: IO[bytes], pipe
         open(pipe, "rb").close()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("viewed", [True, False])
 def test_reader_that_hangs_is_ended_with_all_that_it_started(
     thing: Path, monkeypatch: pytest.MonkeyPatch, viewed: bool
@@ -206,6 +207,7 @@ def test_no_process_is_left(thing: Path) -> None:
     assert not os.path.exists(f"/proc/{started}")
 
 
+@pytest.mark.full
 def test_all_end_with_a_process_that_is_killed(tmp_path: Path, thing: Path) -> None:
     os.mkfifo(thing / "pipe")
     seconds = f"1000.{os.getpid()}9"
@@ -229,6 +231,7 @@ def test_all_end_with_a_process_that_is_killed(tmp_path: Path, thing: Path) -> N
         subprocess.run(["pkill", "-f", f"^sleep {seconds}$"])
 
 
+@pytest.mark.full
 @needs_root
 def test_without_views_a_private_base_takes_what_belongs_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container that may not mount: programs that run as the owner reach the scratch folders, and nothing else."""

@@ -67,6 +67,7 @@ def test_a_program_that_wants_too_much_is_ended(scratch: Path) -> None:
         assert not (scratch / "finished").exists()
 
 
+@pytest.mark.full
 def test_the_programs_of_a_proof_end_at_the_deadline(scratch: Path) -> None:
     chown_tree(str(scratch), Sandbox().identity())
     seconds = str(10**6 + os.getpid())

@@ -112,7 +112,7 @@ def marked(path: Path) -> Path:
     return path
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize("pull", [False, True], ids=["push", "pull"])
 @pytest.mark.parametrize("where", ["source", "target", "both"])
 def test_nights_between_disks_without_links_go_well(bare: Path, tmp_path: Path, where: str, pull: bool) -> None:
@@ -164,6 +164,7 @@ def test_repositories_and_databases_are_dumped_to_a_disk_without_links(tmp_path:
         assert not list(top.glob("base/*/*/last"))
 
 
+@pytest.mark.full
 def test_disk_that_refuses_modes_takes_git_and_databases(tmp_path: Path) -> None:
     items = [
         {"kind": "git", "name": "two", "path": str(make_git(tmp_path / "git"))},
@@ -205,6 +206,7 @@ def test_drill_says_once_that_the_disk_keeps_no_owners(bare: Path, folder: dict[
     assert (result["failures"], len(result["proved"])) == ([], 1)
 
 
+@pytest.mark.sampled(2)
 def test_checks_purges_and_restores_need_no_links(bare: Path, folder: dict[str, Any], tmp_path: Path) -> None:
     tree = marked(bare / "copies") / "dayabay"
     tree.mkdir()

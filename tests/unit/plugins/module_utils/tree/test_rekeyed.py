@@ -88,7 +88,7 @@ class Killed(BaseException):
     """A kill."""
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("step", ["write_text", "flush_folder", "write_record", "write_sidecar"])
 def test_a_kill_leaves_one_or_the_other_whole(
     site: Site, pair: Pair, monkeypatch: pytest.MonkeyPatch, step: str

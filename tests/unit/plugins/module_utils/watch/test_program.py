@@ -156,6 +156,7 @@ def test_without_anybody_to_tell_cron_is_told(target: Target, capsys: pytest.Cap
     assert "cms01: all is well" in capsys.readouterr().err, "but each change is, whenever it comes"
 
 
+@pytest.mark.full
 def test_a_way_that_fails_is_tried_again_without_telling_the_others_twice(
     target: Target, server: MailServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -318,6 +319,7 @@ def test_no_password_is_shown_to_the_network(mail: dict[str, str], refused: bool
     assert bool(program._refused(program._way(mail))) is refused
 
 
+@pytest.mark.full
 def test_a_ping_that_is_never_answered_ends(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     job = {"ping": ["healthchecks", "", "success", ""]}
     target.leave()

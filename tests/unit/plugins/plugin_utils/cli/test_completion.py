@@ -38,6 +38,7 @@ def completed(line: str, state: Path) -> list[str]:
         return stream.read().split("\n")
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize(
     ("line", "found"),
     [

@@ -42,6 +42,7 @@ runpy.run_path(program, run_name="__main__")
 """
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("command", ["run", "mail", "last"])
 def test_what_runs_by_itself_needs_nothing_that_is_to_be_installed(command: str) -> None:
     program = Path(str(main.__file__)).with_name("__main__.py").resolve()

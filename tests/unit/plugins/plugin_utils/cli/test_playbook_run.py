@@ -30,6 +30,7 @@ print(json.dumps([ended.code, ended.reason, ended.detail, len(processes.descenda
 """
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("script", "limit", "expected"),
     [

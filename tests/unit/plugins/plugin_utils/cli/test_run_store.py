@@ -109,6 +109,7 @@ def test_lock_is_for_one_and_names_its_holder(tmp_path: Path) -> None:
     os.close(other.descriptor)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", '{"pid": '])
 def test_lock_file_with_anything_in_it_is_no_obstacle(text: str, tmp_path: Path) -> None:
     lock = run_store.take_lock(tmp_path, "job")

@@ -83,6 +83,7 @@ def test_what_is_not_taken_waits_and_goes_with_the_next_run(mood: str, tmp_path:
         assert not path.exists()
 
 
+@pytest.mark.full
 def test_a_channel_that_took_a_message_does_not_get_it_again(receiver: WebReceiver, tmp_path: Path) -> None:
     receiver.answers = [(200, ""), (403, "")]
     settings = settings_for(receiver, tmp_path)
@@ -93,6 +94,7 @@ def test_a_channel_that_took_a_message_does_not_get_it_again(receiver: WebReceiv
     assert len(receiver.taken) == 1
 
 
+@pytest.mark.full
 def test_a_channel_whose_address_was_mended_gets_what_waited_for_it(receiver: WebReceiver, tmp_path: Path) -> None:
     settings = settings_for(receiver, tmp_path)
     wrong = replace(settings, channels=("nosuch://example.org/x", settings.channels[0]))
@@ -102,7 +104,7 @@ def test_a_channel_whose_address_was_mended_gets_what_waited_for_it(receiver: We
     assert len(receiver.taken) == 2, "the other one had it already"
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", "\x00", "[" * 200_000], ids=["empty", "a list", "no keys", "a byte", "too deep"]
 )

@@ -67,6 +67,7 @@ def test_without_a_recipient_it_is_said_what_nobody_was_told_of(tmp_path: Path) 
     ]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("mood", [*MOODS, "TLS from the start", "dribbles"])
 def test_mail_is_delivered_or_kept_in_time(mood: str, certificate: Path, tmp_path: Path) -> None:
     with serving(mood, certificate) as server:
