@@ -143,7 +143,7 @@ def _target_storage(answers: Answers, alone: bool) -> str:
 
 def _mail(answers: Answers) -> str:
     if answers.mail == "none":
-        return "---\n# Nobody gets mail on failures. To change that, name somebody:\n# altbackup_mail_to: scm-admins@example.org\n"
+        return "---\n# Nobody gets mail on failures. To change that, name somebody, like scm-admins@example.org.\naltbackup_mail_to: none\n"
     return (
         "---\n# Who gets the mail on failures of the hosts. Who gets that of every failed run says MAILTO in the crontab, or ALTBACKUP_MAIL_TO.\n"
         f"altbackup_mail_to: {scalar(answers.mail)}\n"

@@ -22,6 +22,7 @@ from ...module_utils.system.opened import user_name
 from ...module_utils.system.ssh import effective_settings
 from ..history import store
 from ..mail.settings import MAIL_OPTIONS, Settings, judge, variable_of
+from ..planning.mailing import of_all
 from ..planning.setup import search_path
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 
@@ -247,7 +248,7 @@ def dialled(peer: Mapping[str, Any], options: Sequence[str]) -> dict[str, Any]:
 
 def own_recipients(plan_addresses: Iterable[str]) -> str:
     """Return the recipients of mail: the inventory's addresses, or else this user."""
-    return ",".join(dict.fromkeys(filter(None, plan_addresses))) or user_name()
+    return of_all(plan_addresses) or user_name()
 
 
 def clock() -> float:

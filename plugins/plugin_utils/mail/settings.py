@@ -16,6 +16,7 @@ from typing import Any
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.opened import user_name
 from ...module_utils.system.pings import problem_of
+from ..planning.mailing import NONE, named
 from ..planning.quantities import parse_duration
 
 OTHER_OPTIONS = (
@@ -29,8 +30,6 @@ MAIL_OPTIONS = (
     *OTHER_OPTIONS,
 )
 """Options of the callback that `judge` checks"""
-NONE = "none"
-"""As recipient: no mail is wanted."""
 SECURITIES = {"none": 25, "starttls": 587, "tls": 465}
 """{how the connection is secured: its usual port}"""
 _ADDRESS = re.compile(
@@ -215,10 +214,13 @@ def variable_of(name: str) -> str:
 
 
 def addresses(text: str) -> tuple[list[str], list[str]]:
-    """Return the addresses, each once, and the words that are none; `text` is separated by commas, semicolons or blanks."""
-    words = [word for word in re.split(r"[,;\s]+", text) if word]
+    """Return the addresses, each once, and the words that are no address; `text` is separated by commas, semicolons or blanks.
+
+    NONE is neither: it says that nobody is meant.
+    """
+    words = named(text)
     good = [word for word in words if _ADDRESS.fullmatch(word)]
-    return list(dict.fromkeys(good)), [word for word in words if word not in good]
+    return good, [word for word in words if word not in good]
 
 
 def default_sender() -> str:

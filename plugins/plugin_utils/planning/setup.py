@@ -11,6 +11,7 @@ from typing import Any
 from ...module_utils.kinds.registry import kind_of
 from ...module_utils.system.programs import PACKAGES
 from .connections import connection, is_fetched
+from .mailing import of_all
 from .setting_values import WEEKDAYS
 from .watch import watch_argv
 
@@ -113,8 +114,8 @@ def jobs(
     where = [word for inventory in inventories for word in ("-i", os.path.abspath(inventory))]
     kept = {name: environment[name] for name in sorted({*_OF_RUNS, *_OF_MAIL} & set(environment))}
     if not {"MAILTO", "ALTBACKUP_MAIL_TO"} & set(kept):
-        named = list(dict.fromkeys(str(entry["mail_to"]) for entry in plan["nodes"].values() if entry.get("mail_to")))
-        kept.update({"ALTBACKUP_MAIL_TO": ",".join(named)} if named else {})
+        recipients = of_all(str(entry.get("mail_to") or "") for entry in plan["nodes"].values())
+        kept.update({"ALTBACKUP_MAIL_TO": recipients} if recipients else {})
     words = [
         "/usr/bin/env",
         "-i",

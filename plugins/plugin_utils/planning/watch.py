@@ -11,6 +11,7 @@ from ansible.errors import AnsibleError
 from ...module_utils.tree.layout import MARKER
 from ...module_utils.tree.watching import FOLDER, PROGRAM
 from .host_variables import read_host
+from .mailing import named
 from .pauses import pause_of
 from .settings import PREFIX, validate
 
@@ -43,7 +44,7 @@ def watched(plan: Mapping[str, Any], source: str, tree: Mapping[str, Any], *, co
         "stamp": plan["stamp"],
         "controller": str(plan["run"].get("controller", "")),
         "pause_until": pause_of(plan, source, node),
-        "mail": {"to": target["watch_mail_to"] or target["mail_to"], **mail},
+        "mail": {"to": ",".join(named(target["watch_mail_to"] or target["mail_to"] or "")), **mail},
     }
 
 

@@ -85,7 +85,7 @@ def test_one_machine_needs_no_ssh() -> None:
     written = files(answers(mail="none", allow_root=True))
     assert yaml.safe_load(written["group_vars/all/setup.yml"])["altbackup_allow_root_filesystem"] is True
     assert yaml.safe_load(written["group_vars/all/connection.yml"])["ansible_connection"] == "local"
-    assert yaml.safe_load(written["group_vars/all/mail.yml"]) is None
+    assert yaml.safe_load(written["group_vars/all/mail.yml"]) == {"altbackup_mail_to": "none"}
 
 
 @pytest.mark.parametrize(

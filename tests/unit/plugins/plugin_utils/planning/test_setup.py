@@ -153,6 +153,24 @@ def test_who_gets_mail_is_taken_from_the_inventory_where_the_environment_names_n
     assert not any("ops@" in word for word in backup["argv"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["none", "None", ""], ["ALTBACKUP_MAIL_TO=none"]),
+        (["none", "a@example.org", "b@example.org, a@example.org"], ["ALTBACKUP_MAIL_TO=a@example.org,b@example.org"]),
+        (["", "", ""], []),
+    ],
+)
+def test_that_nobody_is_to_be_told_is_told_to_the_schedule_where_the_inventory_says_it(
+    settings: list[str], told: list[str]
+) -> None:
+    plan = plan_of()
+    for node, text in zip(sorted(plan["nodes"]), settings, strict=True):
+        plan["nodes"][node] = {**plan["nodes"][node], "mail_to": text}
+    for job in jobs(plan, ["/inv/mine"], "/opt", "/usr/bin/python3", {}):
+        assert [word for word in job["argv"] if "MAIL_TO" in word] == told
+
+
 def test_a_job_has_each_setting_of_mail_and_pings_but_secrets_and_keeps_runs_where_they_are_looked_for() -> None:
     wanted = {variable_of(name) for name in MAIL_OPTIONS} - {
         *("ALTBACKUP_MAIL_PASSWORD", "ALTBACKUP_PING_URL", "ALTBACKUP_PUSH_URL", "ALTBACKUP_CHANNELS"),

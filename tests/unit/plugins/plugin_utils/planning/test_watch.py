@@ -59,6 +59,11 @@ def test_mail_goes_to_those_of_the_node_where_no_one_else_is_named() -> None:
     assert told(altbackup_mail_to="node@example.org")["mail"]["to"] == "ops@example.org"
 
 
+def test_none_is_no_recipient() -> None:
+    assert told(altbackup_watch_mail_to="", altbackup_mail_to="none")["mail"]["to"] == ""
+    assert told(altbackup_watch_mail_to="None", altbackup_mail_to="node@example.org")["mail"]["to"] == ""
+
+
 def test_secrets_are_no_part_of_what_is_shown() -> None:
     secret = {f"altbackup_{name}": "https://hunter2.example.org/x" for name in watch.SECRETS.values()}
     assert "hunter2" not in str(told(**secret))
