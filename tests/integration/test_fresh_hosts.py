@@ -163,6 +163,8 @@ def test_a_newcomer_gets_from_fresh_hosts_to_a_scheduled_verified_night(
         assert prediction.returncode == 0, prediction.stdout + prediction.stderr
         newcomer.step(f"{program} run setup -i inventory/first")
         assert started_by_cron(newcomer, program) == "good"
+        drilled = newcomer.run(f"{program} run drill -i inventory/first")
+        assert drilled.returncode == 0, drilled.stdout + drilled.stderr
         newcomer.step(f"{program} doctor -i inventory/first")
         print(newcomer.told())
         assert len(newcomer.steps) <= MOST_STEPS
@@ -173,6 +175,8 @@ def test_a_newcomer_gets_from_fresh_hosts_to_a_scheduled_verified_night(
         assert recap and set(recap) == {"0"}, log
     copies = hosts["cms01"].run(["find", "/var/backups/altbackup/target/dayabay", "-name", "*.dna"], check=True).stdout
     assert "folders/etc/" in copies and "git/toolbox/" in copies
+    proofs = hosts["cms01"].run(["find", "/var/backups/altbackup/target/dayabay", "-name", "*.proof"]).stdout
+    assert "git/toolbox/" in proofs, "the target, which has no item of its own, proves what came"
     authorized = (hosts["cms01"].folder / "home/.ssh/authorized_keys").read_text()
     assert 'restrict,from="' in authorized and "forced_command.py" in authorized
     assert not Path("/var/backups/altbackup").exists(), "nothing of it is on the machine of the tests"

@@ -152,6 +152,10 @@ class Kind:
     """Given one that was unpacked, raise ProofFailed unless it is whole, and what its dump recorded."""
     tools: Sequence[str] = ()
     """Programs that copy and proof need besides tar."""
+    clients: Sequence[str] = ()
+    """Further ones that a copy needs, which chooses among those that are there: set-up sees to them, and what is missing the copy itself tells."""
+    provers: Sequence[str] = ()
+    """Further ones that a proof needs, in the same way."""
     serve: Callable[[Item, Context, Mapping[str, Any]], Mapping[str, Any]] = lambda item, context, request: {}
     """Given what a copy asked for by NeedsServer, return what the next try of it is to know of that, as JSON. In a reader that is not confined, of a
     user who reads nothing of others; it may leave files in the folder SERVED of the item's scratch folder."""

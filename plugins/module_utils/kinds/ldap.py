@@ -260,5 +260,6 @@ KIND = Kind(
     copy,
     arrange,
     prove,
+    clients=("slapcat",),
     unforeseen="slapcat is not run in check mode, so whether it succeeds is not known",
 )

@@ -471,5 +471,6 @@ KIND = Kind(
     copy,
     arrange,
     prove,
+    clients=("mariadb-dump",),
     unforeseen="no server is asked in check mode, so whether a dump succeeds is not known",
 )

@@ -450,6 +450,8 @@ KIND = Kind(
     copy,
     arrange,
     prove,
+    clients=("pg_dump",),
+    provers=("pg_restore",),
     keep=keep,
     unforeseen="no server is asked in check mode, so whether a dump succeeds is not known",
 )

@@ -6,7 +6,6 @@ The header of a dump in the custom format is described in PostgreSQL's src/bin/p
 from __future__ import annotations
 
 import contextlib
-import glob
 import json
 import os
 import re
@@ -16,11 +15,10 @@ from typing import Any
 
 from ..system.errors import AltbackupError, ToolMissing, name_os_errors
 from ..system.processes import Child, Deadline, ended_at, run
-from ..system.programs import search_path
+from ..system.programs import postgresql_programs
 from ..system.readers import UNCHANGED, Identity
 from .postgresql_survey import RESTRICTED, SETTINGS
 
-_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/lib/postgresql*/bin", "/usr/local/pgsql/bin")
 _VERSION = re.compile(r"\(PostgreSQL\)\s+(\d+)(?:\.(\d+))?")
 _MAGIC = b"PGDMP"
 _COMPRESSION_IS_A_BYTE = (1, 15)
@@ -36,24 +34,15 @@ _AT_ONCE = 500
 
 def installed(name: str, deadline: Deadline) -> dict[int, tuple[str, str]]:
     """Given a program of PostgreSQL's, return {major version: (folder of its programs, version)} of those that are installed."""
-    folders = [folder for pattern in _PLACES for folder in sorted(glob.glob(pattern))]
     found: dict[int, tuple[str, str]] = {}
-    for folder in [*folders, *search_path().split(os.pathsep)]:
-        path = os.path.join(folder, name)
-        if not os.access(path, os.X_OK) or _is_wrapper(path):
-            continue
+    for path in postgresql_programs(name):
         said = run([path, "--version"], what=f"asking {path} for its version", deadline=deadline).decode(
             "utf-8", "replace"
         )
         version = _VERSION.search(said)
         if version:
-            found.setdefault(int(version[1]), (folder, ".".join(filter(None, version.groups()))))
+            found.setdefault(int(version[1]), (os.path.dirname(path), ".".join(filter(None, version.groups()))))
     return found
-
-
-def _is_wrapper(path: str) -> bool:
-    """Return whether a program is Debian's, which chooses among versions by clusters of this machine."""
-    return os.path.basename(os.path.realpath(path)) == "pg_wrapper"
 
 
 def choose(found: Mapping[int, tuple[str, str]], server: int, version: str, name: str) -> tuple[str, str]:

@@ -26,7 +26,7 @@ from ..system.machine import machine_id
 from ..system.opened import owner_name, user_name
 from ..system.proc import boot_id
 from ..system.processes import Deadline
-from ..system.programs import clean_environment, find_tool
+from ..system.programs import clean_environment, find_installed
 from ..system.schedules import schedules
 from ..tree.encryption import known_public_key
 from ..tree.failures import explain
@@ -134,13 +134,14 @@ def _named(release: str) -> dict[str, str]:
 
 def _needed(asked: Questions) -> list[str]:
     """Return the names of the needed programs."""
-    return list(dict.fromkeys([*asked.tools, *(tool for kind in asked.kinds for tool in kind_of(kind).tools)]))
+    kinds = map(kind_of, asked.kinds)
+    return list(dict.fromkeys([*asked.tools, *(tool for kind in kinds for tool in (*kind.tools, *kind.clients))]))
 
 
 def _version(tool: str) -> str:
     """Return the first line of a program's version, `there` if it prints none, empty if it is missing."""
     try:
-        path = find_tool(tool)
+        path = find_installed(tool)
         said = subprocess.run(
             [path, *_VERSION_OF.get(tool, ["--version"])],
             env=clean_environment(),

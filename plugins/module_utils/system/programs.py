@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
+from collections.abc import Iterator
 
 from .errors import ToolMissing
 
@@ -16,6 +18,9 @@ PACKAGES = {
     "mysql": "mariadb-client",
     "mariadbd": "mariadb-server-core",
     "mariadb-install-db": "mariadb-server-core",
+    "mariadb-dump": "mariadb-client",
+    "pg_dump": "postgresql-client",
+    "pg_restore": "postgresql-client",
     "slapcat": "slapd",
     "slapadd": "slapd",
     "rsync": "rsync",
@@ -33,6 +38,10 @@ PACKAGES = {
     "rclone": "rclone",
 }
 """{program: its package in Debian and Ubuntu}"""
+_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/lib/postgresql*/bin", "/usr/local/pgsql/bin")
+"""Where PostgreSQL's own programs lie that are not in PATH"""
+_ALIKE = {"mariadb-dump": ("mysqldump",)}
+"""{client of a server: programs that are to be called in its place, by the make and the age of that server}"""
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -53,6 +62,22 @@ def find_tool(name: str) -> str:
     if path is None:
         raise ToolMissing(f"{name} is not installed on this node: install the package {PACKAGES.get(name, name)}")
     return path
+
+
+def postgresql_programs(name: str) -> Iterator[str]:
+    """Yield the paths of a program of PostgreSQL's, in folders of its own and in PATH, but not Debian's wrapper that chooses among versions."""
+    own = [folder for pattern in _PLACES for folder in sorted(glob.glob(pattern))]
+    for folder in [*own, *search_path().split(os.pathsep)]:
+        path = os.path.join(folder, name)
+        if os.access(path, os.X_OK) and os.path.basename(os.path.realpath(path)) != "pg_wrapper":
+            yield path
+
+
+def find_installed(name: str) -> str:
+    """Return the path of a program as whoever needs it would find it, be it in its server's own folder or another that serves. Raise ToolMissing."""
+    found = next(postgresql_programs(name), None) if name.startswith("pg_") else None
+    others = (shutil.which(other, path=search_path()) for other in _ALIKE.get(name, ()))
+    return found or next(filter(None, others), None) or find_tool(name)
 
 
 def clean_environment(**more: str) -> dict[str, str]:

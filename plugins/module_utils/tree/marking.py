@@ -12,7 +12,7 @@ from typing import Any
 
 from ..system.errors import AltbackupError, InvalidInput, ToolMissing
 from ..system.mounts import file_system
-from ..system.programs import find_tool
+from ..system.programs import find_installed
 from .layout import MARKER
 
 _OF_SETUP = ("bin", "trust", "receive", "lend", "incoming", "outgoing")
@@ -105,7 +105,7 @@ def _make(base: str, marker: str, uid: int, gid: int) -> None:
 
 def _is_there(tool: str) -> bool:
     try:
-        find_tool(tool)
+        find_installed(tool)
     except ToolMissing:
         return False
     return True

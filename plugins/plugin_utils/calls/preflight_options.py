@@ -9,6 +9,7 @@ from typing import Any
 
 from ..planning import stores, watch
 from ..planning.connections import peers, source_peers
+from ..planning.node_tools import node_tools, sealing
 from ..planning.reaching import ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
 from . import watch_program
@@ -21,7 +22,7 @@ def preflight_options(run: Run, about: Mapping[str, Any], given: Mapping[str, An
         return {**_preflight_of_target(run, about), "programs": _filling(run, str(about["node"]), run.host)}
     source = run.plan["sources"].get(run.host, {}) if run.plan["locked"] and "tar" in (given.get("tools") or ()) else {}
     filled = _filling(run, run.host, run.host if run.plan["locked"] else "")
-    return {**_preflight_of_host(run), "programs": [*_sealing(source), *filled]}
+    return {**_preflight_of_host(run), "programs": [*sealing(source), *filled]}
 
 
 def _filling(run: Run, server: str, source: str) -> list[str]:
@@ -36,9 +37,8 @@ def examine_options(run: Run, _about: Mapping[str, Any], _given: Mapping[str, An
     fetched = [peer for name in plan["sources"] for peer in _fetched_by(_sound(plan), name, host)]
     return {
         "owners": [one for one in base_owners(plan, host) if one["base"]],
-        "tools": ["tar", "rsync", *_sealing(source), *_filling(run, host, "")],
+        "tools": list(dict.fromkeys(["tar", "rsync", *node_tools(plan, host)])),
         "stores": [stores.module_store(plan, name) for name in stores.filled_by(plan, host)],
-        "kinds": sorted({*(item["kind"] for item in source.get("item_list", ())), *(source.get("discover") or ())}),
         "ext": source.get("ext") or "",
         "items": source.get("item_list", []),
         "discover": source.get("discover") or {},
@@ -54,12 +54,6 @@ def examine_options(run: Run, _about: Mapping[str, Any], _given: Mapping[str, An
         "now": time.time(),
         "step_timeout": SHORT,
     }
-
-
-def _sealing(source: Mapping[str, Any]) -> list[str]:
-    """Return the programs that a source needs to encrypt, none where it does not."""
-    asked = [source.get("encrypt_to"), *(item.get("encrypt_to") for item in source.get("item_list", ()))]
-    return ["age", "ssh-keygen"] if any(asked) else []
 
 
 def _sound(plan: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,15 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from ...module_utils.system.programs import PACKAGES
 from ...module_utils.system.units import readable
+from ..planning.node_tools import package_of
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding, both
 from .words import meaning, telling_line
 
 _APART = 60.0
 """Seconds between the clocks of node and controller beyond which one of them is wrong"""
-_SSH = {True: "openssh-client", False: "openssh-clients"}
-"""{whether the system is of Debian's family: its package of ssh}"""
 _VARIABLES = {"source": "altbackup_base", "target": "altbackup_target_base"}
 _NOT_INSTALLED = re.compile(r"^(\w+) is not installed")
 
@@ -153,10 +151,9 @@ def _number(version: str) -> str:
 
 def _package(tool: str, facts: Mapping[str, Any]) -> str:
     """Return the package of a program on a node's system."""
-    if tool != "ssh":
-        return PACKAGES.get(tool, tool)
     system = facts.get("system") or {}
-    return _SSH[bool(re.search(r"debian|ubuntu", f"{system.get('id', '')} {system.get('id_like', '')}"))]
+    is_debian = re.search(r"debian|ubuntu", f"{system.get('id', '')} {system.get('id_like', '')}")
+    return package_of(tool, "" if is_debian else "RedHat")
 
 
 def _base(node: str, base: Mapping[str, Any], facts: Mapping[str, Any], commands: Commands) -> list[Finding]:

@@ -8,18 +8,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...module_utils.kinds.registry import kind_of
-from ...module_utils.system.programs import PACKAGES
 from .connections import connection, is_fetched
 from .mailing import of_all
+from .node_tools import node_tools, package_of
 from .setting_values import WEEKDAYS
 from .watch import watch_argv
 
 COMMON_TOOLS = ("rsync", "ssh", "ssh-keygen", "tar", "zstd")
-_OTHER_PACKAGES: Mapping[str, Mapping[str, str]] = {
-    "RedHat": {"ssh": "openssh-clients", "ssh-keygen": "openssh-clients"}
-}
-"""{family of distributions: {program: its package, if its name differs from Debian's}}"""
 COMMANDS = {
     "backup": ("run", "backup"),
     "check": ("run", "check", "-e", "altbackup_check_scope=all"),
@@ -80,14 +75,12 @@ def pairs(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
 def node_setup(plan: Mapping[str, Any], node: str, family: str = "") -> dict[str, Any]:
     """Return `bases`, `tools`, `packages` ({tool: package}) and `user` of a node; `family` is that of its distribution."""
     source, target = plan["sources"].get(node, {}), plan["targets"].get(node, {})
-    kinds = {item["kind"] for item in source.get("item_list", ())} | set(source.get("discover", ()))
-    tools = [*COMMON_TOOLS, *(tool for kind in sorted(kinds) for tool in kind_of(kind).tools)]
-    names = {**PACKAGES, **_OTHER_PACKAGES.get(family, {})}
+    tools = list(dict.fromkeys([*COMMON_TOOLS, *node_tools(plan, node)]))
     either = {**source, **target}
     return {
         "bases": [base for base in (source.get("base"), target.get("target_base")) if base],
         "tools": tools,
-        "packages": {tool: names.get(tool, tool) for tool in tools},
+        "packages": {tool: package_of(tool, family) for tool in tools},
         "user": either["node_user"],
         "allow_root_filesystem": either["allow_root_filesystem"],
     }
