@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from . import connections, encryption, inventory, nodes, stores
+from . import connections, encryption, inventory, nodes, stores, watching
 from .facts import examined_facts
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 
@@ -37,6 +37,7 @@ def decide(
         if node in known:
             found += nodes.examined(node, known[node], entry.get("after"), commands)
             found += nodes.untrue(node, told[node][1])
+            found += watching.findings(plan, node, known[node], commands)
     found += nodes.together(known, plan, commands)
     found += connections.pairs(plan, known, dialled, commands)  # a pair is set up between nodes that are in order
     found += encryption.findings(plan, known, commands)

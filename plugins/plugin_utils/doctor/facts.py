@@ -85,6 +85,7 @@ _EXAMINED: dict[str, Any] = {
     "peers": [_PEER],
     "authorized": ByName(_AUTHORIZED),
     "stores": [_STORE],
+    "schedules": [Fields({"where": str, "line": str})],
 }
 _PATH = re.compile(r"/[^\0\n]*")
 _SURVEYED: dict[str, Any] = {
