@@ -32,10 +32,10 @@ def setup_node(planned: Mapping[str, Any], node: str, family: str = "") -> dict[
 
 
 def setup_jobs(planned: Mapping[str, Any], node: str, inventories: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return the scheduled jobs of a node or, with inventories, those of the controller."""
-    if inventories:
-        return untrusted(setup.jobs(plain(planned), plain(inventories), _ROOT, sys.executable, dict(os.environ)))
-    return untrusted(setup.watch_jobs(plain(planned), str(node)))
+    """Return the scheduled jobs of a node, with inventories those of the controller, too, which may be a target."""
+    given = plain(planned)
+    own = setup.jobs(given, plain(inventories), _ROOT, sys.executable, dict(os.environ)) if inventories else []
+    return untrusted([*own, *setup.watch_jobs(given, str(node))])
 
 
 def setup_report(pair: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -177,6 +177,9 @@ def test_a_newcomer_gets_from_fresh_hosts_to_a_scheduled_verified_night(
     assert "folders/etc/" in copies and "git/toolbox/" in copies
     proofs = hosts["cms01"].run(["find", "/var/backups/altbackup/target/dayabay", "-name", "*.proof"]).stdout
     assert "git/toolbox/" in proofs, "the target, which has no item of its own, proves what came"
+    table = hosts["cms01"].run(["crontab", "-l"], check=True).stdout
+    check = "/var/backups/altbackup/target/.altbackup/watch/altbackup-watch /var/backups/altbackup/target"
+    assert re.search(rf"^\d+ \* \* \* \*.*{re.escape(check)}$", table, re.MULTILINE), table
     authorized = (hosts["cms01"].folder / "home/.ssh/authorized_keys").read_text()
     assert 'restrict,from="' in authorized and "forced_command.py" in authorized
     assert not Path("/var/backups/altbackup").exists(), "nothing of it is on the machine of the tests"

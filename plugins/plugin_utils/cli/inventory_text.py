@@ -22,6 +22,13 @@ _TOO_HIGH = ("/", "/home", "/srv", "/opt", "/var", "/var/lib", "/root")
 _TITLES = {"svn": "Subversion repositories", "trac": "Trac environments", "git": "Git repositories"}
 
 
+_WATCH = (
+    "# It sees for itself, every hour, whether its sources come, and mails where they do not, also with this machine dead: by its sendmail, or by\n"
+    "# a server named in altbackup_watch_mail_host. More in docs/monitoring.md.\n"
+    "altbackup_watch: true\n"
+)
+
+
 @dataclass(frozen=True)
 class Host:
     """A host as it was answered."""
@@ -101,6 +108,8 @@ def files(answers: Answers) -> dict[str, str]:
         parts = [] if alone else [_connection(host)]
         if host.name in [source.name for source in answers.sources]:
             parts.append(_items(host, answers.found.get(host.name)))
+        elif not host.is_local:
+            parts.append(_WATCH)
         if parts:
             written[f"host_vars/{host.name}.yml"] = "---\n" + "\n".join(parts)
     return written

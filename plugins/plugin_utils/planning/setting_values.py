@@ -26,7 +26,8 @@ from .quantities import parse_duration, parse_rate, parse_size
 
 TRANSPORTS = ("push", "pull")
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-SCHEDULE = {"backup": "01:30", "check": "sun 07:30", "drill": "sat 09:30", "watch": "12:00"}
+HOURLY = "hourly"
+SCHEDULE = {"backup": "01:30", "check": "sun 07:30", "drill": "sat 09:30", "watch": HOURLY}
 """{job: default time}; `watch` runs on each target"""
 
 
@@ -225,9 +226,11 @@ def parse_times(value: Mapping[str, Any]) -> dict[str, str]:
         if job not in SCHEDULE:
             raise InvalidInput(f"names {quoted(job)}, which is no job, {nearest(str(job), tuple(SCHEDULE))}")
         text = str(when or "").strip().lower()
-        if text and not re.fullmatch(rf"(?:(?:{'|'.join(WEEKDAYS)}) )?(?:[01]?\d|2[0-3]):[0-5]\d", text, re.ASCII):
+        is_time = re.fullmatch(rf"(?:(?:{'|'.join(WEEKDAYS)}) )?(?:[01]?\d|2[0-3]):[0-5]\d", text, re.ASCII)
+        if text and not is_time and (job, text) != ("watch", HOURLY):
             raise InvalidInput(
-                f"{job}: {quoted(when)} is no time of a day, like '01:30', or of a week, like 'sun 07:30' (empty: never)"
+                f"{job}: {quoted(when)} is no time of a day, like '01:30', or of a week, like 'sun 07:30' (empty: never; of the watch alone: "
+                f"{HOURLY})"
             )
         times[job] = text
     return times

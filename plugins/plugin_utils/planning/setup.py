@@ -11,7 +11,7 @@ from typing import Any
 from .connections import connection, is_fetched
 from .mailing import of_all
 from .node_tools import node_tools, package_of
-from .setting_values import WEEKDAYS
+from .setting_values import HOURLY, WEEKDAYS
 from .watch import watch_argv
 
 COMMON_TOOLS = ("rsync", "ssh", "ssh-keygen", "tar", "zstd")
@@ -135,9 +135,10 @@ def watch_jobs(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
 def _job(plan: Mapping[str, Any], job: str, name: str, argv: Sequence[str]) -> list[dict[str, Any]]:
     setup = plan["setup"]
     when = setup["schedule_at"].get(job, "")
-    day, _, time = (when or "00:00").rpartition(" ")
+    hourly = when == HOURLY
+    day, _, time = ("00:00" if hourly else when or "00:00").rpartition(" ")
     hour, minute = map(int, time.split(":"))
-    spread = int(setup["schedule_delay"] // 60)
+    spread = 59 if hourly else int(setup["schedule_delay"] // 60)
     own = int(hashlib.sha256(name.encode()).hexdigest(), 16) % (spread + 1)
     at = 60 * hour + minute + own
     weekday = WEEKDAYS.index(day) + at // _DAY_MINUTES if day else 0
@@ -151,11 +152,11 @@ def _job(plan: Mapping[str, Any], job: str, name: str, argv: Sequence[str]) -> l
             "command": " ".join(shlex.quote(word).replace("%", "\\%") for word in argv),
             "exec": " ".join(map(_systemd_word, argv)),
             "when": when,
-            "delay": int(setup["schedule_delay"]),
+            "delay": 60 * spread if hourly else int(setup["schedule_delay"]),
             "minute": str(at % 60),
-            "hour": str(at // 60),
+            "hour": "*" if hourly else str(at // 60),
             "weekday": str(weekday % 7) if day else "*",
-            "calendar": f"{day.capitalize()} " * bool(day) + f"*-*-* {hour:02}:{minute:02}:00",
+            "calendar": f"{day.capitalize()} " * bool(day) + f"*-*-* {'*' if hourly else f'{hour:02}'}:{minute:02}:00",
         }
     ]
 

@@ -76,6 +76,7 @@ def test_several_machines_have_files_of_their_own() -> None:
         "altbackup_items": [],
     }
     assert "did not answer" in written["host_vars/dayabay.yml"]
+    assert yaml.safe_load(written["host_vars/cms01.example.org.yml"])["altbackup_watch"] is True
     setup = yaml.safe_load(written["group_vars/all/setup.yml"])
     assert setup == {"altbackup_schedule": "cron", "altbackup_allow_root_filesystem": False}
     assert "group_vars/all/connection.yml" not in written
@@ -86,6 +87,7 @@ def test_one_machine_needs_no_ssh() -> None:
     assert yaml.safe_load(written["group_vars/all/setup.yml"])["altbackup_allow_root_filesystem"] is True
     assert yaml.safe_load(written["group_vars/all/connection.yml"])["ansible_connection"] == "local"
     assert yaml.safe_load(written["group_vars/all/mail.yml"]) == {"altbackup_mail_to": "none"}
+    assert "altbackup_watch" not in "".join(written.values()), "what would be dead with it does not watch it"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from helpers.plans import PLAN
 
+from ansible_collections.altbackup.core.plugins.filter.setup import setup_jobs
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.plugin_utils.mail.settings import MAIL_OPTIONS, variable_of
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.setting_values import SCHEDULE, parse_times
@@ -207,8 +208,26 @@ def test_a_target_has_a_job_of_its_own_where_there_is_a_program_for_it() -> None
     assert watch_jobs(plan_of(), "dayabay") == []
 
 
+def test_a_target_checks_each_hour_or_when_it_is_told_to() -> None:
+    (hourly,) = watch_jobs(plan_of(watch=True), "cms01")
+    assert (hourly["hour"], hourly["weekday"], hourly["calendar"], hourly["delay"]) == ("*", "*", "*-*-* *:00:00", 3540)
+    assert 0 <= int(hourly["minute"]) < 60
+    (daily,) = watch_jobs(plan_of({"watch": "12:10"}, watch=True), "cms01")
+    assert (daily["hour"], daily["minute"], daily["calendar"]) == ("12", "10", "*-*-* 12:10:00")
+    assert watch_jobs(plan_of({"watch": ""}, watch=True), "cms01")[0]["enabled"] is False
+
+
+def test_a_controller_that_is_a_target_has_its_own_jobs_and_its_watch() -> None:
+    plan = plan_of(watch=True)
+    plan["targets"]["localhost"] = plan["targets"].pop("sdu")
+    names = [job["name"].split()[1] for job in setup_jobs(plan, "localhost", ["/inv/mine"])]
+    assert names == ["backup", "check", "drill", "watch"]
+    assert [job["name"] for job in setup_jobs(plan, "cms01")] == ["altbackup watch of cms01"]
+
+
 @pytest.mark.parametrize(
-    "value", [{"backup": "25:00"}, {"backup": "noon"}, {"check": "funday 01:00"}, {"nightly": "01:00"}]
+    "value",
+    [{"backup": "25:00"}, {"backup": "noon"}, {"check": "funday 01:00"}, {"nightly": "01:00"}, {"backup": "hourly"}],
 )
 def test_a_time_that_is_none_is_refused(value: dict[str, str]) -> None:
     with pytest.raises(InvalidInput):
