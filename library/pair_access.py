@@ -78,7 +78,7 @@ host_keys:
   returned: always
   type: list
   elements: str
-  sample: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI...]
+  sample: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIII]
 sources:
   description: From where the keys may come; empty for anywhere.
   returned: always

@@ -64,7 +64,7 @@ public_keys:
   returned: always
   type: list
   elements: str
-  sample: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI...]
+  sample: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIII]
 answer:
   description: What the forced command said, such as the C(address) that it saw; empty where nobody asked, or it did not answer.
   returned: always

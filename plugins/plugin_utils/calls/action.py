@@ -21,7 +21,7 @@ from . import run_state
 from .handed import bound, handed
 from .identities import KeyRefused, require_no_file
 from .notes import noted
-from .options import options_of
+from .options import COMPLETED, options_of
 from .progress_poll import shown_while
 from .run import CALL, PLAN, Run, run_of
 
@@ -37,7 +37,7 @@ class ActionModule(Normal):  # type: ignore[misc]
         host = str(variables.get("inventory_hostname") or "")
         if PLAN not in variables:
             return self._call(host, 0, tmp, task_vars)
-        if not str(self._task._role or "").startswith(_OURS):
+        if not str(self._task._role or "").startswith(_OURS) or self._module not in COMPLETED:
             self._hand(variables[PLAN], host, {})
             return self._call(host, self._limit(variables[PLAN], host), tmp, task_vars)
         return self._call_of_run(run_of(variables), plain(variables.get(CALL) or {}), tmp, task_vars)

@@ -10,10 +10,12 @@ _MOMENT = ("stamp", "clock", "timezone")
 _LIMIT = ("step_timeout",)
 _PRIORITY = ("nice", "ionice")
 _ALL = (*_RUN, *_MOMENT, *_LIMIT, *_PRIORITY)
-_WITHOUT_LIMIT = ("restore_adopt",)
+_WITHOUT_LIMIT = ("marked_base", "pair_access", "pair_key", "restore_adopt")
 TAKES: dict[str, tuple[str, ...]] = {
     "dna_verify": (*_MOMENT, *_LIMIT, *_PRIORITY),
     "node_examine": (*_LIMIT, *_PRIORITY),
+    "pair_access": (),
+    "pair_key": (),
     "preflight": (*_RUN, *_LIMIT, *_PRIORITY),
     "restore_adopt": (),
     "run_lock": _RUN,

@@ -41,6 +41,15 @@ _SENTENCE = text_of(LONGEST)
 _PATHS = list_of(_NAME)
 _ID = text_like("(?:[0-9a-f]{32})?", "id of a base")
 _SENTENCES = list_of(_SENTENCE, _MOST_TOLD)
+_KEYS = list_of(text_like(r"(?:ssh|ecdsa|sk)-[A-Za-z0-9@.-]{1,64} [A-Za-z0-9+/=]{16,16384}", "public key"), 64)
+_ANSWER: dict[str, Read] = {
+    "address": text_like(r"[!-~]{0,256}", "address"),
+    "does": text_like(r"(?:add|read)?", "thing that a key does"),
+    "folder": _NAME,
+    "landlock": read_whole,
+    "rsync": read_flag,
+    "key": text_like(r"(?:key(?:\.next)?)?", "name of a key"),
+}
 _MOMENT = text_like(r"(?:\d{4}-\d\d-\d\dT[0-9:.]{5,15}(?:Z|[+-]\d\d:\d\d)?)?", "time")
 _TARBALL: dict[str, Read] = {
     "relpath": read_relpath,
@@ -175,7 +184,13 @@ SCHEMA: dict[str, Read] = {
         ),
         _PATHS,
     ),
-    **dict.fromkeys(("incoming", "destination", "aside", "marked"), text_like(r"(?s:/.*)?", "absolute path")),
+    **dict.fromkeys(("public_keys", "host_keys"), _KEYS),
+    "answer": entry_of(_ANSWER, whole=False),
+    "refused": _SENTENCE,
+    "sources": text_like(r"[!#-~]{0,4096}", "list of addresses"),
+    "size": read_whole,
+    "file_system": text_like(r"[\w.-]{0,64}", "type of a file system"),
+    **dict.fromkeys(("incoming", "destination", "aside", "marked", "folder"), text_like(r"(?s:/.*)?", "absolute path")),
     "day": _NAME,
     "days": list_of(text_like(r"\d{4}/\d{2}/\d{2}", "day"), _MOST_TOLD),
     "relpaths": mapping_of(list_of(read_relpath)),

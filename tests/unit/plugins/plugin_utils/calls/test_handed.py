@@ -51,12 +51,8 @@ def test_a_module_that_has_a_limit_or_a_priority_is_handed_them(module: str) -> 
     assert {"nice", "ionice", "step_timeout", "clock", "timezone"} & options_of(module) <= set(TAKES[module])
 
 
-OF_SETUP = {"marked_base", "pair_access", "pair_key"}
-"""Modules that no run calls"""
-
-
 def test_every_module_of_the_playbooks_is_known() -> None:
-    assert set(TAKES) == {path.stem for path in LIBRARY.glob("*.py")} - {"dna"} - OF_SETUP
+    assert set(TAKES) == {path.stem for path in LIBRARY.glob("*.py")} - {"dna", "marked_base"}
 
 
 def test_the_limit_is_that_of_the_host_in_the_play_and_the_priority_that_of_the_node() -> None:
@@ -92,6 +88,8 @@ def test_the_controller_has_no_priority_of_a_node() -> None:
         ("tarball_dump", "dayabay", {}, 100 + GRACE),
         ("tarball_restore", "fresh", {}, 0),
         ("restore_adopt", "fresh", {}, SHORT + GRACE),
+        ("marked_base", "dayabay", {}, SHORT + GRACE),
+        ("pair_key", "dayabay", {}, SHORT + GRACE),
     ],
 )
 def test_a_call_is_ended_a_minute_after_its_own_limit(

@@ -20,9 +20,8 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.report import (
 )
 
 ROOT = Path(__file__).resolve().parents[5]
-SET_UP = {"marked_base", "pair_access", "pair_key"}
-"""Modules that setup.yml calls itself, before a plan exists"""
-MODULES = sorted({path.stem for path in (ROOT / "library").glob("[a-z]*.py")} - SET_UP)
+MODULES = sorted(path.stem for path in (ROOT / "library").glob("[a-z]*.py"))
+KEY = f"ssh-ed25519 {'A' * 68}"
 STAMP = "2013/05/10/104701"
 SVN = f"svn/dybsvn/{STAMP}/dybsvn-1.tar.zst"
 GOOD = {"relpath": SVN, "size": 7, "dig": "00", "alg": "md5", "state": "verified"}
@@ -73,6 +72,26 @@ def of_target(**result: Any) -> dict[str, Any]:
         ({"tarballs": [{**GOOD, "record": {"a": DEEP}}]}, "record is larger or deeper", None),
         ({"tarballs": [{**GOOD, "record": {"a": "x" * (5 << 20)}}]}, "record is larger or deeper", None),
         ({"trees": [5, {"source": "a", "tarballs": "x"}]}, "entry 1 is no mapping; entry 2 tarballs is no list", []),
+        (
+            {"public_keys": [KEY, f"{KEY} comment", f'{KEY}\nrestrict,command="x" {KEY}', 5]},
+            "entry 2 is no public key",
+            [KEY],
+        ),
+        ({"host_keys": KEY}, "host_keys is no list", None),
+        ({"answer": {"address": "192.0.2.7\n*", "does": "add"}}, "address is no address", {"does": "add"}),
+        (
+            {"answer": {"does": "\x1b[2J", "landlock": 1, "add_host": {}}},
+            "does is no thing that a key does",
+            {"landlock": 1},
+        ),
+        ({"answer": ["x"]}, "answer is no mapping", None),
+        ({"refused": {"a": 1}}, "refused is no text", None),
+        ({"sources": '*",command="x'}, "sources is no list of addresses", None),
+        ({"sources": "any\n*"}, "sources is no list of addresses", None),
+        ({"folder": "../x"}, "folder is no absolute path", None),
+        ({"missing": "git"}, "missing is no list", None),
+        ({"size": -1}, "size is no number from 0", None),
+        ({"file_system": "ext4 {{ x }}"}, "file_system is no type of a file system", None),
         ({"proved": [5, {"relpath": SVN, "when": "\x1b[2J"}]}, "entry 2 when is no time", None),
     ],
 )
