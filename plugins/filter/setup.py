@@ -13,17 +13,8 @@ from typing import Any
 
 from ..plugin_utils.planning import setup
 from ..plugin_utils.planning.filter_values import guarded, plain, untrusted
-from ..plugin_utils.planning.reaching import ssh_args
 
 _ROOT = str(Path(__file__).resolve().parents[2])
-
-
-def setup_pairs(
-    planned: Mapping[str, Any], source: str, hostvars: Mapping[str, Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return the pairs of a source over ssh, each with the dialling side's options of ssh."""
-    found = setup.pairs(plain(planned), str(source))
-    return untrusted([{**pair, "ssh_args": ssh_args(hostvars, pair["dials"])} for pair in found])
 
 
 def setup_node(planned: Mapping[str, Any], node: str, family: str = "") -> dict[str, Any]:
@@ -38,16 +29,9 @@ def setup_jobs(planned: Mapping[str, Any], node: str, inventories: Sequence[str]
     return untrusted([*own, *setup.watch_jobs(given, str(node))])
 
 
-def setup_report(pair: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return `failures` and `line` on a pair, from the results of its set-up."""
-    return untrusted(setup.pair_report(plain(pair), plain(results)))
-
-
 class FilterModule:
     """The filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return {name: filter}."""
-        return {
-            function.__name__: guarded(function) for function in (setup_pairs, setup_node, setup_jobs, setup_report)
-        }
+        return {function.__name__: guarded(function) for function in (setup_node, setup_jobs)}

@@ -15,15 +15,16 @@ description:
 options:
   _terms:
     description:
-      - What is wanted. C(run) is all that a run has to tell; C(listed) are the tarballs that were listed on this host, C(all_listed) those
-        of all hosts; C(judged) are lines on why each tarball stays that a purge has judged on this host, C(purge_plan) is the text of a
-        plan of what it judged on all hosts, and C(reviewed) what of such a plan is to go, C(tarballs), or what is wrong with it,
-        C(problem); C(restores) is what is restored from where; C(restore_speeds) is what restores took, for predictions; C(readings) is what is
-        read where of what is to be looked into, C(answer) what was found in it, and C(answer_lines) that for a person.
+      - What is wanted. C(run) is all that a run has to tell; C(listed) are the tarballs that were listed on this host, C(all_listed) those of all
+        hosts; C(judged) are lines on why each tarball stays that a purge has judged on this host, C(purge_plan) is the text of a plan of what it
+        judged on all hosts, and C(reviewed) what of such a plan is to go, C(tarballs), or what is wrong with it, C(problem); C(pairs) are the
+        C(lines) and C(failures) of the keys of this host's pairs; C(restores) is what is restored from where; C(restore_speeds) is what restores
+        took, for predictions; C(readings) is what is read where of what is to be looked into, C(answer) what was found in it, and C(answer_lines)
+        that for a person.
     required: true
     type: list
     elements: str
-    choices: [run, listed, all_listed, judged, purge_plan, reviewed, restores, restore_speeds, readings, answer, answer_lines]
+    choices: [run, listed, all_listed, judged, purge_plan, reviewed, pairs, restores, restore_speeds, readings, answer, answer_lines]
   record:
     description: Whether what C(run) tells is kept in the history of the inventory, too (see docs/monitoring.md). What is wrong with that is a note.
     type: bool
@@ -64,7 +65,7 @@ from ..plugin_utils.history.record import Circumstances, record_of
 from ..plugin_utils.history.store import write_records
 from ..plugin_utils.history.versions import versions
 from ..plugin_utils.page.write import noted_page
-from ..plugin_utils.planning import contents, marks, purge_plan
+from ..plugin_utils.planning import contents, marks, purge_plan, setup, trusting
 from ..plugin_utils.planning.filter_values import plain, untrusted
 from ..plugin_utils.planning.host_variables import given_inventory, inventory_files
 from ..plugin_utils.planning.pauses import pauses
@@ -197,6 +198,17 @@ def _restores(run: Run, variables: Any) -> dict[str, Any]:
     return restores.choose(run, [str(host) for host in variables["ansible_play_hosts_all"]])
 
 
+def _pairs(run: Run, _variables: Any) -> dict[str, Any]:
+    """Return the `lines` and `failures` of the pairs of this host."""
+    found = [
+        trusting.report(pair, run.state["pairings"].get(pair["label"], {})) for pair in setup.pairs(run.plan, run.host)
+    ]
+    return {
+        "lines": [pair["line"] for pair in found],
+        "failures": [text for pair in found for text in pair["failures"]],
+    }
+
+
 def _restore_speeds(run: Run, _variables: Any) -> dict[str, Any]:
     return restores.learned_speeds(run.choice, _states(run))
 
@@ -226,6 +238,7 @@ _FOUND: dict[str, Callable[[Run, Any], Any]] = {
     "judged": _judged,
     "purge_plan": _purge_plan,
     "reviewed": _reviewed,
+    "pairs": _pairs,
     "restores": _restores,
     "restore_speeds": _restore_speeds,
     "readings": _readings,

@@ -120,6 +120,10 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
     assert examples.ran == set(MODULES) - SET_UP
 
 
+def test_filters_are_few_enough_that_a_user_knows_them() -> None:
+    assert len(FILTERS) <= 8
+
+
 def test_examples_of_filters_run(tmp_path: Path) -> None:
     tasks: list[dict[str, Any]] = []
     plays: list[dict[str, Any]] = [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]

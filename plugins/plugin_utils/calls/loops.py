@@ -5,11 +5,12 @@ An entry says what a call is about, and Ansible shows its `label`; the options o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ...module_utils.tree.stamps import is_day
-from ..planning import contents, drill, heal, rekeying, restore, restore_progress, transfers
+from ..planning import contents, drill, heal, rekeying, restore, restore_progress, setup, transfers, trusting
 from ..planning.reaching import controller_peer
 from ..planning.stores import store_trees
 from ..planning.trees import node_trees, open_trees, serving_rounds, source_trees
@@ -324,6 +325,20 @@ def _stores(run: Run) -> list[Entry]:
     ]
 
 
+def pair_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pair of a call."""
+    return next(pair for pair in setup.pairs(run.plan, run.host) if pair["label"] == about["label"])
+
+
+def _pairs(run: Run, step: str) -> list[Entry]:
+    """Return the pairs of a source of which a step of their set-up is due, see trusting.STEPS."""
+    return [
+        {"step": step, "node": trusting.node_of(pair, step), "label": pair["label"]}
+        for pair in setup.pairs(run.plan, run.host)
+        if trusting.is_due(pair, run.state["pairings"].get(pair["label"], {}), step)
+    ]
+
+
 LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "usable": _usable,
     "targets": _targets,
@@ -365,5 +380,6 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "orders_to_carry": lambda run: _orders(
         run, lambda order: order["ready"] and order["fetched"] and bool(order["carry"])
     ),
+    **{f"pairs_to_{step}": functools.partial(_pairs, step=step) for step in trusting.STEPS},
 }
 """{name of a loop: its entries for a run}"""

@@ -11,6 +11,7 @@ from ...module_utils.system.units import counted
 from ..planning import absence, copies, drill, heal, rekeying, restore_progress, transfers
 from ..planning.reaching import controller_peer
 from ..report import call_failures, outcomes, retention_table, tarball_table
+from . import trust_calls
 from .loops import errand_of, errands, heal_errand_of, order_of, rekey_of
 from .run import Run
 
@@ -494,6 +495,8 @@ def _examine(
 
 _NOTES: dict[str, Callable[[Run, str, Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], State]] = {
     "node_examine": _examine,
+    "pair_access": trust_calls.noted,
+    "pair_key": trust_calls.noted,
     "preflight": _preflight,
     "store_fetch": _store_fetch,
     "tarball_accept": _accept,

@@ -33,6 +33,7 @@ from .restore_options import (
 )
 from .run import Run
 from .store_options import store_drill_options, store_fetch_options, store_options
+from .trust_calls import access_options, key_options
 
 
 def options_of(module: str, run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Options | None:
@@ -43,6 +44,8 @@ def options_of(module: str, run: Run, about: Mapping[str, Any], given: Mapping[s
 
 COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Options | None]] = {
     "node_examine": examine_options,
+    "pair_access": access_options,
+    "pair_key": key_options,
     "preflight": preflight_options,
     "restore_adopt": adopt_options,
     "run_lock": lock_options,

@@ -165,21 +165,3 @@ def _systemd_word(word: str) -> str:
     """Return a word quoted for ExecStart, so that systemd does not interpret it: see systemd.service(5)."""
     text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{text}"'
-
-
-def pair_report(entry: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return `failures` of a pair and the `line` on what was set up, by the results of its modules in order."""
-    failures = []
-    for result in results:
-        if result.get("skipped"):
-            continue
-        found = [str(one.get("reason", "")) for one in result.get("failures") or ()]
-        if not found and ("failures" not in result or result.get("unreachable")):
-            found = [str(result.get("msg") or "it returned nothing")[:1000]]
-        failures += [f"{entry['label']}: {text}" for text in found]
-    answers = [result["answer"] for result in results if result.get("answer")]
-    last = answers[-1] if answers else {}
-    where = f" from {last['address']}" if last.get("address") else ""
-    confined = "" if last.get("landlock") else ", not confined by the kernel, which has no Landlock"
-    line = f"{entry['label']}: {last['does']}s{where}{confined}" if last else f"{entry['label']}: not tried"
-    return {"failures": list(dict.fromkeys(failures)), "line": line}

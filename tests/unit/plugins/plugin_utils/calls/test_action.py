@@ -81,6 +81,13 @@ def test_without_a_plan_the_module_gets_what_the_user_wrote_and_fails_as_others_
             call(refuse(error), "", {"base": "/x"})
 
 
+def test_a_module_of_set_up_fails_its_task_and_steers_nothing(call: Callable[..., Any], plan: dict[str, Any]) -> None:
+    said = {"failed": True, "msg": "no", "missing": ["git"], "add_host": {"host_name": "x"}, "ansible_facts": {"x": 1}}
+    result, options = call(lambda _: said, "altbackup.core.nodes", {"base": "/x"}, module="marked_base", **{PLAN: plan})
+    assert (result, options) == ({"failed": True, "msg": "no", "missing": ["git"]}, {"base": "/x"})
+    assert run_state.load("dayabay") == {}
+
+
 def test_a_task_of_a_user_beside_a_plan_has_the_run_and_its_own_options(
     call: Callable[..., Any], plan: dict[str, Any]
 ) -> None:

@@ -17,7 +17,6 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.planning.setting_va
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.setup import (
     jobs,
     node_setup,
-    pair_report,
     pairs,
     watch_jobs,
 )
@@ -236,17 +235,6 @@ def test_a_time_that_is_none_is_refused(value: dict[str, str]) -> None:
 
 def test_times_that_are_not_named_are_the_usual_ones() -> None:
     assert parse_times({"drill": "Mon 9:05"}) == {**SCHEDULE, "drill": "mon 9:05"}
-
-
-def test_what_became_of_a_pair_is_one_line_and_each_failure_once() -> None:
-    pair = {"label": "dayabay -> cms01"}
-    answer = {"does": "add", "address": "192.0.2.7", "landlock": 0}
-    good = pair_report(pair, [{"failures": []}, {"failures": [], "answer": answer}, {"skipped": True}])
-    assert good["failures"] == []
-    assert good["line"].startswith("dayabay -> cms01: adds from 192.0.2.7, not confined by the kernel")
-    failed = {"failures": [{"reason": "no way"}]}
-    bad = pair_report(pair, [failed, failed, {"unreachable": True, "msg": "gone"}, {"msg": "crashed"}])
-    assert bad["failures"] == ["dayabay -> cms01: no way", "dayabay -> cms01: gone", "dayabay -> cms01: crashed"]
 
 
 def test_of_addresses_that_are_secrets_a_job_has_the_files_alone() -> None:

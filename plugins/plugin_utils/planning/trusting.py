@@ -1,0 +1,103 @@
+"""The key of a pair: what its set-up does next, by what was found so far, and what became of it. Pure.
+
+A pair is one of setup.pairs; `done` is {step: what `found` returned of it}, without steps that were not made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+MAKE, ADMIT, TRY, OPEN, RETRY, BIND, REQUIRE = "make", "admit", "try", "open", "retry", "bind", "require"
+DISMISS, FORGET = "dismiss", "forget"
+STEPS = (MAKE, ADMIT, TRY, OPEN, RETRY, BIND, REQUIRE, DISMISS, FORGET)
+"""The key is made, let in by the other side, and tried; where it is refused it may come from anywhere for a moment, and is tried again; then it may
+come from where it was seen alone, and has to get in as it is now. The last two take it away"""
+_DIALLED = (ADMIT, OPEN, BIND, DISMISS)
+"""Steps on the side that is dialled; the others are on the side that dials"""
+_LISTS, _TEXTS = ("public_keys", "host_keys"), ("sources", "refused")
+_ANYWHERE = "any"
+
+Done = Mapping[str, Mapping[str, Any]]
+
+
+def node_of(pair: Mapping[str, Any], step: str) -> str:
+    """Return the node on which a step is made."""
+    return str(pair["dialled" if step in _DIALLED else "dials"])
+
+
+def found(result: Mapping[str, Any], failures: Iterable[str]) -> dict[str, Any]:
+    """Return what a step found, from its module's result as report.results reads it, and why it failed."""
+    return {
+        **{name: list(result.get(name) or ()) for name in _LISTS},
+        **{name: str(result.get(name) or "") for name in _TEXTS},
+        "answer": dict(result.get("answer") or {}),
+        "changed": result.get("changed") is True,
+        "failures": list(failures),
+    }
+
+
+def is_due(pair: Mapping[str, Any], done: Done, step: str) -> bool:
+    """Return whether a step is to be made now.
+
+    Nothing is built on a step that failed; but what was let in from anywhere is bound again, whatever came of that and of what followed.
+    """
+    if step == ADMIT:
+        return _is_well(done, MAKE)
+    if step == TRY:
+        return _is_well(done, ADMIT)
+    if step == OPEN:
+        return bool(_is_well(done, TRY) and done[TRY]["refused"] and pair["seen"] and done[ADMIT]["sources"])
+    if step == RETRY:
+        return OPEN in done
+    if step == BIND:
+        return OPEN in done or bool(_seen(done))
+    if step == REQUIRE:
+        return _is_well(done, TRY) and (BIND not in done or (_is_well(done, BIND) and done[BIND]["changed"]))
+    return True
+
+
+def options(pair: Mapping[str, Any], done: Done, step: str, *, rotate: bool = False) -> dict[str, Any]:
+    """Return the options of a due step's module, pair_access on the dialled side, else pair_key, but for those of ssh; `rotate` makes a new key."""
+    if step not in _DIALLED:
+        own = {"base": pair["base"], "peer": pair["peer"]}
+        if step == MAKE:
+            return {**own, "rotate": rotate}
+        if step == FORGET:
+            return {**own, "state": "absent"}
+        return {**own, "host_keys": done[ADMIT]["host_keys"], "trial": "require" if step == REQUIRE else "ask"}
+    theirs = {"base": pair["called_base"], "kind": pair["kind"], "peer": pair["named"], "user": pair["user"]}
+    if step == DISMISS:
+        return {**theirs, "state": "absent"}
+    keys = done[MAKE]["public_keys"]
+    sources = {ADMIT: pair["sources"], OPEN: _ANYWHERE, BIND: pair["sources"]}[step]
+    if step == BIND:
+        keys = _last_trial(done).get("public_keys") or keys
+        sources = (_seen(done) or done[ADMIT]["sources"]) if pair["seen"] else sources
+    return {**theirs, "limit": pair["limit"], "port": pair["port"], "public_keys": keys, "sources": sources}
+
+
+def report(pair: Mapping[str, Any], done: Done) -> dict[str, Any]:
+    """Return the `failures` of a pair, a sentence each, and the `line` on what its key does."""
+    failures = [f"{pair['label']}: {reason}" for step in STEPS for reason in done.get(step, {}).get("failures", ())]
+    answers = [done[step]["answer"] for step in STEPS if done.get(step, {}).get("answer")]
+    last = answers[-1] if answers else {}
+    where = f" from {last['address']}" if last.get("address") else ""
+    confined = "" if last.get("landlock") else ", not confined by the kernel, which has no Landlock"
+    line = f"{last['does']}s{where}{confined}" if last.get("does") else "not tried"
+    return {"failures": list(dict.fromkeys(failures)), "line": f"{pair['label']}: {line}"}
+
+
+def _is_well(done: Done, step: str) -> bool:
+    return step in done and not done[step]["failures"]
+
+
+def _last_trial(done: Done) -> Mapping[str, Any]:
+    return done.get(RETRY) or done.get(TRY) or {}
+
+
+def _seen(done: Done) -> str:
+    """Return the address from which the key was seen to come, "" if that is none: it is what a side says, and may be a pattern."""
+    said = str(_last_trial(done).get("answer", {}).get("address", ""))
+    return said if re.fullmatch(r"[0-9A-Fa-f.:]+", said) else ""

@@ -1,0 +1,172 @@
+"""Set-up of a pair's key, step by step: what is due, with which options, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning import trusting
+
+KEY, NEXT, HOST_KEY = ("ssh-ed25519 AAAAold", "ssh-ed25519 AAAAnew", "ssh-ed25519 AAAAhost")
+PAIR: dict[str, Any] = {
+    "dials": "dayabay",
+    "dialled": "cms01",
+    "base": "/backup",
+    "peer": {"node": "cms01"},
+    "called_base": "/copies",
+    "kind": "incoming",
+    "named": "dayabay",
+    "user": "scm",
+    "port": 2222,
+    "limit": 5000,
+    "sources": "",
+    "seen": True,
+    "label": "dayabay -> cms01",
+}
+ANSWER = {"address": "192.0.2.7", "does": "add", "landlock": 4}
+MADE: dict[str, Any] = {"public_keys": [KEY]}
+LET_IN: dict[str, Any] = {"host_keys": [HOST_KEY], "sources": "192.0.2.7"}
+TRIED: dict[str, Any] = {"public_keys": [KEY], "answer": ANSWER}
+REFUSED: dict[str, Any] = {"public_keys": [KEY], "refused": "Permission denied"}
+LOST: dict[str, Any] = {"failures": ["unreachable: no route"]}
+
+
+def done_of(**results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what was found in steps by what their modules returned, and why they failed."""
+    return {step: trusting.found(result, result.get("failures", ())) for step, result in results.items()}
+
+
+def play(answers: dict[str, dict[str, Any]], pair: dict[str, Any] = PAIR) -> tuple[list[str], dict[str, Any]]:
+    """Go through set-up with these results of its steps; return the steps that were made, and what is known at the end."""
+    done: dict[str, Any] = {}
+    for step in trusting.STEPS[:7]:
+        if trusting.is_due(pair, done, step):
+            result = answers[step]
+            done[step] = trusting.found(result, result.get("failures", ()))
+    return list(done), done
+
+
+@pytest.mark.parametrize(
+    ("answers", "steps"),
+    [
+        pytest.param(
+            {"make": MADE, "admit": LET_IN, "try": TRIED, "bind": {}}, ["make", "admit", "try", "bind"], id="as before"
+        ),
+        pytest.param(
+            {"make": MADE, "admit": LET_IN, "try": TRIED, "bind": {"changed": True}, "require": TRIED},
+            ["make", "admit", "try", "bind", "require"],
+            id="bound anew",
+        ),
+        pytest.param({"make": LOST}, ["make"], id="the side that dials is lost"),
+        pytest.param({"make": MADE, "admit": LOST}, ["make", "admit"], id="the dialled side is lost"),
+        pytest.param({"make": MADE, "admit": LET_IN, "try": LOST}, ["make", "admit", "try"], id="lost in the trial"),
+        pytest.param(
+            {"make": MADE, "admit": {}, "try": REFUSED, "require": LOST},
+            ["make", "admit", "try", "require"],
+            id="refused, though from anywhere",
+        ),
+        pytest.param(
+            {"make": MADE, "admit": LET_IN, "try": REFUSED, "open": {}, "retry": TRIED, "bind": {"changed": True}, "require": TRIED},
+            ["make", "admit", "try", "open", "retry", "bind", "require"],
+            id="from another address",
+        ),
+        pytest.param(
+            {"make": MADE, "admit": LET_IN, "try": REFUSED, "open": LOST, "retry": REFUSED, "bind": LOST},
+            ["make", "admit", "try", "open", "retry", "bind"],
+            id="lost when it was opened, which it may be all the same",
+        ),
+        pytest.param(
+            {"make": MADE, "admit": LET_IN, "try": REFUSED, "open": {}, "retry": LOST, "bind": {"changed": True}, "require": LOST},
+            ["make", "admit", "try", "open", "retry", "bind", "require"],
+            id="lost when it was tried again: it is closed",
+        ),
+        pytest.param({"make": {}, "admit": {"changed": True}, "try": {}, "require": {}}, ["make", "admit", "try", "require"], id="predicted"),
+    ],
+)  # fmt: skip
+def test_a_step_follows_from_those_before(answers: dict[str, dict[str, Any]], steps: list[str]) -> None:
+    assert play(answers)[0] == steps
+
+
+@pytest.mark.parametrize("retried", [REFUSED, LOST, {}, TRIED, {"answer": {"address": "*"}}])
+@pytest.mark.parametrize("opened", [{}, LOST, {"changed": True}])
+def test_what_was_opened_is_closed_whatever_came_of_it(opened: dict[str, Any], retried: dict[str, Any]) -> None:
+    done = done_of(make=MADE, admit=LET_IN, open=opened, retry=retried, **{"try": REFUSED})
+    assert trusting.is_due(PAIR, done, "bind")
+    assert trusting.options(PAIR, done, "bind")["sources"] == "192.0.2.7", (
+        "where it came from, or what was there before"
+    )
+
+
+def test_nothing_is_opened_where_the_inventory_says_from_where() -> None:
+    fixed = {**PAIR, "seen": False, "sources": "192.0.2.0/24"}
+    steps, done = play({"make": MADE, "admit": LET_IN, "try": REFUSED, "require": LOST}, fixed)
+    assert steps == ["make", "admit", "try", "require"]
+    assert trusting.options(fixed, done, "admit")["sources"] == "192.0.2.0/24"
+    done = done_of(make=MADE, admit=LET_IN, **{"try": TRIED})
+    assert trusting.options(fixed, done, "bind")["sources"] == "192.0.2.0/24"
+
+
+@pytest.mark.parametrize(
+    ("address", "is_one"),
+    [
+        ("192.0.2.7", True),
+        ("2001:db8::7", True),
+        ("*", False),
+        ("192.0.2.7,*", False),
+        ("192.0.2.7\n", False),
+        ("!192.0.2.8", False),
+        ("fe80::1%eth0", False),
+        ("192.0.2.7/0", False),
+        ("any", False),
+        ("", False),
+    ],
+)
+def test_an_address_is_bound_and_no_pattern(address: str, is_one: bool) -> None:
+    done = done_of(make=MADE, admit={}, **{"try": {"answer": {"address": address}}})
+    assert trusting.is_due(PAIR, done, "bind") is is_one
+    if is_one:
+        assert trusting.options(PAIR, done, "bind")["sources"] == address
+
+
+def test_each_step_has_its_options_on_its_side() -> None:
+    done = done_of(make=MADE, admit=LET_IN, open={}, retry={**TRIED, "public_keys": [NEXT]}, **{"try": REFUSED})
+    mine, theirs = {"base": "/backup", "peer": {"node": "cms01"}}, {"base": "/copies", "kind": "incoming"}
+    theirs |= {"peer": "dayabay", "user": "scm"}
+    entry = {**theirs, "limit": 5000, "port": 2222}
+    expected = {
+        "make": {**mine, "rotate": True},
+        "admit": {**entry, "public_keys": [KEY], "sources": ""},
+        "try": {**mine, "host_keys": [HOST_KEY], "trial": "ask"},
+        "open": {**entry, "public_keys": [KEY], "sources": "any"},
+        "retry": {**mine, "host_keys": [HOST_KEY], "trial": "ask"},
+        "bind": {**entry, "public_keys": [NEXT], "sources": "192.0.2.7"},
+        "require": {**mine, "host_keys": [HOST_KEY], "trial": "require"},
+        "dismiss": {**theirs, "state": "absent"},
+        "forget": {**mine, "state": "absent"},
+    }
+    assert {step: trusting.options(PAIR, done, step, rotate=True) for step in trusting.STEPS} == expected
+    nodes = {step: trusting.node_of(PAIR, step) for step in trusting.STEPS}
+    assert nodes == {step: "cms01" if "kind" in given else "dayabay" for step, given in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("results", "failures", "line"),
+    [
+        ({}, [], "not tried"),
+        ({"make": MADE, "try": REFUSED}, [], "not tried"),
+        ({"make": LOST, "try": {"failures": ["unreachable: no route", "no key"]}}, ["unreachable: no route", "no key"], "not tried"),
+        ({"try": TRIED}, [], "adds from 192.0.2.7"),
+        ({"try": TRIED, "require": {"answer": {**ANSWER, "does": "read", "address": ""}}}, [], "reads"),
+        ({"try": {"answer": {"does": "add"}}}, [], "adds, not confined by the kernel, which has no Landlock"),
+        ({"try": {"answer": {"address": "192.0.2.7"}}}, [], "not tried"),
+    ],
+)  # fmt: skip
+def test_what_became_of_a_pair_is_one_line_and_each_failure_once(
+    results: dict[str, dict[str, Any]], failures: list[str], line: str
+) -> None:
+    told = trusting.report(PAIR, done_of(**results))
+    assert told == {
+        "failures": [f"dayabay -> cms01: {text}" for text in failures],
+        "line": f"dayabay -> cms01: {line}",
+    }
