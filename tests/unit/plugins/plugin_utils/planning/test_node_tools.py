@@ -18,7 +18,7 @@ ITEMS = [
     {"kind": "svn", "name": "a", "path": "/a"},
     {"kind": "postgresql", "name": "b", "user": "postgres"},
     {"kind": "mysql", "name": "c", "user": "root"},
-    {"kind": "ldap", "name": "d"},
+    {"kind": "ldap", "name": "d", "path": "/etc/ldap/slapd.d"},
 ]
 
 
@@ -26,7 +26,7 @@ def plan_of(source: dict[str, Any] | None = None, **of_hosts: dict[str, Any]) ->
     """Return the plan of a source that sends to cms01, beside the variables of other hosts."""
     own = {"altbackup_base": "/backup", "altbackup_targets": ["cms01"], "altbackup_discover": {"git": "/git"}}
     own.update({"altbackup_items": ITEMS[:1], **(source or {})})
-    hosts = {"dayabay": own, "cms01": {"altbackup_target_base": "/copies"}}
+    hosts = {"dayabay": own, "cms01": {"altbackup_target_base": "/copies", "altbackup_drill_folder": "/scratch"}}
     given = {name: {**hosts.get(name, {}), **of_hosts.get(name, {})} for name in {**hosts, **of_hosts}}
     groups = {"all": list(given), "sources": ["dayabay"], "targets": ["cms01", *of_hosts.get("groups", ())]}
     groups["stores"] = [name for name in given if name == "vault"]
@@ -55,7 +55,12 @@ def plan_of(source: dict[str, Any] | None = None, **of_hosts: dict[str, Any]) ->
             ["slapcat", "mariadb-dump", "pg_dump", "pg_restore", "zstd"],
             ["pg_restore", "zstd"],
         ),
-        ({"altbackup_items": [], "altbackup_discover": {}}, {}, [], []),
+        (
+            {"altbackup_items": [{"kind": "folder", "name": "x", "path": "/x"}], "altbackup_discover": {}},
+            {},
+            ["zstd"],
+            ["zstd"],
+        ),
     ],
 )
 def test_a_node_needs_what_it_dumps_and_what_it_proves(
