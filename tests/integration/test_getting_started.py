@@ -24,17 +24,18 @@ hosts = lab_fixture(["desk", "dayabay", "cms01"], sources=["desk"])
 
 @pytest.fixture
 def desk(hosts: Lab) -> Iterator[Host]:
-    """The controller: a checkout, a crontab and a mail server of its own. The nodes have only sshd, Python and what is installed here."""
+    """The controller: a checkout, a crontab and a mail server of its own. The nodes have only sshd, Python and what is installed here, the target a crontab."""
     for name in ("dayabay", "cms01"):
         host = hosts[name]
         for place in ("/var/backups", "/srv", "/home"):
             host.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
         (host.home / ".ssh" / "known_hosts").unlink()
     hosts["dayabay"].run(["git", "init", "-q", "--bare", "/srv/git/toolbox.git"], check=True)
+    for host in (hosts["desk"], hosts["cms01"]):
+        host.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/var/spool/cron"], check=True)
+        host.run(["mkdir", "-m", "1730", "/var/spool/cron/crontabs"], check=True)
+        host.run(["chgrp", "crontab", "/var/spool/cron/crontabs"], check=True)
     desk = hosts["desk"]
-    desk.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/var/spool/cron"], check=True)
-    desk.run(["mkdir", "-m", "1730", "/var/spool/cron/crontabs"], check=True)
-    desk.run(["chgrp", "crontab", "/var/spool/cron/crontabs"], check=True)
     (desk.home / "bin").mkdir()
     (desk.home / "bin" / "altbackup").symlink_to(REPOSITORY / "bin" / "altbackup")
     with desk.popen([sys.executable, "-m", "aiosmtpd", "-n", "-l", "127.0.0.1:25"]) as server:
@@ -68,6 +69,8 @@ def test_the_page_leads_from_bare_hosts_to_a_verified_night(hosts: Lab, desk: Ho
     assert "git/toolbox/" in stored
     entries = desk.run(["crontab", "-l"], check=True).stdout
     assert "run backup" in entries and "ALTBACKUP_MAIL_TO=scm-admins@example.org" in entries
+    own = hosts["cms01"].run(["crontab", "-l"], check=True).stdout
+    assert "/altbackup-watch /var/backups/altbackup/target" in own and "/altbackup-watch" not in entries
     key = (hosts["cms01"].home / ".ssh" / "authorized_keys").read_text()
     assert 'restrict,from="' in key and "forced_command.py" in key
     again = as_written(desk, "bin/altbackup run setup -i inventory/first")

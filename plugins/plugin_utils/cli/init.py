@@ -18,7 +18,8 @@ from ...module_utils.stages.survey import FOLDERS, USUAL
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.visible import visible
 from ..doctor.facts import surveyed_facts
-from ..mail.settings import NONE, addresses
+from ..mail.settings import addresses
+from ..planning.mailing import NONE
 from ..planning.setting_values import parse_base
 from . import command_context, doctor
 from .inventory_text import LOCAL, Answers, Host, files, parse_host

@@ -11,8 +11,8 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.planning import set
 
 MODULE = dict.fromkeys(("admit", "open", "bind", "dismiss"), "pair_access")
 RESULTS: dict[str, dict[str, Any]] = {
-    "make": {"public_keys": ["ssh-ed25519 AAAA"], "failures": []},
-    "admit": {"host_keys": ["ssh-ed25519 BBBB"], "sources": "192.0.2.7", "failures": []},
+    "make": {"public_keys": ["ssh-ed25519 AAAAAAAAAAAAAAAAAAAA"], "failures": []},
+    "admit": {"host_keys": ["ssh-ed25519 BBBBBBBBBBBBBBBBBBBB"], "sources": "192.0.2.7", "failures": []},
     "try": {"answer": {"does": "add", "address": "192.0.2.7"}, "failures": []},
     "bind": {"changed": False, "failures": []},
 }
