@@ -60,7 +60,7 @@ def find_tool(name: str) -> str:
     """Return the path of a program. Raise ToolMissing, which names the package to install."""
     path = shutil.which(name, path=search_path())
     if path is None:
-        raise ToolMissing(f"{name} is not installed on this node: install the package {PACKAGES.get(name, name)}")
+        raise _missing(name)
     return path
 
 
@@ -75,9 +75,15 @@ def postgresql_programs(name: str) -> Iterator[str]:
 
 def find_installed(name: str) -> str:
     """Return the path of a program as whoever needs it would find it, be it in its server's own folder or another that serves. Raise ToolMissing."""
-    found = next(postgresql_programs(name), None) if name.startswith("pg_") else None
-    others = (shutil.which(other, path=search_path()) for other in _ALIKE.get(name, ()))
-    return found or next(filter(None, others), None) or find_tool(name)
+    served = (shutil.which(each, path=search_path()) for each in (name, *_ALIKE.get(name, ())))
+    path = next(postgresql_programs(name) if name.startswith("pg_") else filter(None, served), None)
+    if path is None:
+        raise _missing(name)
+    return path
+
+
+def _missing(name: str) -> ToolMissing:
+    return ToolMissing(f"{name} is not installed on this node: install the package {PACKAGES.get(name, name)}")
 
 
 def clean_environment(**more: str) -> dict[str, str]:

@@ -6,13 +6,18 @@ import os
 from pathlib import Path
 
 import pytest
+from helpers.trees import make_tool
 
 from ansible_collections.altbackup.core.plugins.module_utils.system import programs
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     ToolMissing,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline, run
-from ansible_collections.altbackup.core.plugins.module_utils.system.programs import clean_environment, find_tool
+from ansible_collections.altbackup.core.plugins.module_utils.system.programs import (
+    clean_environment,
+    find_installed,
+    find_tool,
+)
 
 
 def test_environment_of_children_is_not_the_login_shell_s(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,3 +49,36 @@ def test_missing_tool_names_its_package(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolMissing, match=f"{tool} is not installed on this node: install the package {package}"):
         find_tool(tool)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there"),
+    [
+        ("pg_dump", "postgresql/15/bin/pg_dump"),
+        ("pg_dump", "path/pg_dump"),
+        ("mariadb-dump", "path/mariadb-dump"),
+        ("mariadb-dump", "path/mysqldump"),
+        ("git", "path/git"),
+    ],
+)
+def test_a_client_is_installed_wherever_those_who_need_it_look(
+    wanted: str, there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "_PLACES", (str(tmp_path / "postgresql" / "*" / "bin"),))
+    monkeypatch.setattr(programs, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    with pytest.raises(ToolMissing):
+        find_installed(wanted)
+    (tmp_path / there).parent.mkdir(parents=True)
+    make_tool((tmp_path / there).parent, (tmp_path / there).name, "")
+    assert find_installed(wanted) == str(tmp_path / there)
+
+
+def test_debians_wrapper_alone_is_no_client_of_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_PLACES", ())
+    monkeypatch.setattr(programs, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    make_tool(tmp_path, "pg_wrapper", "")
+    (tmp_path / "pg_dump").symlink_to("pg_wrapper")
+    with pytest.raises(ToolMissing, match="install the package postgresql-client"):
+        find_installed("pg_dump")
