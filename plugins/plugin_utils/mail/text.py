@@ -293,7 +293,7 @@ def specimen(node: str = "backup.example.org", user: str = "scm") -> Report:
                 delegate="cms01",
                 kind="recorded",
                 place=check,
-                before="14 tasks, the last: exchange | Verify that as well",
+                before="14 tasks, the last: exchange | Send what they asked for, to all at once",
                 since="still failing since 2013-05-08 02:41 UTC, 3 runs",
             ),
             Failure(
