@@ -76,7 +76,7 @@ def postgresql_programs(name: str) -> Iterator[str]:
 def find_installed(name: str) -> str:
     """Return the path of a program as whoever needs it would find it, be it in its server's own folder or another that serves. Raise ToolMissing."""
     served = (shutil.which(each, path=search_path()) for each in (name, *_ALIKE.get(name, ())))
-    path = next(postgresql_programs(name) if name.startswith("pg_") else filter(None, served), None)
+    path: str | None = next(postgresql_programs(name) if name.startswith("pg_") else filter(None, served), None)
     if path is None:
         raise _missing(name)
     return path
