@@ -146,7 +146,7 @@ def drilling(nodes: Sequence[str], *, check: bool = False) -> Order:
 
 
 def checking(nodes: Sequence[str], day: str, *, everything: bool = False, check: bool = False) -> Order:
-    """Return the order that reads the tarballs of a day, or all, on these nodes or all."""
-    variables = {"altbackup_day": day} if day else {}
+    """Return the order that reads the tarballs of a day, or all, on these nodes or all; a stamp is of its day."""
+    variables = {"altbackup_day": day_of(day)} if day else {}
     more = {"altbackup_check_scope": "all"} if everything else {}
     return Order("check.yml", {**variables, **more}, limit=",".join(nodes), check=check)
