@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import ansible.utils.color  # noqa: F401 (it looks at the terminal as it is imported first)
 import pytest
 import yaml
 from helpers.questions import refused, shown
