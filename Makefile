@@ -128,7 +128,7 @@ build: environment-lint ## the publishable collection tarball, from what git tra
 	$(LINT)/python tools/build.py
 
 clean: ## remove what builds, lint and tests left (not the environments, nor var/demo)
-	rm -rf var/build var/pycache .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf var/build var/cache var/pycache .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -path './.venv*' -prune -o -path ./var -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environments, too

@@ -348,7 +348,7 @@ from ..module_utils.stages.care import Safeguards
 from ..module_utils.stages.check import CHECKING, ROT, check, nothing_checked, passed
 from ..module_utils.stages.memory import remember
 from ..module_utils.stages.metrics import METRICS, leave_metrics
-from ..module_utils.stages.purge import purge
+from ..module_utils.stages.purge import PurgeRequest, purge
 from ..module_utils.stages.purge_plan import Reviewed
 from ..module_utils.tree.failures import as_failures, failure
 from ..module_utils.tree.layout import Tree, open_tree
@@ -439,27 +439,29 @@ def remove(options: dict, check_mode: bool, found: Scan | None = None) -> dict:
         keep = {**dict.fromkeys(known, options["remembered"]), **keep}
     only = options["only"]
     purged = purge(
-        options["base"],
-        keep,
-        None if names is None else [*names, *(key for key in known if key not in names)],
-        rules=options["rules"],
-        moment=moment_of(options),
-        made_now=[options["stamp"]] if options["stamp"] else [],
-        predicted=options["predicted"],
-        verify=options["verify"],
-        marks=options["marks"],
-        only=None if only is None else [Reviewed(**one) for one in only],
-        safeguards=Safeguards(
-            options["trash_days"],
-            options["confirm"],
-            options["copies"],
-            options["min_copies"],
-            stamp_at(time.time() + DAY, options["timezone"]),
-        ),
-        reverify_days=options["reverify_days"],
-        awaited=options["awaited"],
-        found=found,
-        check_mode=check_mode,
+        PurgeRequest(
+            options["base"],
+            keep,
+            names=None if names is None else [*names, *(key for key in known if key not in names)],
+            rules=options["rules"],
+            moment=moment_of(options),
+            made_now=[options["stamp"]] if options["stamp"] else [],
+            predicted=options["predicted"],
+            verify=options["verify"],
+            marks=options["marks"],
+            only=None if only is None else [Reviewed(**one) for one in only],
+            safeguards=Safeguards(
+                options["trash_days"],
+                options["confirm"],
+                options["copies"],
+                options["min_copies"],
+                stamp_at(time.time() + DAY, options["timezone"]),
+            ),
+            reverify_days=options["reverify_days"],
+            awaited=options["awaited"],
+            found=found,
+            check_mode=check_mode,
+        )
     )
     return purged if options["explain"] else {**purged, "reasons": {}, "judged": []}
 

@@ -20,6 +20,9 @@ os.environ["ALTBACKUP_MAIL_TO"] = "none"
 # Nor does one leave its record among those of the user who runs the tests.
 os.environ["ALTBACKUP_HISTORY"] = str(_HISTORY := Path(tempfile.gettempdir(), f"altbackup-history-{os.getpid()}"))
 
+# Payloads of modules are kept from run to run, but not among this user's.
+os.environ["XDG_CACHE_HOME"] = str(Path(__file__).resolve().parents[1] / "var" / "cache")
+
 if COLLECTIONS not in sys.path:
     sys.path.insert(0, COLLECTIONS)
 

@@ -136,7 +136,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--sources", type=int, nargs="+", default=[1, 10], help="how many; a line of the table for each"
+        "--sources", type=int, nargs="+", default=[1, 10, 50], help="how many; a line of the table for each"
     )
     parser.add_argument("--times", type=int, default=1, help="pings and unchanged nights, of which the quickest counts")
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose nights are measured, to compare versions")

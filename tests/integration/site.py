@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,8 @@ class Run:
     stats: dict[str, Any]
     calls: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     """(host, module, result) of each call of a module of this collection"""
+    tasks: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """{(play, host): number of tasks that ended there, skipped ones included}"""
 
     @property
     def message(self) -> str:
@@ -180,10 +183,12 @@ class Site:
             },
             quiet=True,
         )
-        calls, messages = [], []
+        calls, messages, tasks = [], [], Counter()
         for event in done.events:
             data = event.get("event_data", {})
             name = event["event"]
+            if name.startswith("runner_on_") and name != "runner_on_start":
+                tasks[data["play"], data["host"]] += 1
             if name == "runner_on_failed" and not data.get("ignore_errors"):
                 messages.append(str(data["res"].get("msg", "")))
             result = data.get("res", {})
@@ -198,7 +203,7 @@ class Site:
                 calls.append((data["host"], data["task_action"].removeprefix("altbackup.core."), result))
         with done.stdout as stream:
             said = stream.read()
-        return Run(done.rc, said, done.stats or {}, calls, messages)
+        return Run(done.rc, said, done.stats or {}, calls, tasks, messages)
 
 
 def tree_of(folder: Path) -> dict[str, tuple[Any, ...]]:

@@ -161,11 +161,20 @@ def test_changed_item_alone_is_sent(nights: Nights) -> None:
 
 
 def test_an_unchanged_pair_takes_seven_module_calls_and_a_changed_one_nine(nights: Nights) -> None:
+    always, for_a_target = 4, 3
+    changed = {source: 1 + len(targets) if source == "dayabay" else 0 for source, targets in PAIRS.items()}
     for source, targets in PAIRS.items():
-        calls = [module for host, module, _ in nights.changed.run.calls if host == source]
-        print(f"{source} with {len(targets)} targets: {len(calls)} module calls: {sorted(calls)}")
-        always, for_a_target, sent = 4, 3, 1 + len(targets)
-        assert 0 <= len(calls) - always - for_a_target * len(targets) <= sent
+        unchanged = always + for_a_target * len(targets)
+        for night, wanted in ((nights.unchanged, unchanged), (nights.changed, unchanged + changed[source])):
+            calls = [module for host, module, _ in night.run.calls if host == source]
+            assert len(calls) == wanted, f"{source} with {len(targets)} targets: {sorted(calls)}"
+
+
+def test_the_play_of_a_source_takes_at_most_twenty_two_tasks(nights: Nights) -> None:
+    for night in (nights.unchanged, nights.changed):
+        (play,) = {play for play, _ in night.run.tasks if play.startswith("(2/3)")}
+        for source in PAIRS:
+            assert 10 < night.run.tasks[play, source] <= 22
 
 
 def test_nothing_stays_at_work_on_any_host(nights: Nights) -> None:

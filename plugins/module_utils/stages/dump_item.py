@@ -30,6 +30,7 @@ from ..tree.noted import noted_by
 from ..tree.owner import source_of
 from ..tree.publish import read_record, remove_if_there
 from ..tree.restored import require_adopted
+from ..tree.scan import scan
 from ..tree.sidecar import Dna
 from ..tree.suspects import doubts_of
 from ..tree.trash import make_room
@@ -64,12 +65,13 @@ def predict_item(dump: ItemDump, *, is_there: bool = True) -> None:
             outcome.notes += [f"{item.key}: {note}" for note in answer.pop("notes")]
             report_incomplete(item, map(str, answer.pop("failures")), outcome)
             del answer["noted"]
-    stored = stored_under(context, item)
+    verified = scan(context.tree, keys={item.key}).verified()
+    stored = stored_under(context, item, verified)
     if stored:
         outcome.tarball = describe_stored(context.tree, stored, 0.0)
         report_suspect(dump, outcome.tarball["record"])
         return
-    before = tarballs_before(context, item)
+    before = tarballs_before(context, item, verified)
     require_still_encrypted(dump, before, check_mode=True)
     differs = find_base(item, context, form, before, dump.marks) is not None
     relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.ending, differs=differs)}"
@@ -82,16 +84,16 @@ def dump_item(dump: ItemDump) -> None:
     item, context, outcome = dump.item, dump.context, dump.outcome
     start = time.monotonic()
     outcome.notes += require_adopted(item.path, item.key, source_of(context.tree)) if item.path else []
-    found = complete_leftovers(context.tree, item, outcome)
-    stored = stored_under(context, item)
+    dump.verified = complete_leftovers(context.tree, item, outcome)
+    stored = stored_under(context, item, dump.verified)
     if stored:
         outcome.tarball = describe_stored(context.tree, stored, time.monotonic() - start)
         report_incomplete(item, missing_of(outcome.tarball["record"]), outcome)
         report_suspect(dump, outcome.tarball["record"])
         move_last(context, item, context.stamp, outcome)
         return
-    require_still_encrypted(dump, tarballs_before(context, item))
-    dump.past = past_of(dump, found)
+    require_still_encrypted(dump, tarballs_before(context, item, dump.verified))
+    dump.past = past_of(dump, dump.verified)
     dump.context = replace(context, good=dump.past.last)
     more = _MORE_TRIES if kind_of(item.kind).is_tree else 0
     pauses = (*_PAUSES, *((0.0,) * more), None)
@@ -127,7 +129,8 @@ def _archive_with_room(dump: ItemDump, start: float) -> None:
 
 def _archive_and_publish(dump: ItemDump, start: float) -> None:
     """Archive and publish an item, as a differential if possible, else as a full tarball."""
-    dump.base = find_base(dump.item, dump.context, dump.form, tarballs_before(dump.context, dump.item), dump.marks)
+    before = tarballs_before(dump.context, dump.item, dump.verified)
+    dump.base = find_base(dump.item, dump.context, dump.form, before, dump.marks)
     if dump.base is not None:
         try:
             _archive(dump, start)
@@ -193,7 +196,7 @@ def _archive(dump: ItemDump, start: float) -> None:
 
 def _store(dump: ItemDump, packed: _Packed, temporary: str) -> tuple[Tarball, dict[str, Any]]:
     """Store the packed file, or keep an equal tarball; return the stored one with its record. Raise as _archive does."""
-    before = tarballs_before(dump.context, dump.item)
+    before = tarballs_before(dump.context, dump.item, dump.verified)
     dna = packed.full.dna if packed.full else None
     if dna is not None:
         same = [tarball for tarball in before if tarball.dna and tarball.dna.same_content(dna)]

@@ -24,6 +24,7 @@ from ..tree import doubt
 from ..tree.failures import failure
 from ..tree.marks import Marks
 from ..tree.scan import scan
+from ..tree.stamps import day_of
 from .dump_encrypted import format_of
 from .dump_item import dump_item, predict_item
 from .dump_state import STAGE, ItemDump, Outcome
@@ -216,7 +217,8 @@ class Dumper:
     def _is_stored(self, item: Item) -> bool:
         """Return whether an item has its tarball under this stamp; also true if that cannot be read, which its dump reports."""
         try:
-            return stored_under(self.context, item) is not None
+            of_day = scan(self.context.tree, day_of(self.context.stamp), {item.key}).verified()
+            return stored_under(self.context, item, of_day) is not None
         except (AltbackupError, OSError):
             return True
 

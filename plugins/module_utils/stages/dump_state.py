@@ -12,6 +12,7 @@ from ..kinds.items import Item
 from ..system.names import Directory
 from ..system.readers import Readers
 from ..tree import doubt
+from ..tree.layout import Tarball
 from ..tree.marks import Marks
 from .bases import Base, nights_of
 
@@ -63,6 +64,8 @@ class ItemDump:
     directory: Directory
     limits: doubt.Limits
     marks: Marks
+    verified: Sequence[Tarball] = ()
+    """The item's verified tarballs when its dump began; its tree is locked, so that no others come or go meanwhile"""
     past: Past = field(default_factory=Past)
     outcome: Outcome = field(default_factory=Outcome)
     secret: bytes = b""

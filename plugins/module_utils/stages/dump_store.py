@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..archive.states import Unproven
@@ -36,13 +36,12 @@ def describe_stored(tree: Tree, tarball: Tarball, seconds: float) -> dict[str, A
     return {**describe(tree, tarball, seconds), "record": read_record(tree, tarball.key, tarball.stamp)}
 
 
-def stored_under(context: Context, item: Item) -> Tarball | None:
-    """Return the item's verified tarball under this stamp, None if there is none."""
-    found = scan(context.tree, day_of(context.stamp), {item.key}).verified()
+def stored_under(context: Context, item: Item, verified: Iterable[Tarball]) -> Tarball | None:
+    """Return the one of the item's verified tarballs that has this stamp, None if there is none."""
     return next(
         (
             tarball
-            for tarball in found
+            for tarball in verified
             if tarball.stamp == context.stamp and parse_filename(tarball.filename, item.name)
         ),
         None,
@@ -113,13 +112,12 @@ def _link_to_earlier(tree: Tree, earlier: Sequence[Tarball], relpath: str, dna: 
     return False
 
 
-def tarballs_before(context: Context, item: Item) -> list[Tarball]:
+def tarballs_before(context: Context, item: Item, verified: Iterable[Tarball]) -> list[Tarball]:
     """Return the item's verified tarballs, the newest last, without stamps of the future."""
     moment = Moment(context.stamp, context.clock)
-    found = scan(context.tree, keys={item.key}).verified()
     counting = [
         tarball
-        for tarball in found
+        for tarball in verified
         if parse_filename(tarball.filename, item.name) and not moment.is_ahead(tarball.stamp)
     ]
     return sorted(counting, key=lambda tarball: tarball.stamp)

@@ -18,6 +18,7 @@ from ..system.proc import boot_id
 from ..system.process_groups import require_go_on
 from ..system.visible import one_line
 from ..tree.failures import failure
+from ..tree.scan import scan
 from ..tree.stamps import parse_stamp
 from .dump_state import STAGE
 from .dump_store import tarballs_before
@@ -275,7 +276,8 @@ def report_skip(item: Item, context: Context, why: str, max_age: float, report: 
     Return whether it is no failure.
     """
     title = f"item {item.kind} {item.name!r}"
-    stamps = [tarball.stamp for tarball in tarballs_before(context, item)]
+    verified = scan(context.tree, keys={item.key}).verified()
+    stamps = [tarball.stamp for tarball in tarballs_before(context, item, verified)]
     newest = max(stamps, default="")
     if newest and parse_stamp(context.stamp) - parse_stamp(newest) <= timedelta(seconds=max_age):
         report.notes.append(f"{item.key}: not now, said exit code {NOT_NOW}; its newest copy is of {newest}: {why}")

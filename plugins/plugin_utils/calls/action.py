@@ -22,6 +22,7 @@ from .handed import bound, handed
 from .identities import KeyRefused, require_no_file
 from .notes import noted
 from .options import options_of
+from .payloads import kept_payload
 from .progress_poll import shown_while
 from .run import CALL, PLAN, Run, run_of
 
@@ -81,7 +82,7 @@ class ActionModule(Normal):  # type: ignore[misc]
         return 0 if self._task.timeout else bound(self._module, plan, host, self._task.args)
 
     def _call(self, host: str, limit: int, tmp: Any, task_vars: Any) -> dict[str, Any]:
-        with shown_while(self, host):
+        with shown_while(self, host), kept_payload(self._module):
             returned = self._bounded(limit, tmp, task_vars)
         result = of_module(returned, self._stage)
         if returned.get("unreachable"):

@@ -188,14 +188,21 @@ def _rounds(run: Run) -> list[Entry]:
     return [_round([entry["node"] for entry in entries]) for entries in together]
 
 
-def _busy(run: Run) -> list[Entry]:
-    """Return a round for each target whose transfer slots were all taken; in it the source waits for a slot."""
+def _last_rounds(run: Run) -> list[Entry]:
+    """Return a round for what arrived with other bytes, and one for each target whose transfer slots were all taken, for one of which the source waits.
+
+    Nothing is sent a third time, whatever targets report.
+    """
+    wrong = [entry["node"] for entry in deliveries(run)]
     busy = [entry["node"] for entry in _targets(run) if entry["node"] in run.state["busy"]]
-    return [_round([node], int(run.plan["nodes"][run.host]["step_timeout"])) for node in busy]
+    wait = int(run.plan["nodes"][run.host]["step_timeout"]) if busy else 0
+    once_more = [{**_round([], is_last=True), "label": f"once more: {', '.join(wrong)}"}] if wrong else []
+    return [*once_more, *(_round([node], wait, is_last=True) for node in busy)]
 
 
-def _round(nodes: list[str], wait: int = 0) -> Entry:
-    return {"nodes": nodes, "slot_wait": wait, "label": ", ".join(nodes)}
+def _round(nodes: list[str], wait: int = 0, *, is_last: bool = False) -> Entry:
+    """Return a round: the nodes that are asked what they lack, seconds to wait for a slot, and whether bytes that differ are sent once more."""
+    return {"nodes": nodes, "slot_wait": wait, "retry": not is_last, "label": ", ".join(nodes)}
 
 
 def _refills(run: Run) -> list[Entry]:
@@ -350,7 +357,7 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "store_searches": _store_searches,
     "orders_to_look": lambda run: _orders(run, lambda order: order["ready"] and not order["store"]),
     "orders_to_fetch": lambda run: _orders(run, lambda order: order["ready"] and bool(order["store"])),
-    "busy": _busy,
+    "last_rounds": _last_rounds,
     "deliveries": _deliveries,
     "refills": _refills,
     "rekeys": _rekeys,

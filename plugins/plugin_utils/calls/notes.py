@@ -20,7 +20,6 @@ _FORGOTTEN = (
     "locked",
     "offer",
     "asked",
-    "again",
     "busy",
     "pairs",
     "pairs_now",
@@ -199,9 +198,8 @@ def _accept(
     if about.get("stage") == "rekey":
         return _rekeyed(run, stage, about, "accepted", result)
     new, node = _plain(run, stage, about, given, result), about["node"]
-    told = (result.get("wrong") or []) if given["retry"] else []
+    told = (result.get("wrong") or []) if given.get("retry") else []
     wrong = {entry["relpath"]: entry.get("wrong") or "" for entry in told}
-    again = [name for name in new["again"] if name != node]
     accepted = result.get("tarballs") or []
     new = _verified_on(run, new, node, [entry["relpath"] for entry in accepted])
     came = {entry["relpath"]: entry.get("size") or 0 for entry in accepted}
@@ -211,8 +209,7 @@ def _accept(
         "arrived": {**new["arrived"], node: {**new["arrived"].get(node, {}), **came}},
         "wire": {**new["wire"], **fetched},
     }
-    state = {**new, "asked": {**new["asked"], node: wrong}, "again": [*again, node] if wrong else again}
-    return _unlisted(state, run, stage, about, result)
+    return _unlisted({**new, "asked": {**new["asked"], node: wrong}}, run, stage, about, result)
 
 
 def _verified_on(run: Run, state: State, node: str, relpaths: Iterable[str]) -> State:

@@ -280,7 +280,7 @@ def specimen(node: str = "backup.example.org", user: str = "scm") -> Report:
         play="(2/3) Back up every source",
         user="scm",
     )
-    send = replace(check, name="send_tarballs | Send to all targets at once", role="altbackup.core.synchronize")
+    send = replace(check, name="exchange | Send what they asked for, to all at once", role="altbackup.core.synchronize")
     argv = ["ansible-playbook", "-i", "inventory/sites", "playbooks/backup.yml", "-e", "db_password=swordfish"]
     return Report(
         playbook="backup.yml",
@@ -293,7 +293,7 @@ def specimen(node: str = "backup.example.org", user: str = "scm") -> Report:
                 delegate="cms01",
                 kind="recorded",
                 place=check,
-                before="14 tasks, the last: send_tarballs | Note what was found",
+                before="14 tasks, the last: exchange | Send what they asked for, to all at once",
                 since="still failing since 2013-05-08 02:41 UTC, 3 runs",
             ),
             Failure(
@@ -301,7 +301,7 @@ def specimen(node: str = "backup.example.org", user: str = "scm") -> Report:
                 "synchronize of svn/lingao: the connection ended before all was sent",
                 delegate="ntu",
                 kind="recorded",
-                place=replace(send, path="roles/synchronize/tasks/send_tarballs.yml:2"),
+                place=replace(send, path="roles/synchronize/tasks/exchange.yml:11"),
                 outputs=(
                     ("return code", "255"),
                     (

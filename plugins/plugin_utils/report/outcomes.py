@@ -49,7 +49,6 @@ EMPTY: dict[str, Any] = {
     "locked": [],
     "offer": None,
     "asked": {},
-    "again": [],
     "busy": [],
     "delivered": {},
     "shelves": {},

@@ -11,7 +11,7 @@ import pytest
 from helpers.original_trees import marked, put, tree_hash
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Safeguards
-from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import PurgeRequest, purge
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = "2013/05/30/104701"
@@ -33,7 +33,9 @@ def base(tmp_path: Path) -> Path:
 
 
 def purged(base: Path, keep: Any, check_mode: bool = False, **safeguards: Any) -> dict[str, Any]:
-    return purge(str(base), keep, moment=MOMENT, safeguards=Safeguards(**safeguards), check_mode=check_mode)
+    return purge(
+        PurgeRequest(str(base), keep, moment=MOMENT, safeguards=Safeguards(**safeguards), check_mode=check_mode)
+    )
 
 
 def tarballs(base: Path) -> int:
@@ -76,7 +78,7 @@ def test_a_number_that_falls_before_anything_would_go_is_told_too(base: Path) ->
 
 def test_what_is_not_judged_keeps_its_numbers(base: Path) -> None:
     purged(base, 30)
-    purge(str(base), 31, ["svn/x"], moment=MOMENT, safeguards=Safeguards())
+    purge(PurgeRequest(str(base), 31, names=["svn/x"], moment=MOMENT, safeguards=Safeguards()))
     (failure,) = purged(base, 30)["failures"]
     assert "what is kept of svn/x fell, keep from 31 to 30" in failure["reason"].replace("\n", " ")
 
@@ -137,7 +139,9 @@ def test_a_run_that_is_a_day_ahead_of_this_nodes_clock_removes_nothing_and_empti
     purged(base, 3, trash_days=2)
     before = tree_hash(base)
     late = Moment("2013/06/30/104701", "2013/06/30/104701")
-    result = purge(str(base), 3, moment=late, safeguards=Safeguards(trash_days=2, latest="2013/05/31/104701"))
+    result = purge(
+        PurgeRequest(str(base), 3, moment=late, safeguards=Safeguards(trash_days=2, latest="2013/05/31/104701"))
+    )
     (failure,) = result["failures"]
     assert "the run is of 2013/06/30/104701, more than a day later than the clock of this node" in failure["reason"]
     assert result["removed"] == []

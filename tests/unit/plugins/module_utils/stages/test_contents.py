@@ -15,7 +15,7 @@ from helpers.trees import NIGHTS, Base, item
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages import contents as contents_module
-from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import PurgeRequest, purge
 from ansible_collections.altbackup.core.plugins.module_utils.system import names as names_module
 from ansible_collections.altbackup.core.plugins.module_utils.tree.contents import content_of
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
@@ -175,7 +175,7 @@ def test_what_only_looks_new_takes_no_older_contents_place(
     third = base.dump_one(entry, stamp=NIGHTS[2], form=ArchiveFormat(".tar" if why == "compression" else ".tar.zst"))
     fourth = base.dump_one(entry, stamp=NIGHTS[3], form=ArchiveFormat(".tar.gz"))
     assert len({tarball["dig"] for tarball in (first, second, third, fourth)}) == 4
-    purged = purge(str(base.path), 2, moment=Moment(NIGHTS[3], NIGHTS[3]))
+    purged = purge(PurgeRequest(str(base.path), 2, moment=Moment(NIGHTS[3], NIGHTS[3])))
     assert purged["kept"] == [first["relpath"], third["relpath"], fourth["relpath"]], purged["reasons"]
     assert purged["removed"] == [second["relpath"]], "its content has newer copies"
 

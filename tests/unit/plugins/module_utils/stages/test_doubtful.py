@@ -19,7 +19,7 @@ from helpers.trees import Base, file_digest, item, needs_root, small_disk, writt
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
-from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import PurgeRequest, purge
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.doubt import Limits
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
@@ -82,7 +82,7 @@ class Nights:
     def purge(self) -> None:
         """Purge after the night as a run with keep 3 does."""
         moment = Moment(stamp(self.night), stamp(self.night))
-        result = purge(str(self.base.path), 3, moment=moment, made_now=[stamp(self.night)])
+        result = purge(PurgeRequest(str(self.base.path), 3, moment=moment, made_now=[stamp(self.night)]))
         assert result["failures"] == []
 
     def there(self) -> list[int]:

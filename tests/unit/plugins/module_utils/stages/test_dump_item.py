@@ -10,7 +10,8 @@ from helpers.environments import execute
 from helpers.trees import FIRST, SECOND, Base, describe_tree, item
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import store_archive
-from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_item
+from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_item, dump_store
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 
 
 @pytest.fixture
@@ -70,3 +71,21 @@ def test_a_prediction_is_what_the_run_makes_and_writes_nothing(base: Base, folde
     made = base.dump(item("folder", folder), stamp=SECOND)
     assert [entry["relpath"] for entry in predicted["tarballs"]] == [entry["relpath"] for entry in made["tarballs"]]
     assert (predicted["changed"], made["changed"]) == (True, True)
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_the_tree_of_an_item_is_scanned_once_and_the_day_of_the_dump_when_it_is_stored(
+    check_mode: bool, base: Base, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base.dump_one(item("folder", folder), stamp=FIRST, full_every=7)
+    (folder / "file").write_text("changed")
+    days: list[str] = []
+
+    def count(tree: Any, day: str = "", *arguments: Any, **options: Any) -> Any:
+        days.append(day)
+        return scan(tree, day, *arguments, **options)
+
+    for module in (dump_item, dump_store):
+        monkeypatch.setattr(module, "scan", count)
+    assert base.dump(item("folder", folder), stamp=SECOND, full_every=7, check_mode=check_mode)["changed"]
+    assert days == ([""] if check_mode else ["", *[SECOND.rpartition("/")[0]] * 2])

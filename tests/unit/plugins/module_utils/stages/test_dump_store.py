@@ -53,9 +53,13 @@ def archive(dump: ItemDump, content: bytes = CONTENT) -> str:
     return str(path)
 
 
+def verified(dump: ItemDump) -> list[Tarball]:
+    return scan(dump.context.tree, keys={dump.item.key}).verified()
+
+
 def stored(dump: ItemDump, temporary: str, equal: list[Tarball] | None = None) -> Tarball:
     given = {"relpath": relpath(SECOND)}
-    equal = tarballs_before(dump.context, dump.item) if equal is None else equal
+    equal = tarballs_before(dump.context, dump.item, verified(dump)) if equal is None else equal
     return store(dump.item, dump.context, temporary, relpath(SECOND), DNA, given, equal, dump.outcome)
 
 
@@ -125,7 +129,7 @@ def test_what_a_killed_run_left_under_the_stamp_is_replaced_and_what_is_of_other
 def test_the_tarball_of_this_stamp_is_found(dump: ItemDump, names: list[str], found: str | None) -> None:
     for name in names:
         put(Path(dump.context.tree.base), name)
-    tarball = stored_under(dump.context, dump.item)
+    tarball = stored_under(dump.context, dump.item, verified(dump))
     assert (tarball.relpath if tarball else None) == found
 
 
@@ -136,7 +140,7 @@ def test_tarballs_before_are_the_item_s_own_oldest_first_and_none_of_the_future(
         put(base, relpath(stamp), stamp.encode())
     put(base, relpath(FIRST, "other.tar"))
     put(base, relpath(TODAY), b"x", None)
-    assert [one.stamp for one in tarballs_before(dump.context, dump.item)] == [EARLIER, FIRST, SECOND]
+    assert [one.stamp for one in tarballs_before(dump.context, dump.item, verified(dump))] == [EARLIER, FIRST, SECOND]
 
 
 RECORD: dict[str, Any] = {"relpath": relpath(FIRST), "dig": DNA.dig, "size": DNA.size, "alg": DNA.alg}

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages import purge_removal
 from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Safeguards
-from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import PurgeRequest, purge
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_plan import Reviewed
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
@@ -125,8 +125,8 @@ def test_any_history_is_purged_as_promised(tmp_path: Path, history: list[Night])
             "verify": True,
             "safeguards": Safeguards(confirmed=True),
         }
-        predicted = purge(str(base), night.keep, check_mode=True, **options)  # type: ignore[arg-type]
-        result = purge(str(base), night.keep, **options)  # type: ignore[arg-type]
+        predicted = purge(PurgeRequest(str(base), night.keep, check_mode=True, **options))  # type: ignore[arg-type]
+        result = purge(PurgeRequest(str(base), night.keep, **options))  # type: ignore[arg-type]
         assert {key: result[key] for key in ("kept", "removed", "bytes_freed", "failures")} == {
             key: predicted[key] for key in ("kept", "removed", "bytes_freed", "failures")
         }
@@ -146,7 +146,7 @@ def test_any_history_is_purged_as_promised(tmp_path: Path, history: list[Night])
             assert (base / relpath(stamp)).read_bytes() == (content * 50).encode()
             assert Path(f"{base / relpath(stamp)}.dna").exists()
         if len(due) <= allowed:
-            again = purge(str(base), night.keep, **options)  # type: ignore[arg-type]
+            again = purge(PurgeRequest(str(base), night.keep, **options))  # type: ignore[arg-type]
             assert (again["removed"], again["changed"]) == ([], False)
         assert not [path for path in (base / "svn").rglob("*") if path.is_dir() and not any(path.iterdir())]
 
@@ -163,7 +163,7 @@ def test_items_do_not_influence_each_other(tmp_path: Path, history: list[tuple[i
         put(base, f"svn/{name}/2013/05/{day:02}/104701/{name}-{day}.tar", b"%d" % day)
     keeps = {f"svn/{name}": keep + number for number, name in enumerate("abc")}
     for _ in history:
-        purge(str(base), keeps, moment=at("2013/06/01/000000"))
+        purge(PurgeRequest(str(base), keeps, moment=at("2013/06/01/000000")))
     counts = Counter(name for _, name in history)
     for number, name in enumerate("abc"):
         assert len(list(base.glob(f"svn/{name}/*/*/*/*/*.tar"))) == min(counts[name], keep + number)
@@ -175,7 +175,7 @@ def test_thousands_of_tarballs_are_purged_at_once(tmp_path: Path, number: int) -
     for n in range(number):
         put(base, f"svn/x/{2000 + n // 300:04}/{n // 25 % 12 + 1:02}/{n % 25 + 1:02}/104701/x-{n}.tar", b"%d" % n)
     start = time.process_time()
-    result = purge(str(base), number - 100, moment=at("2099/01/01/000000"), check_mode=True)
+    result = purge(PurgeRequest(str(base), number - 100, moment=at("2099/01/01/000000"), check_mode=True))
     print(f"{number} tarballs judged in {time.process_time() - start:.2f} s")
     assert (len(result["removed"]), len(result["waiting"]), len(result["kept"])) == (1, 99, number - 1)
 
@@ -187,7 +187,7 @@ def test_nights_in_part_leave_the_last_whole_copy(tmp_path: Path) -> None:
         put(base, relpath(stamp), str(day).encode())
         if day > 1:
             write_record(open_tree(str(base)), "svn/x", stamp, {"incomplete": ["x is too long"]})
-        purge(str(base), 2, moment=at(stamp), made_now=[stamp])
+        purge(PurgeRequest(str(base), 2, moment=at(stamp), made_now=[stamp]))
     left = sorted(path.parent.relative_to(base / "svn/x").as_posix()[8:10] for path in base.glob("svn/x/*/*/*/*/*.tar"))
     assert left[0] == "01" and left[-1] == "07" and len(left) <= 3
 
@@ -203,7 +203,7 @@ def words(paths: Any) -> str:
 def purge_notes(base: Path, keep: int, day: str, **options: Any) -> dict[str, Any]:
     """Purge as a run of a day of May 2013 that has made its own tarball; return the notes."""
     stamp = f"2013/05/{day}/104701"
-    return purge(str(base), keep, moment=at(stamp), made_now=[stamp], **options)
+    return purge(PurgeRequest(str(base), keep, moment=at(stamp), made_now=[stamp], **options))
 
 
 def test_full_tarballs_go_after_all_their_differentials(tmp_path: Path) -> None:

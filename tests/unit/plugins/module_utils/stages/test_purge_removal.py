@@ -12,7 +12,7 @@ from helpers.original_trees import marked, put
 from helpers.tarballs import stamp_of
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages import purge_removal as room
-from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import PurgeRequest, purge
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_plan import PurgePlan
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_removal import (
     clean_up,
@@ -115,7 +115,7 @@ def test_no_record_is_looked_for_behind_a_link(tmp_path: Path, place: str) -> No
     path = base / ".altbackup" / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(other)
-    result = purge(str(base), 1, moment=at(stamps[1]))
+    result = purge(PurgeRequest(str(base), 1, moment=at(stamps[1])))
     assert where.read_text() == "{}"
     assert "lies behind, a link" in result["failures"][0]["reason"]
 
@@ -126,7 +126,7 @@ def test_records_of_what_is_gone_are_removed(tmp_path: Path) -> None:
     put(base, relpath(stamps[1]), b"x")
     for stamp in stamps:
         write_record(open_tree(str(base)), "svn/x", stamp, {})
-    result = purge(str(base), 1, moment=at(stamps[1]))
+    result = purge(PurgeRequest(str(base), 1, moment=at(stamps[1])))
     assert result["failures"] == [] and result["changed"]
     found = (base / ".altbackup" / "records").rglob("*.json")
     assert [str(path).endswith(f"{stamps[1]}.json") for path in found] == [True]

@@ -11,7 +11,7 @@ from helpers.repositories import make_git
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages import preflight
 from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Safeguards
-from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import PurgeRequest, purge
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 from ansible_collections.altbackup.core.plugins.module_utils.tree.trash import kept_ones
@@ -89,7 +89,7 @@ def kept_in_trash(base: Path) -> int:
     for day in ("08", "09"):
         put(base, f"folders/data/2013/05/{day}/104701/data.tar", day.encode() * 350)
     moment = Moment("2013/05/09/104701", "2013/05/09/104701")
-    return int(purge(str(base), 1, moment=moment, safeguards=Safeguards(trash_days=2))["bytes_in_trash"])
+    return int(purge(PurgeRequest(str(base), 1, moment=moment, safeguards=Safeguards(trash_days=2)))["bytes_in_trash"])
 
 
 def test_the_trash_is_room_and_is_emptied_where_it_is_needed_by_a_run_that_writes(

@@ -26,7 +26,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.restore.drill impor
 from ansible_collections.altbackup.core.plugins.module_utils.stages.check import verify_base
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.stages.preflight import Demands, inspect
-from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import PurgeRequest, purge
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import rsync, send
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.accept import accept
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
@@ -215,7 +215,7 @@ def test_checks_purges_and_restores_need_no_links(bare: Path, folder: dict[str, 
         assert dump(str(tree), [folder], stamp, ArchiveFormat(), options)["failures"] == []
     checked = verify_base(str(tree), "all")
     assert (checked["failures"], len(checked["match"])) == ([], 3)
-    result = purge(str(tree), 1, moment=NOW, made_now=[THIRD])
+    result = purge(PurgeRequest(str(tree), 1, moment=NOW, made_now=[THIRD]))
     size = (tree / "folders/notes" / THIRD / "notes.tar.zst").stat().st_size
     assert result["failures"] == []
     assert [relpath.split("/")[4] for relpath in result["removed"]] == ["10", "11"]

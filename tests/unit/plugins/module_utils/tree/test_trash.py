@@ -13,7 +13,7 @@ from helpers.killing import killed_at
 from helpers.original_trees import link, marked, put, tree_hash
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Safeguards
-from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import PurgeRequest, purge
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, BaseUnusable
 from ansible_collections.altbackup.core.plugins.module_utils.tree import trash
 from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, note_arrival
@@ -46,7 +46,7 @@ def fill(base: Path, days: Any, name: str = "x") -> None:
 def purged(base: Path, today: int, keep: int = 1, days: int = 2, **safeguards: Any) -> dict[str, Any]:
     """Purge in a run of a day; the removed tarballs are kept in the trash."""
     moment = Moment(stamp_of(20), f"2013/05/{today:02}/120000")
-    return purge(str(base), keep, moment=moment, safeguards=Safeguards(days, True, **safeguards))
+    return purge(PurgeRequest(str(base), keep, moment=moment, safeguards=Safeguards(days, True, **safeguards)))
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_check_mode_tells_the_bytes_and_deletes_nothing(base: Path) -> None:
     before = tree_hash(base)
     for days, freed in ((2, SIZE), (0, 2 * SIZE)):
         moment = Moment(stamp_of(20), "2013/05/25/120000")
-        told = purge(str(base), 1, moment=moment, safeguards=Safeguards(days, True), check_mode=True)
+        told = purge(PurgeRequest(str(base), 1, moment=moment, safeguards=Safeguards(days, True), check_mode=True))
         assert (told["bytes_freed"], told["bytes_in_trash"]) == (freed, SIZE if days else 0)
     assert tree_hash(base) == before
 

@@ -44,11 +44,11 @@ def test_targets_that_fetch_are_served_one_by_one_and_busy_ones_waited_for() -> 
     told.call("tarball_prepare", "synchronize", {"busy": True}, cms01)
     told.call("tarball_prepare", "synchronize", {"busy": True}, sdu)
     assert told.over("deliveries") == []
-    waiting = told.over("busy")
+    waiting = told.over("last_rounds")
     assert [entry["nodes"] for entry in waiting] == [["cms01"], ["sdu"]]
     assert {entry["slot_wait"] for entry in waiting} == {int(told.run.plan["nodes"]["dayabay"]["step_timeout"])}
     told.call("tarball_prepare", "synchronize", {"send": []}, cms01)
-    assert [entry["nodes"] for entry in told.over("busy")] == [["sdu"]]
+    assert [entry["nodes"] for entry in told.over("last_rounds")] == [["sdu"]]
 
 
 def test_sources_of_which_nothing_is_said_are_left_alone() -> None:
@@ -121,7 +121,7 @@ def test_a_node_that_is_down_goes_over_nothing_of_its_own(name: str) -> None:
     assert told.over(name) == []
 
 
-@pytest.mark.parametrize("name", [name for name in LOOPS if name not in ("heal_rounds", "rounds", "busy")])
+@pytest.mark.parametrize("name", [name for name in LOOPS if name not in ("heal_rounds", "rounds", "last_rounds")])
 def test_entries_have_a_label_of_their_own_and_are_narrowed_to_nodes(name: str) -> None:
     told = offered()
     cms01, sdu = told.over("targets")

@@ -17,12 +17,23 @@ def test_a_target_that_always_says_that_bytes_were_wrong_is_served_twice_and_no_
     told = offered()
     cms01 = told.over("targets")[0]
     lie = {"wrong": [{"relpath": SVN, "wrong": "sha256 bb"}]}
+    (first,) = told.over("rounds")
+    assert first["retry"] is True and "cms01" in first["nodes"] and told.over("last_rounds") == []
     told.call("tarball_prepare", "synchronize", {"send": [SVN]}, cms01)
-    assert told.call("tarball_accept", "synchronize", lie, told.over("deliveries")[0])["retry"] is True
-    assert told.call("tarball_accept", "synchronize", lie, told.over("deliveries")[0])["retry"] is False
+    told.call("tarball_accept", "synchronize", lie, told.over("deliveries")[0], retry=first["retry"])
+    (last,) = told.over("last_rounds")
+    assert (last["retry"], last["nodes"], last["label"]) == (False, [], "once more: cms01")
+    told.call("tarball_accept", "synchronize", lie, told.over("deliveries")[0], retry=last["retry"])
+    assert told.over("deliveries") == told.over("last_rounds") == []
+
+
+def test_a_busy_target_has_a_round_of_its_own_in_which_the_source_waits_and_sends_once() -> None:
+    told = offered()
+    cms01 = told.over("targets")[0]
+    told.call("tarball_prepare", "synchronize", {"busy": True, "send": [SVN]}, cms01)
     assert told.over("deliveries") == []
-    told.call("tarball_prepare", "synchronize", {"send": [SVN]}, cms01)
-    assert told.call("tarball_accept", "synchronize", {}, told.over("deliveries")[0])["retry"] is True, "a new round"
+    (last,) = told.over("last_rounds")
+    assert (last["nodes"], last["retry"]) == (["cms01"], False) and last["slot_wait"] > 0
 
 
 @pytest.mark.parametrize("asked", ["../../etc/shadow", SVN.replace("dybsvn", "other")])

@@ -38,7 +38,9 @@ def test_only_what_a_target_asks_for_goes_there_and_once_more_what_arrived_other
     assert [target["peer"]["node"] for target in told.call("tarball_send", "synchronize", {})["targets"]] == ["cms01"]
     (delivery,) = told.over("deliveries")
     assert delivery["label"] == "cms01: 1 tarballs"
-    told.call("tarball_accept", "synchronize", {"wrong": [{"relpath": SVN, "wrong": "sha256 bb"}]}, delivery)
+    told.call(
+        "tarball_accept", "synchronize", {"wrong": [{"relpath": SVN, "wrong": "sha256 bb"}]}, delivery, retry=True
+    )
     (again,) = told.over("deliveries")
     options = told.call("tarball_accept", "synchronize", {}, again)
     assert options["tarballs"][0]["wrong"] == "sha256 bb"
