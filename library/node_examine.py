@@ -16,7 +16,7 @@ description:
   - Returns facts - bases with their markers, owners, modes and room, programs with their versions, the clock, schedules, authorized keys,
     and step by step how far the ways to its peers go.
   - Judges none of it, and changes nothing. C(bin/altbackup doctor) judges it.
-  - With O(below) or O(folders) it returns what could be backed up instead.
+  - With O(below), O(folders) or O(servers) it returns what could be backed up instead.
 options:
   owners:
     description: The base folders and whose they are to be, as in M(altbackup.core.preflight).
@@ -92,6 +92,13 @@ options:
     type: list
     elements: path
     default: []
+  servers:
+    description:
+      - Where servers of databases are looked for, paths by kind - folders of sockets of V(postgresql), sockets of V(mysql), and folders with a
+        configuration of V(ldap).
+      - Nothing is connected to. A socket counts where somebody listens at it, and no link is followed.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -105,12 +112,15 @@ EXAMPLES = r"""
   altbackup.core.node_examine:
     below: [/srv]
     folders: [/etc]
+    servers: {postgresql: [/run/postgresql]}
   register: found
 """
 
 RETURN = r"""
 facts:
-  description: What was found out, or with O(below) or O(folders) the C(repositories) and C(folders) that are there.
+  description:
+    - What was found out, or with O(below), O(folders) or O(servers) the C(repositories), C(folders) and C(servers) that are there, the last ones
+      with their kind, path and owner.
   returned: always
   type: dict
   sample:
@@ -133,6 +143,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.stages.examine import Questions, examine
 from ..module_utils.stages.survey import survey
+from ..module_utils.stages.survey_servers import find_servers
 from ..module_utils.synchronize.peers import SSH, parse_peer
 from ..module_utils.system.priority import lower_priority
 from ..module_utils.system.process_groups import end_with_children
@@ -147,8 +158,9 @@ def run(options: dict) -> dict:
     """Return the facts."""
     lower_priority(options["nice"], options["ionice"])
     deadline = Deadline(options["step_timeout"], "examining this node")
-    if options["below"] or options["folders"]:
-        return {"facts": {"uid": os.geteuid(), **survey(options["below"], options["folders"], deadline)}}
+    if options["below"] or options["folders"] or options["servers"]:
+        found = survey(options["below"], options["folders"], deadline)
+        return {"facts": {"uid": os.geteuid(), **found, "servers": find_servers(options["servers"], deadline)}}
     peers, fetched = (
         [parse_peer(value, options["ssh_args"]) for value in options[name]] for name in ("peers", "fetched")
     )
@@ -179,6 +191,7 @@ def main() -> None:
             "stores": {"type": "list", "elements": "dict", "default": []},
             "below": {"type": "list", "elements": "path", "default": []},
             "folders": {"type": "list", "elements": "path", "default": []},
+            "servers": {"type": "dict", "default": {}},
             **SSH,
             **READING,
         },

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIRST_NIGHT = date(2013, 5, 1)
 KEEP_DAILY = "7"
 FOLDER_FILES = 1000
+_FEW = 2
 
 
 @dataclass
@@ -58,11 +60,13 @@ class Ours:
         return {"calls": len(self._noted()) / len(self.site.groups["sources"])}
 
     def profile(self) -> Figures:
-        """Return the seconds of the last run in each module."""
+        """Return the seconds of the last run in each module, of a few hosts on each, of many in all, though some run at once."""
         found: Counter[str] = Counter()
         for one in self._noted():
-            found[f"{one['module']} on {one['host']}"] += one["seconds"]
-        return found if len(self.site.hosts) < 3 else {}
+            found[one["module"] if len(self.site.hosts) > _FEW else f"{one['module']} on {one['host']}"] += one[
+                "seconds"
+            ]
+        return found
 
     @property
     def _calls(self) -> Path:
@@ -156,6 +160,30 @@ def fetch(host: Host, live: Path, copy: Path) -> Step:
     if not copy.exists():
         data.call("git", "init", "-q", "--bare", copy)
     return on(host, "fetch", "git", "-C", copy, "fetch", "-q", "--prune", live, "+refs/*:refs/*")
+
+
+def encrypted_nights(bench: Bench, size: int, revisions: int, recipients: Sequence[str], share: float) -> Contest:
+    """Return the contest of nights of the same live data, encrypted and not."""
+    bench.clear()
+    kept = data.keep(bench.store, f"svn-{size}-{revisions}", partial(data.make_svn, size=size, revisions=revisions))
+    live = data.clone(kept, bench.source.data / "live" / "data")
+    item = {"kind": "svn", "name": "data", "path": str(live)}
+    settings: dict[str, dict[str, Any]] = {"encrypted": {"altbackup_encrypt_to": [*recipients]}, "plain": {}}
+    runs = {
+        name: Ours(lab_site(bench, name, [item], altbackup_full_every=bench.full_every, **own))
+        for name, own in settings.items()
+    }
+
+    def change() -> None:
+        for ours in runs.values():
+            ours.night += 1
+        night = runs["plain"].night
+        data.grow_svn(live, int(size * share), max(1, round(revisions * share)), 1000 + night)
+
+    def contender(name: str, ours: Ours) -> Contender:
+        return Contender(name, lambda: [ours.playbook("backup")], after=ours.calls, profile=ours.profile)
+
+    return Contest([contender(name, ours) for name, ours in runs.items()], change, first=True)
 
 
 def shared_nights(bench: Bench, kind: str, size: int, revisions: int) -> Nights:

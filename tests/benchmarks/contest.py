@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +87,8 @@ class Bench:
     full_every: int = 1
     nights: Nights | None = field(default=None, repr=False)
     """The nights shared by rows of one curve"""
+    servers: ExitStack = field(default_factory=ExitStack, repr=False)
+    """What runs for a row"""
 
     @property
     def source(self) -> Host:
@@ -98,7 +101,8 @@ class Bench:
         return self.lab[TARGET]
 
     def clear(self) -> None:
-        """Remove what a row has left on the hosts and here."""
+        """End and remove what a row has left on the hosts and here."""
+        self.servers.close()
         self.nights = None
         for folder in (self.folder, *(host.data for host in self.lab.hosts.values())):
             for path in folder.iterdir():

@@ -17,6 +17,8 @@ class Limit:
     metric: str
     most: float
     of: tuple[str, ...] = ()
+    last: bool = False
+    """Whether the last turn decides, as of what has piled up by then, not the median"""
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,11 @@ def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
 
 def judge(result: Result, limit: Limit) -> Judged:
     """Compare a row with a limit; the yardstick against which ours is worst decides."""
-    ours = result.turns.get(result.ours, [])
+    kept = slice(-1, None) if limit.last else slice(None)
+    ours = result.turns.get(result.ours, [])[kept]
     if not limit.of:
         return Judged(limit, median(ours, limit.metric))
-    ratios = {name: ratio(ours, result.turns.get(name, []), limit.metric) for name in limit.of}
+    ratios = {name: ratio(ours, result.turns.get(name, [])[kept], limit.metric) for name in limit.of}
     known = {name: found for name, found in ratios.items() if found is not None}
     if not known:
         return Judged(limit, None, " or ".join(limit.of))

@@ -427,7 +427,7 @@ def test_last_tells_of_the_last_run(desk: Desk) -> None:
     assert done.stdout.startswith("bad.yml: failed (exit code 2)\n")
     assert "  one: non-zero return code (rc 3): it broke" in done.stdout
     told = json.loads(desk.call("last", "--json").stdout)
-    assert (told["exit_code"], told["run"]) == (2, str(desk.runs()[0]))
+    assert (told["exit_code"], told["folder"]) == (2, str(desk.runs()[0]))
     assert desk.call("last", "backup").returncode == 1
 
 

@@ -25,8 +25,6 @@ from .purge_removal import clean_up, count_late, count_removed, empty_trash, lin
 from .purge_survey import copies_of, counting_items, matching_tarballs, merge_marks, needed_fulls, parse_awaited
 from .rot import bad_survivors
 
-_Failures = Sequence[Mapping[str, Any]]
-
 
 @dataclass(frozen=True)
 class PurgeRequest:
@@ -87,7 +85,7 @@ class _Survey:
     """{item: these with what is known of them}, without items that cannot be judged"""
     unverified: Sequence[str]
     notes: Sequence[str]
-    failures: _Failures
+    failures: Sequence[Mapping[str, Any]]
 
     @property
     def judged(self) -> list[Tarball]:
@@ -103,7 +101,7 @@ class _Decision:
     due: Sequence[Tarball]
     """What no rule keeps and nothing withholds, also if it is not removed now"""
     withheld: Withheld
-    failures: _Failures
+    failures: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ class _Removal:
     freed: int = 0
     """Bytes"""
     notes: Sequence[str] = ()
-    failures: _Failures = ()
+    failures: Sequence[Mapping[str, Any]] = ()
 
     @property
     def gone(self) -> set[str]:

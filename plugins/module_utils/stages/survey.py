@@ -1,4 +1,7 @@
-"""Survey of a node for a first inventory: repositories below some folders, and folders that are usually backed up."""
+"""Survey of a node for a first inventory: repositories below some folders, and folders that are usually backed up.
+
+Servers of databases: survey_servers.py.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ USUAL = (
     "/var/lib/svn",
     "/var/lib/subversion",
     "/var/git",
+    "/var/hg",
     "/var/lib/git",
     "/var/trac",
     "/var/lib/trac",
@@ -41,6 +45,7 @@ def survey(below: Sequence[str], folders: Sequence[str], deadline: Deadline) -> 
     """
     seconds = mounts.answer_timeout(deadline)
     recognizers = {kind: looks for kind in DISCOVERABLE if (looks := kind_of(kind).looks_like) is not None}
+    recognizers["hg"] = _is_mercurial
     found: list[dict[str, str]] = []
     unseen: list[str] = []
     count = 0
@@ -68,6 +73,12 @@ def survey(below: Sequence[str], folders: Sequence[str], deadline: Deadline) -> 
         "unseen": sorted(set(unseen))[:_MOST_FOUND],
         "cut": cut,
     }
+
+
+def _is_mercurial(path: str) -> bool:
+    """Return whether a Mercurial repository is at a path, with a folder of its own, not a link."""
+    folder = os.path.join(path, ".hg")
+    return os.path.isdir(folder) and not os.path.islink(folder)
 
 
 def _kind_at(path: str, recognizers: dict[str, Callable[[str], bool]], unseen: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import sys
 from typing import Any
 
 from ...module_utils.system.errors import InvalidInput
@@ -13,7 +14,7 @@ from .inventory import all_kept_items
 from .run_store import state_folder
 
 SHELLS = ("bash", "zsh", "fish")
-_MISSING = "argcomplete is not installed for this Python: pip install argcomplete"
+_MISSING = f"argcomplete is not installed: {sys.executable} -m pip install argcomplete"
 
 
 def script(shell: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils.stages.survey import FOLDERS, USUAL
+from ...module_utils.stages.survey_servers import SERVERS
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.visible import visible
 from ..doctor.facts import surveyed_facts
@@ -22,6 +23,7 @@ from ..mail.settings import addresses
 from ..planning.mailing import NONE
 from ..planning.setting_values import parse_base
 from . import command_context, doctor
+from .inventory_servers import servers_in
 from .inventory_text import LOCAL, Answers, Host, files, parse_host
 from .orders import Order
 from .supervised_run import say
@@ -203,8 +205,8 @@ def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers
     """Survey the sources for what could be backed up; return {source: facts}, without sources that did not answer."""
     below = [parse_base(path) for path in arguments.look]
     folders = [parse_base(path) for path in arguments.folder]
-    say(f"looking for repositories on {', '.join(_called(host) for host in answers.sources)} ...")
-    wanted = {"__survey_below": [*below, *USUAL], "__survey_folders": [*folders, *FOLDERS]}
+    say(f"looking for repositories and databases on {', '.join(_called(host) for host in answers.sources)} ...")
+    wanted = {"__survey_below": [*below, *USUAL], "__survey_folders": [*folders, *FOLDERS], "__survey_servers": SERVERS}
     _, answer, _ = _context_of(arguments, inventory, "init").ask(
         lambda file: Order("survey.yml", {**wanted, "__survey_file": file})
     )
@@ -228,8 +230,11 @@ def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers
             say(
                 f"{host.name}: there are more folders than are looked at: look at what was written, and name the rest (--look)"
             )
-        say(f"{host.name}: repositories: {len(facts['repositories'])}, folders: {len(kept)}{unseen}")
-        found[host.name] = {**facts, "folders": kept}
+        servers = servers_in(result["facts"])
+        say(
+            f"{host.name}: repositories: {len(facts['repositories'])}, folders: {len(kept)}, servers of databases: {len(servers)}{unseen}"
+        )
+        found[host.name] = {**facts, "folders": kept, "servers": servers}
     return found
 
 

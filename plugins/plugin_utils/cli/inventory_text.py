@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...module_utils.kinds.items import check_name
-from ...module_utils.kinds.registry import CATEGORIES
+from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
 from ...module_utils.system.errors import InvalidInput
+from .inventory_servers import server_items
 
 LOCAL = "localhost"
 _PLAIN = re.compile(r"[A-Za-z/~_][\w./@+~-]*", re.ASCII)
@@ -199,11 +200,16 @@ def _items(host: Host, found: Mapping[str, Any] | None) -> str:
     if found is None:
         return f"{empty}# {host.name} did not answer when this was written, so nothing was found on it.\naltbackup_items: []\n"
     discovered, named = arranged(found.get("repositories") or (), found.get("folders") or ())
+    servers = server_items(found.get("servers") or (), found.get("uid") == 0)
+    items = [f"  - {{kind: {kind}, name: {scalar(name)}, path: {scalar(path)}}}\n" for kind, name, path in named]
+    items += [f"  # {comment}.\n  - {_flow(item)}\n" for comment, item, is_whole in servers if is_whole]
+    wanting = [f"  # {comment}:\n  # - {_flow(item)}\n" for comment, item, is_whole in servers if not is_whole]
     text = ""
-    if named:
-        text += f"{head}altbackup_items:\n" + "".join(
-            f"  - {{kind: {kind}, name: {scalar(name)}, path: {scalar(path)}}}\n" for kind, name, path in named
-        )
+    if items:
+        text += f"{head}altbackup_items:\n{''.join([*items, *wanting])}"
+    elif wanting:
+        lines = "".join(wanting).replace("\n  # - ", "\n#   - ").replace("\n  # ", "\n# ").removeprefix("  ")
+        text += f"{head}# altbackup_items:\n{lines}{'' if discovered else 'altbackup_items: []' + chr(10)}"
     if discovered:
         text += "\n" if text else ""
         text += "# All repositories below these folders are items, those that come later, too. What is none is reported.\naltbackup_discover:\n"
@@ -213,6 +219,11 @@ def _items(host: Host, found: Mapping[str, Any] | None) -> str:
     if any(path == "/etc" for _, _, path in named):
         text += "\n# /etc has secrets in it, such as private keys of this host: its copies have them, too. `exclude: [...]` leaves files out.\n"
     return text
+
+
+def _flow(item: Mapping[str, Any]) -> str:
+    """Return an item as a mapping on one line of YAML."""
+    return f"{{{', '.join(f'{key}: {value if isinstance(value, int) else scalar(value)}' for key, value in item.items())}}}"
 
 
 def arranged(
@@ -227,7 +238,7 @@ def arranged(
     for kind in dict.fromkeys(entry["kind"] for entry in repositories):
         paths = [entry["path"] for entry in repositories if entry["kind"] == kind]
         above = os.path.commonpath([os.path.dirname(path) for path in paths])
-        if len(paths) > 1 and above not in _TOO_HIGH:
+        if kind in DISCOVERABLE and len(paths) > 1 and above not in _TOO_HIGH:
             discovered[kind] = above
         else:
             named += _named(kind, paths)

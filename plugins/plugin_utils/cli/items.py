@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...module_utils.kinds.items import check_name
+from ...module_utils.kinds.items import check_name, decode_name
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.kinds.sets import flattened
 from ...module_utils.system.errors import InvalidInput
@@ -15,7 +16,7 @@ from ...module_utils.system.values import nearest
 from ...module_utils.system.visible import one_line
 
 KINDS = {category: kind for kind, category in reversed(CATEGORIES.items())}
-"""{category: its first kind}; where a category has several, the record of a tarball tells which"""
+"""{category: its first kind}; where a category has several, the inventory tells which, or the record of a tarball"""
 CONTROLLER = "folders/altbackup-controller"
 _SHOWN = 12
 """Most candidates that a message names"""
@@ -27,12 +28,22 @@ class Site:
 
     items: Mapping[str, str] = field(default_factory=dict)
     """{source/category/name: path on the source, "" if not known}"""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """{source/category/name: kind} of those of which the inventory tells it"""
+    folders: Mapping[str, str] = field(default_factory=dict)
+    """{source/category: folder below which its items are discovered}, of sources whose items are otherwise known"""
     unknown: Sequence[str] = ()
     """Sources that may have more items, because they discover them"""
     sources: Sequence[str] = ()
     targets: Sequence[str] = ()
     hosts: Sequence[str] = ()
     timezone: str = "UTC"
+
+    def path_of(self, item: str) -> str:
+        """Return the path of an item on its source, "" if it is not known."""
+        above, _, name = item.rpartition("/")
+        folder = self.folders.get(above, "")
+        return self.items.get(item) or (os.path.join(folder, decode_name(name)) if folder else "")
 
 
 def read_site(inventory: Mapping[str, Any]) -> Site:
@@ -43,16 +54,20 @@ def read_site(inventory: Mapping[str, Any]) -> Site:
         if isinstance(values, Mapping)
     }
     sources, targets = (_hosts_of(inventory, group, set()) for group in ("sources", "targets"))
-    items: dict[str, str] = {}
+    items: dict[str, tuple[str, str]] = {}
+    folders: dict[str, str] = {}
     unknown = []
     for source in sources:
-        found, whole = _items_of(variables.get(source, {}))
-        items.update({f"{source}/{key}": path for key, path in found.items()})
-        unknown += [] if whole else [source]
+        found, below, whole = _items_of(variables.get(source, {}))
+        items.update({f"{source}/{key}": of for key, of in found.items()})
+        folders.update({f"{source}/{category}": folder for category, folder in below.items()})
+        unknown += [] if whole and not below else [source]
     zones = [values["altbackup_timezone"] for values in variables.values() if "altbackup_timezone" in values]
     zone = zones[0] if zones and isinstance(zones[0], str) and not _is_template(zones[0]) else "UTC"
     hosts = list(dict.fromkeys([*sources, *targets, *variables]))
-    return Site(items, tuple(unknown), tuple(sources), tuple(targets), tuple(hosts), zone)
+    paths = {item: path for item, (_, path) in items.items()}
+    kinds = {item: kind for item, (kind, _) in items.items() if kind}
+    return Site(paths, kinds, folders, tuple(unknown), tuple(sources), tuple(targets), tuple(hosts), zone)
 
 
 def _hosts_of(inventory: Mapping[str, Any], group: str, seen: set[str]) -> list[str]:
@@ -67,27 +82,35 @@ def _hosts_of(inventory: Mapping[str, Any], group: str, seen: set[str]) -> list[
     return list(dict.fromkeys(found))
 
 
-def _items_of(values: Mapping[str, Any]) -> tuple[dict[str, str], bool]:
-    """Return ({category/name: path} of the items in a source's variables, retired ones included, whether these are all)."""
-    found: dict[str, str] = {}
+def _items_of(values: Mapping[str, Any]) -> tuple[dict[str, tuple[str, str]], dict[str, str], bool]:
+    """Return what a source's variables tell: items with kind and path, folders of discovery, and whether there are no items beside these.
+
+    They are {category/name: (kind, path)}, retired ones included, each text empty where it is not known, and {category: folder}.
+    """
+    found: dict[str, tuple[str, str]] = {}
     declared = values.get("altbackup_items") or []
-    whole = isinstance(declared, list) and not values.get("altbackup_discover")
+    discover = values.get("altbackup_discover") or {}
+    whole = isinstance(declared, list) and isinstance(discover, Mapping)
     for item in flattened(declared) if isinstance(declared, list) else ():
         kind, name = (item.get("kind"), item.get("name")) if isinstance(item, Mapping) else (None, None)
         if kind not in CATEGORIES or not isinstance(name, str) or _is_template(name):
             whole = False
             continue
-        path = item.get("path")
-        found[f"{CATEGORIES[kind]}/{name}"] = path if isinstance(path, str) and not _is_template(path) else ""
+        found[f"{CATEGORIES[kind]}/{name}"] = kind, _path(item.get("path"))
         former = item.get("former_names") or []
         for old in former if isinstance(former, list) else ():
-            found.setdefault(f"{CATEGORIES[kind]}/{old}", "")
+            found.setdefault(f"{CATEGORIES[kind]}/{old}", (kind, ""))
+    below = {CATEGORIES[kind]: _path(path) for kind, path in discover.items() if kind in CATEGORIES} if whole else {}
     retired = values.get("altbackup_retired") or {}
     for key in retired if isinstance(retired, Mapping) else ():
-        found.setdefault(str(key), "")
+        found.setdefault(str(key), ("", ""))
     if values.get("altbackup_include_controller"):
-        found.setdefault(CONTROLLER, "")
-    return found, whole
+        found.setdefault(CONTROLLER, ("", ""))
+    return found, below, whole
+
+
+def _path(value: Any) -> str:
+    return value if isinstance(value, str) and not _is_template(value) else ""
 
 
 def _is_template(text: str) -> bool:

@@ -185,19 +185,19 @@ def _tell_last(arguments: argparse.Namespace) -> int:
     wanted = str(find_playbook(arguments.playbook)) if arguments.playbook else ""
     run = next((run for run in all_runs(state) if not wanted or run.result.get("path") == wanted), None)
     called = runs.last_called(Path(wanted).name, run)
-    if called is not None:
-        print(json.dumps(called, indent=1) if arguments.json else "\n".join(map(visible, runs.lines_of(called))))
-        return 0
-    if run is None:
+    if run is None and called is None:
         say(f"there is no run{f' of {arguments.playbook}' if wanted else ''} in {state}")
         return 1
-    result = {**run.result, "run": str(run.folder)}
-    if result["state"] == RUNNING and run.hold():
-        result["state"] = "ended without a word"
     if arguments.json:
-        text = json.dumps(result, indent=1, ensure_ascii=False)
-        print(json.dumps(result, indent=1) if visible(text) != text else text)
-    else:
+        told = runs.last_as_json(run, called)
+        text = json.dumps(told, indent=1, ensure_ascii=False)
+        print(json.dumps(told, indent=1) if visible(text) != text else text)
+    elif called is not None:
+        print("\n".join(map(visible, runs.lines_of(called))))
+    elif run is not None:
+        result = {**run.result}
+        if result["state"] == RUNNING and run.hold():
+            result["state"] = "ended without a word"
         print("\n".join(map(visible, _lines(result, run))))
     return 0
 

@@ -59,15 +59,16 @@ def restoring(
     aside: bool = False,
     check: bool = False,
     path: str = "",
+    kind: str = "",
     into: str = "",
     ending: bool = False,
 ) -> Order:
-    """Return the order that restores an item; `path` is the item's place on its source, "" if not known. Raise InvalidInput.
+    """Return the order that restores an item; `path` is the item's place on its source, and `kind` its kind, "" if not known. Raise InvalidInput.
 
     `into` is a database of a server, or a mapping of YAML that tells more of it; `ending` whether its sessions may be ended.
     """
-    source, kind, name = split_item(item)
-    entry: dict[str, Any] = {"source": source, "kind": kind, "name": name}
+    source, first, name = split_item(item)
+    entry: dict[str, Any] = {"source": source, "kind": kind or first, "name": name}
     more = {"at": at, "from": node, "to_host": to_host, "to": to, "member": member(file, path) if file else ""}
     entry.update({key: value for key, value in more.items() if value})
     if to and not os.path.isabs(to):
@@ -145,7 +146,7 @@ def drilling(nodes: Sequence[str], *, check: bool = False) -> Order:
 
 
 def checking(nodes: Sequence[str], day: str, *, everything: bool = False, check: bool = False) -> Order:
-    """Return the order that reads the tarballs of a day, or all, on these nodes or all."""
-    variables = {"altbackup_day": day} if day else {}
+    """Return the order that reads the tarballs of a day, or all, on these nodes or all; a stamp is of its day."""
+    variables = {"altbackup_day": day_of(day)} if day else {}
     more = {"altbackup_check_scope": "all"} if everything else {}
     return Order("check.yml", {**variables, **more}, limit=",".join(nodes), check=check)

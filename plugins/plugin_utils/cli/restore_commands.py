@@ -20,7 +20,7 @@ def restore_command(context: CommandContext) -> int:
     arguments = context.arguments
     item = context.item(arguments.item)
     source, _, _ = split_item(item)
-    path = context.site.items.get(item, "")
+    path = context.site.path_of(item)
     if arguments.file and arguments.part:
         raise InvalidInput(f"one file or folder at a time, but there are {arguments.part} and --file {arguments.file}")
     file = arguments.file or arguments.part
@@ -30,6 +30,7 @@ def restore_command(context: CommandContext) -> int:
         "to_host": arguments.to_host,
         "node": arguments.node,
         "path": path,
+        "kind": context.site.kinds.get(item, ""),
     }
     host = arguments.to_host or source
     part = orders.member(file, path)[2:] if file else ""

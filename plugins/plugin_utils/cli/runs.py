@@ -23,7 +23,8 @@ from .status import named_inventory
 from .supervised_run import say
 
 FORMAT, VERSION = "altbackup runs", 1
-"""Format and version of the output of --json, see docs/monitoring.md"""
+LAST_FORMAT, LAST_VERSION = "altbackup last", 1
+"""Formats and versions of the output of --json, see docs/monitoring.md"""
 _TITLES = ("started", "playbook", "state", "took", "failures", "run")
 _MOST = 20
 _DEAD = "ended without a word"
@@ -175,18 +176,37 @@ def _kept(run: Run) -> dict[str, Any]:
 
 
 def last_called(playbook: str, run: Run | None) -> dict[str, Any] | None:
-    """Return the last run outside altbackup since `run` (any for None), as JSON tells it; `playbook` is its name, "" for any.
-
-    An unreadable history is reported on stderr, and gives None.
-    """
-    try:
-        found = [each for each in recorded(()) if not (each["folder"] or each["rebuilt"])]
-    except AltbackupError as error:
-        say(str(error))
-        return None
+    """Return the last run outside altbackup since `run` (any for None), as JSON tells it; `playbook` is its name, "" for any."""
+    found = [each for each in _readable() if not (each["folder"] or each["rebuilt"])]
     since = _kept(run)["started"] if run else 0.0
     fitting = [each for each in found if each["started"] > since and playbook in ("", each["playbook"])]
     return run_told(max(fitting, key=lambda each: float(each["started"]))) if fitting else None
+
+
+def last_as_json(run: Run | None, called: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the JSON document, as docs/monitoring.md describes it, of a run, or of one outside altbackup (`called`)."""
+    document = {"format": LAST_FORMAT, "version": LAST_VERSION}
+    if run is None or called is not None:
+        return {**document, **(called or {}), "seconds": None, "hosts": {}, "purged": [], "failed": [], "pings": []}
+    result, kept = run.result, _kept(run)
+    (told,) = merged([each for each in _readable() if each["folder"] == kept["folder"]], [kept])
+    lists = {"purged": "purged", "failed": "failures", "pings": "pings"}
+    return {
+        **document,
+        **run_told(told),
+        "seconds": result.get("seconds"),
+        "hosts": result.get("hosts") or {},
+        **{name: list(result.get(key) or ()) for name, key in lists.items()},
+    }
+
+
+def _readable() -> list[dict[str, Any]]:
+    """Return the runs in all histories; one that cannot be read is told on stderr, and gives none."""
+    try:
+        return recorded(())
+    except AltbackupError as error:
+        say(str(error))
+        return []
 
 
 def lines_of(told: Mapping[str, Any]) -> list[str]:

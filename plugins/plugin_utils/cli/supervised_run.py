@@ -86,7 +86,7 @@ class SupervisedRun:
             limit = parse_duration(time_limit)
             path = find_ansible(os.environ)
             if not all(map(importlib.util.find_spec, ("ansible_runner", "pexpect"))):
-                raise InvalidInput(f"ansible-runner is not installed for {sys.executable}: pip install ansible-runner")
+                raise InvalidInput(f"ansible-runner is not installed: {sys.executable} -m pip install ansible-runner")
             lock = take_lock(self.state, job.lock)
             run = self.last = new_run(self.state, job.playbook.stem, self.started)
             result = {

@@ -100,7 +100,7 @@ def judge(options: Mapping[str, Any], environment: Mapping[str, str]) -> Setting
     channels = tuple(_secrets("channels", text, flaws))
     missing = channels and not importlib.util.find_spec("apprise")
     if missing:
-        flaws.append("channels are set, but apprise is not installed: pip install -r requirements-extras.txt")
+        flaws.append("channels are set, but apprise is not installed: .venv/bin/pip install -r requirements-extras.txt")
     problems += [f"recipient {address!r} is no mail address" for address in wrong]
     if channels and not given:
         wanted = False

@@ -72,6 +72,7 @@ def parse_entry(value: Any, plan: Mapping[str, Any], hosts: Sequence[str]) -> di
         errors.append(f"replace {replace!r} is not one of {', '.join(REPLACE)}")
     if errors:
         raise InvalidInput("; ".join(errors))
+    kind = texts["kind"] = _kind_of(source, kind, name, plan)
     into = parse_place(given[_INTO], given, kind, to_host, plan) if given.get(_INTO) else {}
     attributes = {key: "" if into else texts[key] or plan["restore_settings"][key] for key in ATTRIBUTES}
     order: dict[str, Any] = {
@@ -91,6 +92,13 @@ def parse_entry(value: Any, plan: Mapping[str, Any], hosts: Sequence[str]) -> di
     if errors:
         raise InvalidInput("; ".join(errors))
     return order
+
+
+def _kind_of(source: str, kind: str, name: str, plan: Mapping[str, Any]) -> str:
+    """Return the kind that the inventory gives the item of this name in the category of `kind`, `kind` if it has none."""
+    entry, key = plan["sources"][source], f"{CATEGORIES[kind]}/{name}"
+    known = [item["kind"] for item in entry["item_list"] if f"{CATEGORIES[item['kind']]}/{item['name']}" == key]
+    return next(iter([*known, *(item["kind"] for item in _wrong_items(entry, key))]), kind)
 
 
 def _wrong_types(given: Mapping[str, Any]) -> list[str]:
@@ -175,7 +183,8 @@ def _without_place(order: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     if wrong:
         reasons = "; ".join(dict.fromkeys(str(item["reason"]) for item in wrong))
         return f"the inventory does not tell where {order['key']} is to stand, as it has an error there ({reasons}): mend that, or give the path, as to"
-    hint = nearest(order["name"], [item["name"] for item in entry["item_list"] if item["kind"] == order["kind"]])
+    category = CATEGORIES[order["kind"]]
+    hint = nearest(order["name"], [item["name"] for item in entry["item_list"] if CATEGORIES[item["kind"]] == category])
     return (
         f"{quoted(order['name'])} is no {order['kind']} item of {order['source']}, {hint}{'' if hint.endswith('?') else '.'} "
         "For one that the inventory no longer names, give the path where it is to stand, as to"

@@ -24,13 +24,19 @@ def parse_place(
     Missing keys come from the item: the user and, on the item's own host, the server's address. The login is never the item's, which may
     only read.
     """
+    item = _item_of(given, plan)
+    others = [each for each in KEYS if CATEGORIES[each] == CATEGORIES[kind]]
+    if kind not in KEYS and not item and others:
+        raise InvalidInput(
+            f"into: the inventory names no {CATEGORIES[kind]}/{given['name']}, so that its kind is what the entry says, and a {kind} item "
+            f"goes to a path: name the item there, or write an entry of altbackup_restore with kind {', '.join(others)}"
+        )
     into = parse_into(value, kind)
     useless = [key for key in _NOT_WITH if given.get(key)]
     if useless:
         raise InvalidInput(
             f"{', '.join(useless)}: not for an entry that goes into a server, of which files have none: leave out"
         )
-    item = _item_of(given, plan)
     for key in ("user", *(("host", "port") if to_host == given["source"] else ())):
         if key in KEYS[kind] and key not in into and item.get(key) not in (None, ""):
             into[key] = item[key]

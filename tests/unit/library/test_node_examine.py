@@ -105,3 +105,7 @@ def test_what_could_be_backed_up_is_found_and_links_and_what_is_inside_are_not(t
         {"kind": "git", "path": str(tmp_path / "srv" / "git" / "two.git")},
     ]
     assert (found["folders"], found["unseen"], found["cut"]) == ([str(tmp_path)], [], False)
+    assert found["servers"] == []
+    (configuration := tmp_path / "slapd.d").mkdir()
+    (server,) = facts(servers={"ldap": [str(configuration)]})["servers"]
+    assert (server["kind"], server["path"], server["mine"]) == ("ldap", str(configuration), True)

@@ -60,6 +60,13 @@ def test_kinds_are_told_apart_and_each_is_found_once(tmp_path: Path) -> None:
     assert set(kinds) == {("git", "git"), ("svn", "svn")}
 
 
+def test_a_repository_of_mercurial_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "project" / ".hg").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".hg").symlink_to(tmp_path / "project" / ".hg")
+    assert found_below(tmp_path)["repositories"] == [{"kind": "hg", "path": str(tmp_path / "project")}]
+
+
 def test_a_folder_that_is_given_may_be_a_repository_and_links_are_not_followed(tmp_path: Path) -> None:
     git = make_git(tmp_path / "git")
     (tmp_path / "links").mkdir()

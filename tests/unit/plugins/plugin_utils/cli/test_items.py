@@ -107,12 +107,33 @@ def test_an_inventory_tells_items_and_which_sources_may_have_more() -> None:
             "dayabay/git/gone": "",
             "other/folders/altbackup-controller": "",
         },
+        kinds={"dayabay/svn/dybsvn": "svn", "dayabay/svn/old": "svn", "dayabay/folders/setup": "folder"},
+        folders={"lingao/git": "/srv/git"},
         unknown=("lingao", "other"),
         sources=("lingao", "dayabay", "other"),
         targets=("cms01",),
         hosts=("lingao", "dayabay", "other", "cms01"),
         timezone="Asia/Taipei",
     )
+
+
+@pytest.mark.parametrize(
+    ("items", "item", "path"),
+    [
+        ([], "lingao/git/group%2Fproject", "/srv/git/group/project"),
+        ([{"kind": "git", "name": "toolbox", "path": "/home/toolbox"}], "lingao/git/toolbox", "/home/toolbox"),
+        ([{"kind": "git", "name": "toolbox", "path": "/home/toolbox"}], "lingao/git/other", "/srv/git/other"),
+        ([], "lingao/tracs/toolbox", ""),
+        ([], "lingao/svn/toolbox", ""),
+        ("{{ shared }}", "lingao/git/toolbox", ""),
+        ([{"kind": "git", "name": "{{ shared }}", "path": "/home/toolbox"}], "lingao/git/toolbox", ""),
+    ],
+)
+def test_an_item_that_is_discovered_has_a_path_where_no_other_can_be_meant(items: Any, item: str, path: str) -> None:
+    values = {"altbackup_items": items, "altbackup_discover": {"git": "/srv/git", "trac": "{{ tracs }}"}}
+    site = read_site({"_meta": {"hostvars": {"lingao": values}}, "sources": {"hosts": ["lingao"]}})
+    assert site.unknown == ("lingao",)
+    assert site.path_of(item) == path
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,7 @@ SETUP = {"source": "dayabay", "kind": "folder", "name": "svnsetup"}
             {"altbackup_day": "2013/05/10", "altbackup_check_scope": "all"},
             ["--limit", "cms01"],
         ),
+        (f"check --at {STAMP}", "check.yml", {"altbackup_day": "2013/05/10"}, []),
     ],
 )
 def test_a_command_stands_for_a_playbook_with_variables(

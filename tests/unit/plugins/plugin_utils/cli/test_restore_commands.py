@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import ansible.utils.color  # noqa: F401 (it looks at the terminal as it is imported first)
 import pytest
-from helpers.questions import refused
+import yaml
+from helpers.questions import refused, shown
+from helpers.restores import HOSTS as RESTORE_HOSTS
+from helpers.restores import plan_of
 
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.into import KEYS
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.registry import CATEGORIES
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.main import main
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.supervised_run import SupervisedRun
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore_entry import parse_entry
 
 PLACE = "/etc/apache2/svnsetup"
 IN_THE_WAY = f"{PLACE} is there already, and a restore replaces nothing by itself"
@@ -102,3 +110,42 @@ def test_what_cannot_be_restored_says_what_to_write(
     words: str, why: str, hosts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert why in refused(words, hosts, capsys)
+
+
+DATABASES = [
+    {"kind": "sqlite", "name": "journal", "path": "/srv/journal.sqlite"},
+    {"kind": "postgresql", "name": "main", "user": "postgres"},
+    {"kind": "mysql", "name": "wiki", "user": "backup"},
+    {"kind": "ldap", "name": "directory", "path": "/etc/ldap/slapd.d"},
+]
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "known-to-the-plan"])
+@pytest.mark.parametrize("item", DATABASES, ids=[item["kind"] for item in DATABASES])
+def test_a_database_comes_back_as_what_the_inventory_says_it_is(
+    item: dict[str, Any], is_known: bool, hosts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declared = DATABASES if is_known else "{{ shared }}"
+    sources = {"hosts": {"dayabay": {"altbackup_items": declared}}}
+    hosts.write_text(yaml.safe_dump({"sources": sources, "targets": {"hosts": {"cms01": {}}}}))
+    into = "{folder: /etc/ldap/slapd.d, user: openldap}" if item["kind"] == "ldap" else "wiki"
+    way = ["--into", into] if item["kind"] in KEYS else ["--to", "/srv/restored"]
+    words = shown(["restore", f"dayabay/databases/{item['name']}", *way], capsys)
+    (entry,) = json.loads(words[words.index("-e") + 1])["altbackup_restore"]
+    order = parse_entry(entry, plan_of(items=DATABASES), RESTORE_HOSTS)
+    assert (order["kind"], bool(order["into"])) == (item["kind"], item["kind"] in KEYS)
+    assert entry["kind"] == item["kind"] or not is_known
+
+
+def test_every_kind_of_databases_is_among_them() -> None:
+    assert {item["kind"] for item in DATABASES} == {kind for kind, name in CATEGORIES.items() if name == "databases"}
+
+
+def test_what_stands_at_a_discovered_item_is_shown_too(hosts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sources = {"hosts": {"dayabay": {"altbackup_discover": {"git": "/srv/git"}}}}
+    hosts.write_text(yaml.safe_dump({"sources": sources, "targets": {"hosts": {"cms01": {}}}}))
+    item = "dayabay/git/group%2Fproject"
+    assert "--in-place for /srv/git/group/project on dayabay" in refused(f"restore {item}", hosts, capsys)
+    words = shown(shlex.split(f"restore {item} --file /srv/git/group/project/config --in-place"), capsys)
+    (entry,) = json.loads(words[words.index("-e") + 1])["altbackup_restore"]
+    assert (entry["to"], entry["member"]) == ("/srv/git/group/project/config", "./config")

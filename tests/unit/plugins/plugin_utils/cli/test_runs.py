@@ -11,7 +11,9 @@ import pytest
 from helpers.kept_nights import DAY, documented, keep, make_run, night, own_place, said
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli import runs
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.runner_events import failure_lines
 from ansible_collections.altbackup.core.plugins.plugin_utils.history.store import Record
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import RECORDED, Failure
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +113,7 @@ def test_the_last_run_may_have_been_called_without_altbackup(capsys: pytest.Capt
         "no log is kept of what did not run under altbackup",
     )
     assert lines[1].endswith(", by scm on hub") and lines[3] == "failures: 2, the first: it\\x1b[31m\\nbroke"
-    assert set(json.loads(said(capsys, "last", "--json")[1])) == documented("runs")[0]
+    assert json.loads(said(capsys, "last", "--json")[1])["playbook"] == "backup.yml"
     assert said(capsys, "last", "backup")[1] == out and said(capsys, "last", "check")[0] == 1
     started = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(time.time() - 2 * DAY))
     make_run(folder, "20261129T013000Z-backup-2", started=started, path="x")
@@ -184,6 +186,36 @@ def test_a_damaged_run_hides_no_other(more: dict[str, Any], capsys: pytest.Captu
     make_run(folder, "20261129T013000Z-backup-2", **more)
     assert said(capsys, "log")[1].startswith("the log of 20261128T013000Z-check-1")
     assert "check.yml" in said(capsys, "runs")[1] and "check.yml: good" in said(capsys, "last")[1]
+
+
+PURGED = {"node": "cms01", "source": "dayabay", "tree": "dayabay -> cms01", "tarballs": 1, "bytes": 5, "in_trash": 0}
+PURGED |= {"items": {"svn/a": 1}, "predicted": False}
+
+
+@pytest.mark.parametrize("by_altbackup", [True, False], ids=["supervised", "by-ansible-playbook"])
+def test_the_last_run_has_one_documented_form(
+    by_altbackup: bool, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    ended = {"ended": "2026-11-28T01:31:30+00:00", "seconds": 90.0, "exit_code": 2, "state": "failed"}
+    more = {
+        "failures": failure_lines([Failure("one", "it broke", RECORDED)]),
+        "purged": [PURGED],
+        "hosts": {"one": {"ok": 3}},
+        "pings": ["no ping came"],
+    }
+    if by_altbackup:
+        place = make_run(folder, "20261128T013000Z-backup-2", **ended, **more)
+    else:
+        keep(night(1, run={"message": "it broke", "state": "failed", "failures": 1}))
+    told = json.loads(said(capsys, "last", "--json")[1])
+    keys, extra, failed, purged = documented("runs", "last", "failed", "purged")
+    assert (told["format"], told["version"]) == ("altbackup last", 1)
+    assert set(told) == {"format", "version", *keys, *extra}
+    assert (told["state"], told["failures"], told["message"]) == ("failed", 1, "it broke")
+    if by_altbackup:
+        assert (told["run"], told["folder"], told["seconds"]) == (place.name, str(place), 90.0)
+        assert [set(entry) for entry in (*told["failed"], *told["purged"])] == [failed, purged]
+        assert (told["hosts"], told["pings"]) == (more["hosts"], more["pings"])
 
 
 def test_who_calls_without_altbackup_is_told_in_lines() -> None:

@@ -168,7 +168,7 @@ def test_channels_alone_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     settings = judge({"channels": "json://a/b", "to": "none"}, {})
     assert settings.problems == (
-        "channels are set, but apprise is not installed: pip install -r requirements-extras.txt",
+        "channels are set, but apprise is not installed: .venv/bin/pip install -r requirements-extras.txt",
     )
     assert settings.flaws == (), "said once"
     assert judge({**TO, **SERVER, "channels": "json://a/b"}, {}).problems == ()

@@ -51,6 +51,10 @@ def test_an_entry_into_a_server_knows_of_the_item_where_that_listens_and_never_i
             "member, owner: not for an entry that goes into a",
         ),
         ({"into": {"database": "x"}, "name": "gone"}, "into: key 'user' is missing"),
+        (
+            {"into": {"database": "x"}, "kind": "sqlite", "name": "gone"},
+            "the inventory names no databases/gone, so that",
+        ),
         ({**ENTRY, "into": {"database": "x"}}, "into is for kinds postgresql, mysql, ldap only"),
     ],
 )
