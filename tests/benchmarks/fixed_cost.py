@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".collections")]
 
-from integration.site import Site  # noqa: E402
+from integration.site import CACHE, Site  # noqa: E402
 
 COUNTER = '''
 import json
@@ -87,6 +87,7 @@ class Desk:
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self._environment = {
             **kept,
+            **CACHE,
             **site.mail,
             "PYTHONPYCACHEPREFIX": str(site.folder / "byte code"),
             "ANSIBLE_CONFIG": str(checkout / "ansible.cfg"),

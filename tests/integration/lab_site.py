@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from integration.site import KINDS, REPOSITORY, ZONE, Run, Site, tarballs_of
+from integration.site import CACHE, KINDS, REPOSITORY, ZONE, Run, Site, tarballs_of
 from lab import Lab
 from lab.host import Host
 from lab.inventory import connection
@@ -276,5 +276,10 @@ def command(site: LabSite, program: str, *arguments: str) -> list[str]:
 def environment() -> dict[str, str]:
     """Return the environment in which a user starts Ansible from the checkout."""
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "ALTBACKUP_HISTORY") if name in os.environ}
-    own = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ALTBACKUP_MAIL_TO": "none"}
+    own = {
+        "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ALTBACKUP_MAIL_TO": "none",
+        **CACHE,
+    }
     return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **kept, **own, **ZONE}

@@ -19,7 +19,11 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ZONE = {"TZ": "Asia/Taipei"}
+CACHE = {"XDG_CACHE_HOME": str(REPOSITORY / "var" / "cache")}
+"""Where payloads of modules are kept, apart from this user\'s own"""
 """The zone of the controller's own clock, which nobody else has: nothing may depend on it"""
+CACHE = {"XDG_CACHE_HOME": str(REPOSITORY / "var" / "cache")}
+"""Where payloads of modules are kept, apart from this user's own"""
 KINDS = ("svn", "trac", "git", "folder", "sqlite")
 CATEGORIES = {"svn": "svn", "trac": "tracs", "git": "git", "folder": "folders", "sqlite": "databases"}
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
@@ -179,6 +183,7 @@ class Site:
                 "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off by default
                 **self.mail,
                 **ZONE,
+                **CACHE,
                 "PATH": f"{self.programs}:{os.environ['PATH']}",
             },
             quiet=True,
