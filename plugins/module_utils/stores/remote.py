@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -120,11 +121,19 @@ class Remote:
             self._settle(path)
 
     def copy(self, old: str, path: str) -> None:
-        """Let the store make a second copy of a file that it has. Raise AltbackupError."""
+        """Let the store make a second copy of a file that it has. Raise FileExistsError where something has its name, or AltbackupError."""
+        if self._has(path):  # of a single file rclone heeds no --immutable
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.at(path))
         self._run(["copyto", "--immutable", self.at(old), self.at(path)], f"copying {self.at(old)}", writing=True)
 
+    def _has(self, path: str) -> bool:
+        """Return whether a file has that name. Raise AltbackupError."""
+        with contextlib.suppress(Missing):
+            return bool(self._run(["lsf", "--files-only", self.at(path)], f"looking for {self.at(path)}").strip())
+        return False
+
     def link(self, old: str, path: str) -> None:
-        """Give a file on a disk a second name. Raise OSError."""
+        """Give a file on a disk a second name. Raise FileExistsError where something has it, or OSError."""
         new = self.at(path)
         os.makedirs(os.path.dirname(new), 0o700, exist_ok=True)
         os.link(self.at(old), new, follow_symlinks=False)

@@ -153,8 +153,12 @@ def _repeat(work: Work, upload: Upload, path: str, dna: Dna) -> str:
         if work.remote.copies:
             work.remote.copy(work.at(upload.like), path)
             return like.digest if like else ""
+    except FileExistsError as error:
+        raise AltbackupError(
+            f"something came to that path while it was to be put there, and is left alone: the next run looks at it: {error.filename2 or error.filename}"
+        ) from error
     except (AltbackupError, OSError):
-        work.remove(path)
+        pass  # it is sent; what came there meanwhile, in part or by somebody else, is not removed, and the next run looks at it
     md5 = _require_good(work, upload.tarball, dna)
     work.remote.put(work.tree.base, [upload.tarball.relpath], work.source)
     work.sent += dna.size

@@ -64,6 +64,18 @@ def test_a_file_is_put_under_any_name_and_never_over_another(disk: Place, tmp_pa
     assert (remote.content("a/one"), remote.content("a/ two")) == (b"another one", b"mine")
 
 
+@pytest.mark.parametrize("way", ["copy", "link"])
+def test_a_second_copy_is_never_made_over_another_file(way: str, disk: Place) -> None:
+    remote = remote_of(disk)
+    disk.write("a/one", b"mine")
+    disk.write("a/two", b"of somebody else")
+    with pytest.raises(FileExistsError):
+        getattr(remote, way)("a/one", "a/two")
+    assert remote.content("a/two") == b"of somebody else"
+    getattr(remote, way)("a/one", "a/b/three")
+    assert remote.content("a/b/three") == b"mine"
+
+
 def test_several_files_are_put_in_their_order_and_never_over_others(disk: Place, tmp_path: Path) -> None:
     remote = remote_of(disk)
     disk.write("a/one", b"another one")

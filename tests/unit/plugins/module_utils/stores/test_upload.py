@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,9 @@ from helpers.stores import (
     served,
     sync,
 )
+
+from ansible_collections.altbackup.core.plugins.module_utils.stores import upload
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
 
 
 @pytest.mark.sampled(6)
@@ -67,6 +72,19 @@ def test_an_unchanged_tarball_is_sent_once(base: Path, disk: Place) -> None:
     assert disk.folder is not None
     files = [disk.folder / "dayabay" / path for path in (TWO, f"svn/x/{later}/x-2.tar")]
     assert files[0].stat().st_ino == files[1].stat().st_ino
+
+
+@pytest.mark.parametrize("is_disk", [True, False])
+def test_what_comes_to_a_path_meanwhile_is_neither_replaced_nor_removed(is_disk: bool) -> None:
+    def refuse(old: str, new: str) -> None:
+        raise FileExistsError(errno.EEXIST, "File exists", old, None, new)
+
+    remote = SimpleNamespace(copies=True, copy=refuse, link=refuse)  # it has neither put nor remove
+    work = SimpleNamespace(
+        memory=SimpleNamespace(copies={}), store=SimpleNamespace(is_disk=is_disk), remote=remote, at=lambda path: path
+    )
+    with pytest.raises(AltbackupError, match=f"is left alone: the next run looks at it: {TWO}"):
+        upload._repeat(work, SimpleNamespace(like=ONE), TWO, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.full
