@@ -64,14 +64,14 @@ class ItemDump:
     directory: Directory
     limits: doubt.Limits
     marks: Marks
-    verified: Sequence[Tarball] = ()
-    """The item's verified tarballs when its dump began; its tree is locked, so that no others come or go meanwhile"""
     past: Past = field(default_factory=Past)
     outcome: Outcome = field(default_factory=Outcome)
     secret: bytes = b""
     """The secret of the source, if the item is encrypted"""
     base: Base | None = None
     """The full tarball against which a differential is made, None for a full one"""
+    verified: Sequence[Tarball] = ()
+    """The item's verified tarballs when its dump began; its tree is locked, so that no others come or go meanwhile"""
 
     @property
     def is_known(self) -> bool:
