@@ -89,12 +89,16 @@ def _digest(path: bytes, deadline: Deadline) -> bytes:
 
 
 def restored_members(
-    full: Iterable[Entry], changed: Iterable[Entry], states: Iterable[State], lists: Mapping[bytes, bytes]
+    full: Iterable[Entry],
+    changed: Iterable[Entry],
+    states: Iterable[State],
+    lists: Mapping[bytes, bytes],
+    moved: dict[bytes, State],
 ) -> Iterator[Entry]:
     """Yield the members of the state that a full archive and its differential restore, in the order of a full archive of that state.
 
-    `states` are those of all files, `lists` those of `list_folders`. Raise Unproven, perhaps at the end, if GNU tar would restore anything else than the
-    states.
+    `states` are those of all files, `lists` those of `list_folders`. Into `moved`, {path: state}, go files of the full archive that are others now, of the
+    same content. Raise Unproven, perhaps at the end, if GNU tar would restore anything else than the states.
     """
     paths = {_short_path(entry.state.path) for entry in changed}
     new, old = iter(changed), iter(full)
@@ -109,6 +113,8 @@ def restored_members(
             found, coming = coming, next(new, None)
         else:
             found = _next_kept(old, state, is_gone)
+            if state.file_type == FILE and found.state.fingerprint != state.fingerprint:
+                moved[state.path] = state
         if (found.state.file_type == FOLDER) != (state.file_type == FOLDER):
             raise Unproven(f"{_shown(state.path)} would come back as something else")
         yield found

@@ -148,6 +148,20 @@ def write_snapshot(path: str, about: Mapping[str, Any], members: Iterable[Entry]
         os.fsync(raw.fileno())
 
 
+def renew_snapshot(path: str, old: Snapshot, moved: Mapping[bytes, State]) -> None:
+    """Write a snapshot to a new file with other states, {path: state}, of some members, so that their content need not be compared again.
+
+    Raise Unproven if the old one is damaged, or OSError; the caller removes the file.
+    """
+    with new_private(path) as raw:
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0) as output:
+            output.write(json.dumps(old.about).encode() + b"\n")
+            for entry in old.entries():
+                _write_entry(output, Entry(moved.get(entry.state.path, entry.state), *_rest(entry)))
+        raw.flush()
+        os.fsync(raw.fileno())
+
+
 def _rest(entry: Entry) -> tuple[int, bytes, int, bool, bytes, bytes]:
     return entry.size, entry.digest, entry.content_class, entry.is_plain, entry.attributes, entry.line
 

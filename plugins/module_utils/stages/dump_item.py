@@ -15,8 +15,8 @@ from ..archive.digests import Digests
 from ..archive.dumpdirs import DumpdirInserter, list_folders
 from ..archive.manifest import Manifest
 from ..archive.owners import Owners
-from ..archive.snapshot import Members, write_snapshot
-from ..archive.states import Unproven
+from ..archive.snapshot import Members, renew_snapshot, write_snapshot
+from ..archive.states import State, Unproven
 from ..archive.write import store_archive
 from ..kinds.base import Context
 from ..kinds.registry import kind_of
@@ -256,9 +256,11 @@ def _pack(dump: ItemDump, temporary: str, snapshot: str) -> _Packed:
             every, digests = digests.every, stack.enter_context(Digests())
             digests.every = every
             manifest = Manifest(owners=session.owners)
-            fill_manifest(
-                manifest, restored_members(base.snapshot.entries(), members, session.states(), lists), digests
-            )
+            moved: dict[bytes, State] = {}
+            found = restored_members(base.snapshot.entries(), members, session.states(), lists, moved)
+            fill_manifest(manifest, found, digests)
+            if moved:
+                renew_snapshot(snapshot, base.snapshot, moved)
             dna = replace(dna, base=base.path, base_dig=base.dig)
         verdict = session.confirm(digests)
         noted, churn = note_files(dump, digests) if kind_of(item.kind).is_tree else ({}, None)

@@ -99,7 +99,7 @@ class Pair:
             whole = Manifest()
             with Digests() as all_digests:
                 fill_manifest(
-                    whole, restored_members(kept.entries(), members, read_states(str(states)), lists), all_digests
+                    whole, restored_members(kept.entries(), members, read_states(str(states)), lists, {}), all_digests
                 )
             return path, whole
 

@@ -18,6 +18,7 @@ from helpers.original_trees import run_module
 from helpers.repositories import git, load_subversion, make_git, make_subversion, references, run
 from helpers.trees import NOBODY, Base, describe_tree, forbid_views, item, needs_root, nobodys_folder
 
+from ansible_collections.altbackup.core.plugins.module_utils.archive import differential
 from ansible_collections.altbackup.core.plugins.module_utils.archive.states import Unproven
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_item
@@ -492,3 +493,28 @@ def test_a_pair_is_restored(nights: Nights, tmp_path: Path) -> None:
     result = run_module("tarball_restore", step="restore", stamp=night(3), **order)
     assert not result.get("failed"), result
     assert describe_tree(tmp_path / "back" / "thing") == describe_tree(nights.live)
+
+
+def test_what_was_copied_anew_is_compared_by_its_content_once(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = nights.path / "read"
+    original = differential._digest
+
+    def digest(path: bytes, *arguments: Any) -> bytes:
+        with read.open("ab") as stream:  # in the process that reads the item
+            stream.write(path.rpartition(b"/")[2] + b"\n")
+        return original(path, *arguments)
+
+    forbid_views(monkeypatch)
+    monkeypatch.setattr(differential, "_digest", digest)
+    nights.dump(1)
+    for name in ("stays", "goes"):  # as a scratch copy that is built anew
+        shutil.copy2(nights.live / name, nights.live / "copy")
+        (nights.live / "copy").replace(nights.live / name)
+    sizes = []
+    for number in (2, 3, 4):
+        nights.change()
+        sizes.append(nights.dump(number)["size"])
+    assert nights.forms() == "FDDD" and max(sizes) < 10_000
+    assert sorted(read.read_text().split()) == ["goes", "stays"]
+    (nights.live / "stays").write_bytes(os.urandom(20_000))
+    assert nights.dump(5)["size"] > 20_000, "what changed since is in the next one"
