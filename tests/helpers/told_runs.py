@@ -70,9 +70,9 @@ class Told:
         return [entry["node"] for entry in self.over(name)]
 
 
-def offered() -> Told:
-    """Return a run whose source has something to send."""
-    told = Told()
+def offered(**settings: Any) -> Told:
+    """Return a run whose source, with these settings, has something to send."""
+    told = Told(**settings)
     entry = {"relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256", "state": "verified", "record": {}}
     told.call("tarball_check", "check", {"listed": True, "tarballs": [entry]}, told.over("check")[0])
     return told

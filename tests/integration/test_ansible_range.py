@@ -48,7 +48,9 @@ def test_the_chain_passes_and_with_more_a_restore_and_drills(
     age: str, more: bool, hosts: Lab, live_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    site = LabSite(tmp_path / f"under-{age}", lab=hosts, limits=QUICK, programs=ENVIRONMENTS[age])
+    site = LabSite(
+        tmp_path / f"under-{age}{'-with-more' if more else ''}", lab=hosts, limits=QUICK, programs=ENVIRONMENTS[age]
+    )
     site.folder.mkdir()
     site.add_source("dayabay", altbackup_targets=["cms01", "sdu"], altbackup_transport={"sdu": "pull"})
     site.give_all_kinds("dayabay", live_template)

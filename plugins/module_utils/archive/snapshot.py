@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from ..system.digest import open_plain
@@ -132,20 +132,16 @@ def write_snapshot(path: str, about: Mapping[str, Any], members: Iterable[Entry]
 
     Raise Unproven if members and states do not fit, or OSError; the caller removes the file.
     """
-    with new_private(path) as raw:
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0) as output:
-            output.write(json.dumps({**about, "form": _FORM}).encode() + b"\n")
-            seen = iter(states)
-            for entry in members:
-                state = next((state for state in seen if state.path == entry.state.path), None)
-                if state is None:
-                    raise Unproven("its archive has what was not seen before")
-                is_folder = entry.state.file_type == FOLDER
-                if is_folder != (state.file_type == FOLDER):
-                    raise Unproven("its archive has something else than was seen before")
-                _write_entry(output, Entry(state, *_rest(entry)))
-        raw.flush()
-        os.fsync(raw.fileno())
+    with _new_snapshot(path, about) as output:
+        seen = iter(states)
+        for entry in members:
+            state = next((state for state in seen if state.path == entry.state.path), None)
+            if state is None:
+                raise Unproven("its archive has what was not seen before")
+            is_folder = entry.state.file_type == FOLDER
+            if is_folder != (state.file_type == FOLDER):
+                raise Unproven("its archive has something else than was seen before")
+            _write_entry(output, replace(entry, state=state))
 
 
 def renew_snapshot(path: str, old: Snapshot, moved: Mapping[bytes, State]) -> None:
@@ -153,17 +149,20 @@ def renew_snapshot(path: str, old: Snapshot, moved: Mapping[bytes, State]) -> No
 
     Raise Unproven if the old one is damaged, or OSError; the caller removes the file.
     """
+    with _new_snapshot(path, old.about) as output:
+        for entry in old.entries():
+            _write_entry(output, replace(entry, state=moved.get(entry.state.path, entry.state)))
+
+
+@contextlib.contextmanager
+def _new_snapshot(path: str, about: Mapping[str, Any]) -> Iterator[Any]:
+    """Create a snapshot with its metadata, open for its entries in the block; it is on disk at the end. Raise OSError."""
     with new_private(path) as raw:
         with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0) as output:
-            output.write(json.dumps(old.about).encode() + b"\n")
-            for entry in old.entries():
-                _write_entry(output, Entry(moved.get(entry.state.path, entry.state), *_rest(entry)))
+            output.write(json.dumps({**about, "form": _FORM}).encode() + b"\n")
+            yield output
         raw.flush()
         os.fsync(raw.fileno())
-
-
-def _rest(entry: Entry) -> tuple[int, bytes, int, bool, bytes, bytes]:
-    return entry.size, entry.digest, entry.content_class, entry.is_plain, entry.attributes, entry.line
 
 
 @dataclass(frozen=True)

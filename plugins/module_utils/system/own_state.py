@@ -34,7 +34,16 @@ def opened_state(name: str) -> Iterator[tuple[int, str]]:
 
     Raise AltbackupError if others can write there, or it cannot be made.
     """
-    path = os.path.join(state_folder(), name)
+    with opened_folder(os.path.join(state_folder(), name)) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def opened_folder(path: str) -> Iterator[tuple[int, str]]:
+    """Yield a private folder of this user, open, and its path without links; missing folders are made.
+
+    Raise AltbackupError if others can write there, or it cannot be made.
+    """
     with contextlib.ExitStack() as stack:
         try:
             steps, missing = stack.enter_context(walked(path))

@@ -156,7 +156,7 @@ def send_options(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any])
 
 
 def accept_options(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
-    """Return options that accept what arrived. Whether bytes that differ are sent again is said by the task, in the first rounds alone."""
+    """Return options that accept what arrived; bytes that differ are sent again once only, whatever the target reports."""
     if about.get("stage") == "rekey":
         return accept_rekeyed(run, about)
     if about.get("stage") == "refill":
@@ -171,5 +171,6 @@ def accept_options(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]
                 "peer": entry["source"],
                 "ssh_args": ssh_args(run.hostvars, entry["node"]) if entry["fetched"] else "",
                 "origin": origin(run.plan, run.host, run.state),
+                "retry": entry["node"] not in run.state["again"],
             }
     return None

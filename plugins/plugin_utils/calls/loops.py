@@ -192,18 +192,18 @@ def _rounds(run: Run) -> list[Entry]:
 def _last_rounds(run: Run) -> list[Entry]:
     """Return a round for what arrived with other bytes, and one for each target whose transfer slots were all taken, for one of which the source waits.
 
-    Nothing is sent a third time, whatever targets report.
+    What is sent in them is sent for the last time, see backup_options.accept_options.
     """
     wrong = [entry["node"] for entry in deliveries(run)]
     busy = [entry["node"] for entry in _targets(run) if entry["node"] in run.state["busy"]]
     wait = int(run.plan["nodes"][run.host]["step_timeout"]) if busy else 0
-    once_more = [{**_round([], is_last=True), "label": f"once more: {', '.join(wrong)}"}] if wrong else []
-    return [*once_more, *(_round([node], wait, is_last=True) for node in busy)]
+    once_more = [{**_round([]), "label": f"once more: {', '.join(wrong)}"}] if wrong else []
+    return [*once_more, *(_round([node], wait) for node in busy)]
 
 
-def _round(nodes: list[str], wait: int = 0, *, is_last: bool = False) -> Entry:
-    """Return a round: the nodes that are asked what they lack, seconds to wait for a slot, and whether bytes that differ are sent once more."""
-    return {"nodes": nodes, "slot_wait": wait, "retry": not is_last, "label": ", ".join(nodes)}
+def _round(nodes: list[str], wait: int = 0) -> Entry:
+    """Return a round: the nodes that are asked what they lack, and the seconds to wait for a slot."""
+    return {"nodes": nodes, "slot_wait": wait, "label": ", ".join(nodes)}
 
 
 def _refills(run: Run) -> list[Entry]:

@@ -21,6 +21,7 @@ _FORGOTTEN = (
     "locked",
     "offer",
     "asked",
+    "again",
     "busy",
     "pairs",
     "pairs_now",
@@ -171,6 +172,7 @@ def _prepare(
     is_busy = result.get("busy") is True
     asked = {} if is_busy else dict.fromkeys(result.get("send") or [], "")
     others = [name for name in new["busy"] if name != node]
+    again = [name for name in new["again"] if name != node]
     told = {
         name: [*(other for other in new[name] if other != node), *([node] if result.get(name) is True else [])]
         for name in ("doubted", "refilled")
@@ -182,6 +184,7 @@ def _prepare(
             **new,
             **told,
             "asked": {**new["asked"], node: asked},
+            "again": [*again, node] if given.get("slot_wait") else again,  # after a round of waiting there is no other
             "busy": [*others, node] if is_busy else others,
         },
         run,
@@ -199,8 +202,9 @@ def _accept(
     if about.get("stage") == "rekey":
         return _rekeyed(run, stage, about, "accepted", result)
     new, node = _plain(run, stage, about, given, result), about["node"]
-    told = (result.get("wrong") or []) if given.get("retry") else []
+    told = (result.get("wrong") or []) if given["retry"] else []
     wrong = {entry["relpath"]: entry.get("wrong") or "" for entry in told}
+    again = [name for name in new["again"] if name != node]
     accepted = result.get("tarballs") or []
     new = _verified_on(run, new, node, [entry["relpath"] for entry in accepted])
     came = {entry["relpath"]: entry.get("size") or 0 for entry in accepted}
@@ -210,7 +214,8 @@ def _accept(
         "arrived": {**new["arrived"], node: {**new["arrived"].get(node, {}), **came}},
         "wire": {**new["wire"], **fetched},
     }
-    return _unlisted({**new, "asked": {**new["asked"], node: wrong}}, run, stage, about, result)
+    state = {**new, "asked": {**new["asked"], node: wrong}, "again": [*again, node] if wrong else again}
+    return _unlisted(state, run, stage, about, result)
 
 
 def _verified_on(run: Run, state: State, node: str, relpaths: Iterable[str]) -> State:

@@ -22,7 +22,7 @@ from ansible import constants
 from ansible.release import __version__
 
 from ...module_utils.system.errors import AltbackupError
-from ...module_utils.system.opened import make_below, walked
+from ...module_utils.system.own_state import opened_folder
 
 _ROOT = Path(__file__).resolve().parents[3]
 _OF_RUN = "ansiballz_cache"
@@ -70,34 +70,22 @@ def _folder() -> Path | None:
     if any(map(os.path.isdir, constants.DEFAULT_MODULE_UTILS_PATH or ())):  # which may replace what a module imports
         return None
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    parent = os.path.join(cache, "altbackup", "payloads")
+    path = Path(cache, "altbackup", "payloads", _versions())
+    is_new = not path.exists()
     try:
-        return _private(parent, _versions())
+        with opened_folder(str(path)):
+            if is_new:
+                _forget_others(path)
+        return path
     except (AltbackupError, OSError):
         return None
 
 
-def _private(parent: str, name: str) -> Path | None:
-    """Return the folder `name` in `parent`, which is made if it is missing. Raise AltbackupError or OSError."""
-    path = Path(parent, name)
-    with contextlib.ExitStack() as stack:
-        steps, missing = stack.enter_context(walked(str(path)))
-        made = make_below(steps[-1], missing, 0o700)
-        for step in made:
-            stack.callback(os.close, step.descriptor)
-        last = [*steps, *made][-1]
-        if not (last.held and last.own):
-            return None
-    if made:
-        _forget_others(Path(parent), name)
-    return path
-
-
-def _forget_others(parent: Path, name: str) -> None:
+def _forget_others(path: Path) -> None:
     """Remove what other versions built long ago. Raise OSError."""
-    for path in parent.iterdir():
-        if path.name != name and time.time() - path.lstat().st_mtime > _KEPT_SECONDS:
-            shutil.rmtree(path)
+    for other in path.parent.iterdir():
+        if other != path and time.time() - other.lstat().st_mtime > _KEPT_SECONDS:
+            shutil.rmtree(other)
 
 
 @functools.cache

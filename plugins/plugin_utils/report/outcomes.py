@@ -49,6 +49,7 @@ EMPTY: dict[str, Any] = {
     "locked": [],
     "offer": None,
     "asked": {},
+    "again": [],
     "busy": [],
     "delivered": {},
     "shelves": {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,27 +14,40 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes imp
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.results import of_module
 
 
-def test_a_target_that_always_says_that_bytes_were_wrong_is_served_twice_and_no_more() -> None:
-    told = offered()
-    cms01 = told.over("targets")[0]
+@pytest.mark.parametrize("transport", ["push", "pull"])
+def test_a_target_that_always_says_that_bytes_were_wrong_is_served_twice_and_no_more(transport: str) -> None:
+    told = offered(altbackup_transport=transport)
     lie = {"wrong": [{"relpath": SVN, "wrong": "sha256 bb"}]}
-    (first,) = told.over("rounds")
-    assert first["retry"] is True and "cms01" in first["nodes"] and told.over("last_rounds") == []
-    told.call("tarball_prepare", "synchronize", {"send": [SVN]}, cms01)
-    told.call("tarball_accept", "synchronize", lie, told.over("deliveries")[0], retry=first["retry"])
-    (last,) = told.over("last_rounds")
-    assert (last["retry"], last["nodes"], last["label"]) == (False, [], "once more: cms01")
-    told.call("tarball_accept", "synchronize", lie, told.over("deliveries")[0], retry=last["retry"])
+    sent: Counter[str] = Counter()
+
+    def play(together: dict[str, Any]) -> None:
+        """Do what exchange.yml says."""
+        for entry in told.over("targets", together["nodes"]) if together["nodes"] else ():
+            told.call("tarball_prepare", "synchronize", {"send": [SVN]}, entry, slot_wait=together["slot_wait"])
+        for entry in told.over("deliveries"):
+            sent[entry["node"]] += 1
+            told.call("tarball_accept", "synchronize", lie, entry)
+
+    for together in told.over("rounds"):
+        play(together)
+    for together in told.over("last_rounds"):
+        assert (together["nodes"], together["slot_wait"]) == ([], 0) and together["label"].startswith("once more: ")
+        play(together)
+    assert sent == {"cms01": 2, "sdu": 2}
     assert told.over("deliveries") == told.over("last_rounds") == []
 
 
-def test_a_busy_target_has_a_round_of_its_own_in_which_the_source_waits_and_sends_once() -> None:
+def test_what_a_busy_target_gets_in_a_round_of_its_own_is_sent_once() -> None:
     told = offered()
     cms01 = told.over("targets")[0]
-    told.call("tarball_prepare", "synchronize", {"busy": True, "send": [SVN]}, cms01)
+    told.call("tarball_prepare", "synchronize", {"busy": True, "send": [SVN]}, cms01, slot_wait=0)
     assert told.over("deliveries") == []
     (last,) = told.over("last_rounds")
-    assert (last["nodes"], last["retry"]) == (["cms01"], False) and last["slot_wait"] > 0
+    assert last["nodes"] == ["cms01"] and last["slot_wait"] > 0
+    told.call("tarball_prepare", "synchronize", {"send": [SVN]}, cms01, slot_wait=last["slot_wait"])
+    (delivery,) = told.over("deliveries")
+    assert told.call("tarball_accept", "synchronize", {}, delivery)["retry"] is False, "other bytes are a failure"
+    assert told.over("deliveries") == told.over("last_rounds") == []
 
 
 @pytest.mark.parametrize("asked", ["../../etc/shadow", SVN.replace("dybsvn", "other")])
