@@ -18,12 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..archive.write import Part
-from ..system.digest import open_plain
+from ..system.digest import CHUNK, open_plain
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, ToolMissing
 from ..system.holes import MOST, holes_in
 from ..system.processes import run
 from ..system.programs import find_tool
-from ..system.seeing import denied
+from ..system.seeing import denied, is_folder
 from ..system.twins import point, set_mode
 from ..system.units import readable
 from ..system.visible import printable
@@ -58,7 +58,8 @@ if TYPE_CHECKING:
 _BESIDE_CACHE = ("db/rep-cache.db-journal", "db/rep-cache.db-wal", "db/rep-cache.db-shm")
 CACHE = ("db/rep-cache.db", *_BESIDE_CACHE)
 # A hot copy takes a file of equal size for unchanged unless the live one is newer than the copy, and removes nothing.
-_NEVER_LINGERS = (*CACHE, "db/locks", "db/revprops", "db/node-origins")
+_NEVER_LINGERS = (*CACHE, "db/locks", "db/node-origins")
+_PROPERTIES = "db/revprops"
 _KEPT = ("db", "format")
 _MEMBERS = (
     "format",
@@ -305,6 +306,7 @@ class Scratch:
             path = os.path.join(self.path, member)
             remove_folder(path)
             remove_if_there(path)
+        self._remove_other_properties()
         before = _revision_files(self.path)
         self._hotcopy(self.path, "--incremental")
         revision = youngest(self.path, self.context)
@@ -315,6 +317,19 @@ class Scratch:
             self._verify(self.path, f"--revision={first}:{revision}")
         self._finish(self.path)
         self._note(revision, self.state["built"])
+
+    def _remove_other_properties(self) -> None:
+        """Remove from the copy the files of revision properties that are not those of the repository, so that they are copied anew.
+
+        These change, and a hot copy would not see a change that leaves the size, and an older time.
+        """
+        live, copied = (os.path.join(path, _PROPERTIES) for path in (self.item.path, self.path))
+        viewed = self.context.identity.viewed  # then programs may read what others own in it, and so may this
+        others = other_members(live, copied) if viewed else self.context.identity.call(other_members, live, copied)
+        for member in others:
+            path = os.path.join(copied, member)
+            remove_folder(path)
+            remove_if_there(path)
 
     def _rebuild(self) -> None:
         self._hotcopy(self._building)
@@ -434,6 +449,40 @@ class Scratch:
                 continue
             if wanted != stat.S_IMODE(mode):
                 set_mode(os.path.join(os.fsencode(path), name), wanted)
+
+
+def other_members(live: str, copied: str) -> list[str]:
+    """Given a folder and its copy, return the members of the copy that are no folders of it and no files of equal bytes; `.` if that cannot be known."""
+    others = []
+    try:
+        for parent, folders, files in os.walk(copied, onerror=_raise):
+            of = os.path.relpath(parent, copied)
+            gone = [name for name in folders if not is_folder(os.path.join(live, of, name), follow=False)]
+            changed = [name for name in files if not _is_equal(os.path.join(live, of, name), os.path.join(parent, name))]
+            folders[:] = [name for name in folders if name not in gone]
+            others += [os.path.join(of, name) for name in (*gone, *changed)]
+    except OSError:
+        return ["."]
+    return others
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _is_equal(live: str, copied: str) -> bool:
+    """Return whether two plain files have the same bytes. Raise OSError if the copy cannot be read."""
+    with open_plain(copied) as copy_stream:
+        try:
+            with open_plain(live) as live_stream:
+                if os.fstat(live_stream.fileno()).st_size != os.fstat(copy_stream.fileno()).st_size:
+                    return False
+                while chunk := copy_stream.read(CHUNK):
+                    if live_stream.read(CHUNK) != chunk:
+                        return False
+                return True
+        except OSError:
+            return False
 
 
 def _remove_cache(path: str) -> None:

@@ -371,6 +371,18 @@ def test_change_is_in_the_next_tarball_and_then_stays(nights: Nights, live: Path
     assert_as_built_anew(nights, live, third)
 
 
+def test_properties_that_did_not_change_are_not_copied_anew(nights: Nights, live: Path) -> None:
+    nights.tarball(item(live), night=1)
+    properties = scratch(nights) / "db" / "revprops" / "0"
+    before = {path.name: path.stat().st_ino for path in properties.iterdir()}
+    set_revision_property(live, 2, "REVISION 2")
+    flip(properties / "4")
+    nights.tarball(item(live), night=2)
+    after = {path.name: path.stat().st_ino for path in properties.iterdir()}
+    assert [name for name in sorted(before) if after[name] != before[name]] == ["2", "4"]
+    assert (properties / "4").read_bytes() == (live / "db" / "revprops" / "0" / "4").read_bytes()
+
+
 def test_lock_that_was_released_leaves_no_trace(nights: Nights, live: Path) -> None:
     run("svn", "lock", "--quiet", f"file://{live}/d1/f")
     nights.tarball(item(live), night=1)
