@@ -74,6 +74,12 @@ reread:
   type: list
   elements: str
   sample: [svn/dybsvn/2013/05/03/104701/dybsvn-20310.tar.gz]
+read_ahead:
+  description: Tarballs that were not read again, because the dump of the same run read them while it was at work; they are in RV(match) or RV(reread), too.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 quarantined:
   description:
     - Tarballs in the quarantine for which no good copy has come yet. C(dig), C(size) and C(alg) are of their dna, C(read) and C(read_size) of their
@@ -176,7 +182,9 @@ from ..module_utils.tree.stamps import MOMENT
 def run(options: dict, check_mode: bool) -> dict:
     """Check the tree; take the exclusive lock only if rotten tarballs are to be moved to the quarantine."""
     if options["quarantine"] and not check_mode:
-        return run_exclusive(options, lambda _: check(options, listed=options["listing"], moving=True))
+        return run_exclusive(
+            options, lambda hold: check(options, listed=options["listing"], moving=True, run=hold.run if hold else None)
+        )
     return run_shared(options, lambda: check(options, listed=options["listing"]))
 
 

@@ -133,6 +133,12 @@ options:
         it, is skipped, and a failure if its newest copy is older.
     type: float
     default: 129600
+  read_ahead:
+    description:
+      - Whether full tarballs, against which differentials are made, are read meanwhile, so that a check of the same run need not read them after it.
+      - What is not read when the dump is over is left to the check.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description:
@@ -201,6 +207,7 @@ notes:
   sample: []
 """
 
+import contextlib
 import os
 
 from ansible.module_utils.basic import AnsibleModule
@@ -210,6 +217,7 @@ from ..module_utils.archive.write import ArchiveFormat
 from ..module_utils.kinds.hooks import parse_hooks
 from ..module_utils.kinds.items import parse_full_every
 from ..module_utils.stages.dump import dump
+from ..module_utils.stages.dump_ahead import ReadAhead
 from ..module_utils.stages.dump_order import MAX_AGE
 from ..module_utils.system.process_groups import end_with_children
 from ..module_utils.system.processes import Deadline
@@ -219,6 +227,7 @@ from ..module_utils.tree.doubt import CHURN, SHRINK, Limits
 from ..module_utils.tree.leftovers import run_on_tree
 from ..module_utils.tree.locks import WRITING, Hold
 from ..module_utils.tree.marks import MARKS, try_keep
+from ..module_utils.tree.read_ahead import keep_read_ahead
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
 EMPTY: dict = {"tarballs": [], "not_now": [], "marks_kept": False, "held": [], "notes": []}
@@ -227,7 +236,17 @@ EMPTY: dict = {"tarballs": [], "not_now": [], "marks_kept": False, "held": [], "
 def run(options: dict, hold: Hold | None) -> dict:
     """Store the marks and dump; `hold` is None in check mode."""
     kept = try_keep(hold.tree, options["marks"]) if hold else {}
-    dumped = dump(
+    if hold is None or hold.run is None or not options["read_ahead"]:
+        return {**EMPTY, **kept, **_dump(options, hold)}
+    with ReadAhead(hold.tree) as ahead:
+        dumped = _dump(options, hold, ahead)
+        with contextlib.suppress(OSError):  # then the check reads all
+            keep_read_ahead(hold.tree, hold.run, ahead.found())
+    return {**EMPTY, **kept, **dumped}
+
+
+def _dump(options: dict, hold: Hold | None, ahead: ReadAhead | None = None) -> dict:
+    return dump(
         options["base"],
         options["items"],
         options["stamp"],
@@ -250,8 +269,8 @@ def run(options: dict, hold: Hold | None) -> dict:
         hooks=parse_hooks(options["hooks"]),
         max_age=options["max_age"],
         check_mode=hold is None,
+        ahead=ahead,
     )
-    return {**EMPTY, **kept, **dumped}
 
 
 def main() -> None:
@@ -275,6 +294,7 @@ def main() -> None:
             "churn": {"type": "float", "default": CHURN},
             "hooks": {"type": "dict", "default": {}},
             "max_age": {"type": "float", "default": MAX_AGE},
+            "read_ahead": {"type": "bool", "default": False},
             **MARKS,
             **WRITING,
         },

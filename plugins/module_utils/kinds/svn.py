@@ -458,7 +458,9 @@ def other_members(live: str, copied: str) -> list[str]:
         for parent, folders, files in os.walk(copied, onerror=_raise):
             of = os.path.relpath(parent, copied)
             gone = [name for name in folders if not is_folder(os.path.join(live, of, name), follow=False)]
-            changed = [name for name in files if not _is_equal(os.path.join(live, of, name), os.path.join(parent, name))]
+            changed = [
+                name for name in files if not _is_equal(os.path.join(live, of, name), os.path.join(parent, name))
+            ]
             folders[:] = [name for name in folders if name not in gone]
             others += [os.path.join(of, name) for name in (*gone, *changed)]
     except OSError:

@@ -15,6 +15,8 @@ from ..system.visible import visible
 from ..tree.digests import digests
 from ..tree.failures import as_failures, failure
 from ..tree.layout import Tarball, Tree, item_key, open_tree, plain_status, read_state
+from ..tree.locks import Run
+from ..tree.read_ahead import read_ahead
 from ..tree.scan import Scan, full_of, scan
 from ..tree.scan_failures import unreadable
 from ..tree.sidecar import SUFFIX, Dna
@@ -96,6 +98,7 @@ def _verify_base(
     keys: Collection[str] | None = None,
     whole: Scan | None = None,
     rot_check: rot.RotCheck | None = None,
+    run: Run | None = None,
 ) -> tuple[dict[str, Any], dict[str, rot.ReadResult]]:
     """Do what verify_base does; return its result and {relpath: what reading it found}.
 
@@ -128,7 +131,10 @@ def _verify_base(
         *(Verification("orphan", relpath, f"{relpath} is a dna without its tarball") for relpath in found.orphans),
     ]
     again = [tree.path(tarball.relpath) for tarball in more]
-    read = digests(dnas, again) if again else digests(dnas)
+    known = _known_of(tree, listed, whole, run) if of_day and whole and run else {}
+    due = {path: dna for path, dna in dnas.items() if path not in known}
+    fresh = digests(due, again) if again else digests(due)
+    read = {**fresh, **known}
     result = _verified(
         of_day or "all", verifications, {path: dnas[path] for path in given if path in dnas}, given, read
     )
@@ -137,6 +143,7 @@ def _verify_base(
         of = "" if day == "all" else f"of {of_day} "
         reason = f"no tarballs {of}in {tree.base}: nothing could be verified"
         result["failures"].append(failure(_STAGE, reason, absent=True))
+    result.update(read_ahead=sorted(given[path] for path in known), bytes_read=_bytes_of(fresh))
     if rot_check:
         good = {*result["match"]}
         result["reread"] = [tarball.relpath for tarball in more if tarball.relpath in good]
@@ -144,6 +151,22 @@ def _verify_base(
     outcomes = {names[path]: outcome for path, outcome in read.items()}
     outcomes.update({one.relpath: read[path] for one, path in read_as if path is not None})
     return result, outcomes
+
+
+def _known_of(tree: Tree, tarballs: Sequence[Tarball], whole: Scan, run: Run) -> dict[str, rot.ReadResult]:
+    """Return {path: what reading found} of those of the tarballs that the dump of the same run has read ahead, under whatever name."""
+    ahead = {(one.inode, one.dna) for one in read_ahead(tree, run, whole.tarballs)}
+    return {
+        tree.path(one.relpath): (one.dna.dig, one.dna.size)
+        for one in tarballs
+        if one.dna and (one.inode, one.dna) in ahead
+    }
+
+
+def _bytes_of(read: Mapping[str, rot.ReadResult]) -> int:
+    """Return the number of bytes that were read; names of one file share a result."""
+    once = {id(outcome): outcome for outcome in read.values()}
+    return sum(outcome[1] for outcome in once.values() if not isinstance(outcome, OSError))
 
 
 def _full_tarballs_of(
@@ -160,13 +183,19 @@ def _full_tarballs_of(
 
 
 def check(
-    options: Mapping[str, Any], *, listed: bool = False, moving: bool = False, whole: Scan | None = None
+    options: Mapping[str, Any],
+    *,
+    listed: bool = False,
+    moving: bool = False,
+    whole: Scan | None = None,
+    run: Run | None = None,
 ) -> dict[str, Any]:
     """Verify and count the tarballs of a base, by the options CHECKING and those of the call; return the merged results.
 
     An error in one part does not prevent the other. With `listed` the result has all tarballs of the base, as a source offers them to targets. `moving` needs
     the lock of the tree: then tonight's share of the older tarballs is read, too, and damaged ones are moved to the quarantine once all else was counted;
-    they are in `quarantined`. `whole` is a scan of the whole base, if there is one already; what is moved is taken out of it.
+    they are in `quarantined`. `whole` is a scan of the whole base, if there is one already; what is moved is taken out of it. What the dump of the same `run`
+    has read ahead is not read again, unless all is to be read; it is in `read_ahead` (relpaths).
     """
     day = "all" if options["scope"] == "all" else options["day"]
     base, timezone = options["base"], options["timezone"]
@@ -180,7 +209,9 @@ def check(
             whole = scan(tree, tolerate_unreadable=True) if whole is None else whole
             rot_check = rot.begin_check(tree, whole, moment_of(options), options["reverify_days"])
         none_needed = options["predicted"] or options["not_now"]
-        result, found = _verify_base(base, day, none_needed, timezone=timezone, whole=whole, rot_check=rot_check)
+        result, found = _verify_base(
+            base, day, none_needed, timezone=timezone, whole=whole, rot_check=rot_check, run=run
+        )
         outcomes.update(found)
         return result
 
@@ -251,7 +282,7 @@ def nothing_checked() -> dict[str, Any]:
 def nothing_verified(day: str = "") -> dict[str, Any]:
     """Return the result of verifying no tarball."""
     lists: dict[str, Any] = {"match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": []}
-    return {"day": day, **lists, "bytes_read": 0, "failures": []}
+    return {"day": day, **lists, "bytes_read": 0, "read_ahead": [], "failures": []}
 
 
 def compare_with_dna(name: str, dna: Dna, outcome: tuple[str, int] | OSError) -> Verification:
@@ -284,7 +315,6 @@ def _verified(
         if verification.reason:
             relpath = "" if os.path.isabs(verification.name) else verification.name
             result["failures"].append(failure(_STAGE, verification.reason, relpath=relpath))
-    once = {id(outcome): outcome for outcome in read.values()}
-    result["bytes_read"] = sum(outcome[1] for outcome in once.values() if not isinstance(outcome, OSError))
+    result["bytes_read"] = _bytes_of(read)
     result["match"].sort()
     return result

@@ -25,6 +25,7 @@ from ..tree.publish import require_writable
 from ..tree.stamps import parse_stamp
 from .bases import nights_of
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
+from .dump_ahead import ReadAhead
 from .dump_encrypted import format_of, prepare_encryption
 from .dump_order import MAX_AGE, Dumper, skipped_of
 from .dump_state import STAGE
@@ -45,6 +46,7 @@ def dump(
     hooks: Hooks = NO_HOOKS,
     max_age: float = MAX_AGE,
     check_mode: bool = False,
+    ahead: ReadAhead | None = None,
 ) -> dict[str, Any]:
     """Make the tarballs of items, as declared, under a stamp; return `tarballs`, `failures`, `notes`, `not_now` and `changed`.
 
@@ -52,7 +54,7 @@ def dump(
     `received` are folders in which this node keeps copies that it receives; no item may contain them. `controller` is the text of `pack_controller`, one more
     item. `hooks` are those of the source, around all items. An item whose `before` hook says that it is not the time for a dump is in `not_now`
     (category/name), and a failure if its newest copy is older than `max_age` seconds. `signing_key` is the public key by which other nodes verify this
-    source's signatures.
+    source's signatures. `ahead` reads the full tarballs of differentials meanwhile.
 
     In check mode nothing is written, and the result has the tarballs that would be made, with empty values for what is not known yet. Raise AltbackupError if
     nothing can be dumped at all.
@@ -92,6 +94,7 @@ def dump(
         declared,
         secret,
         check_mode,
+        ahead,
     )
     with _restoring_modes(tree):
         dumper.dump_all()

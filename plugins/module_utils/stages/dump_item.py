@@ -132,6 +132,8 @@ def _archive_and_publish(dump: ItemDump, start: float) -> None:
     before = tarballs_before(dump.context, dump.item, dump.verified)
     dump.base = find_base(dump.item, dump.context, dump.form, before, dump.marks)
     if dump.base is not None:
+        if dump.ahead:
+            dump.ahead.begin(dump.base.full)
         try:
             _archive(dump, start)
             return

@@ -25,6 +25,7 @@ from ..tree.failures import failure
 from ..tree.marks import Marks
 from ..tree.scan import scan
 from ..tree.stamps import day_of
+from .dump_ahead import ReadAhead
 from .dump_encrypted import format_of
 from .dump_item import dump_item, predict_item
 from .dump_state import STAGE, ItemDump, Outcome
@@ -60,6 +61,7 @@ class Dumper:
     secret: bytes = b""
     """The secret of the source, if any item is encrypted"""
     check_mode: bool = False
+    ahead: ReadAhead | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     _directory: Directory = field(default_factory=Directory)
 
@@ -152,6 +154,7 @@ class Dumper:
             self._limits_of(item),
             self.marks,
             secret=self.secret,
+            ahead=self.ahead,
         )
         outcome = dump.outcome
         outcome.key = item.key

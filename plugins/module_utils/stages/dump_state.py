@@ -15,6 +15,7 @@ from ..tree import doubt
 from ..tree.layout import Tarball
 from ..tree.marks import Marks
 from .bases import Base, nights_of
+from .dump_ahead import ReadAhead
 
 STAGE = "dump"
 
@@ -72,6 +73,8 @@ class ItemDump:
     """The full tarball against which a differential is made, None for a full one"""
     verified: Sequence[Tarball] = ()
     """The item's verified tarballs when its dump began; its tree is locked, so that no others come or go meanwhile"""
+    ahead: ReadAhead | None = None
+    """Reads the full tarballs of differentials meanwhile, None for nothing to be read"""
 
     @property
     def is_known(self) -> bool:

@@ -66,10 +66,13 @@ def open_plain(path: str, dir_fd: int | None = None) -> IO[bytes]:
     return os.fdopen(descriptor, "rb")
 
 
-def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[str, int]:
-    """Return the digest (hex) of a plain file and the number of bytes read. Raise OSError, or DeadlineExceeded.
+def digest_file(
+    path: str, algorithm: str, *, from_disk: bool = False, go_on: Callable[[], None] = within_limits
+) -> tuple[str, int]:
+    """Return the digest (hex) of a plain file and the number of bytes read. Raise OSError, or what `go_on` raises.
 
-    With `from_disk` the file is flushed and its cached pages are dropped first, so that the medium is read.
+    With `from_disk` the file is flushed and its cached pages are dropped first, so that the medium is read. `go_on` is called before each part of it; by
+    default it raises DeadlineExceeded.
     """
     digest = new_hash(algorithm)
     buffer = bytearray(CHUNK)
@@ -80,7 +83,7 @@ def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[
             os.fsync(stream.fileno())  # rsync did not flush it, and unwritten pages are not dropped
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while True:
-            within_limits()
+            go_on()
             count = stream.readinto(buffer)  # type: ignore[attr-defined]
             if not count:
                 return digest.hexdigest(), size

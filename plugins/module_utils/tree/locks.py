@@ -62,10 +62,14 @@ class Run:
     alive: frozenset[str] = field(default_factory=frozenset)
     """Processes of Ansible that existed when this run began, as `pid/ticks`"""
 
+    @property
+    def identity(self) -> tuple[str, str, str, int, int]:
+        """What no other run has: the controller's machine, its boot, and the process there."""
+        return self.host, self.boot, self.namespace, self.pid, self.ticks
+
     def is_same(self, other: Run) -> bool:
         """Return whether both are one run."""
-        mine, others = ((run.host, run.boot, run.namespace, run.pid, run.ticks) for run in (self, other))
-        return mine == others
+        return self.identity == other.identity
 
     def knows_dead(self, other: Run) -> bool:
         """Return whether another run is known to have ended: one of this controller, from before its last boot or without a process.

@@ -41,7 +41,8 @@ def dump_options(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any])
     received = list(dict.fromkeys(filter(None, copies)))
     options = {name: source[name] for name in taken}
     told = {"hooks": source["hooks"], "max_age": source["max_age"], "marks": marks(run, run.host)}
-    return {**options, "items": source["item_list"], "received": received, **told}
+    followed = {"read_ahead": bool(run.plan["locked"])}  # by a check
+    return {**options, "items": source["item_list"], "received": received, **told, **followed}
 
 
 def marks(run: Run, source: str) -> dict[str, Any]:

@@ -171,6 +171,7 @@ SCHEMA: dict[str, Read] = {
             "without_dna",
             "unexpected",
             "incomplete",
+            "read_ahead",
             "reread",
             "healed",
             "left",

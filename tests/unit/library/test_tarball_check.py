@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from helpers.original_trees import (
     DAY,
     STAMP,
     bound_by_modes,
+    is_as_documented,
     link,
     marked,
     original_text,
@@ -18,8 +20,12 @@ from helpers.original_trees import (
     run_module,
     tree_hash,
 )
+from helpers.trees import RUN
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree import digests
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import parse_run
+from ansible_collections.altbackup.core.plugins.module_utils.tree.read_ahead import keep_read_ahead
 
 EXPECT = {"dybsvn": 1, "svnsetup": 1}
 SVN, FOLDER = f"svn/dybsvn/{STAMP}/dybsvn-1.tar", f"folders/svnsetup/{STAMP}/svnsetup.tar"
@@ -190,6 +196,41 @@ def test_an_unchanged_item_costs_no_more_than_before(base: Path) -> None:
         link(base, SVN, relpath)
     result = nightly(base)
     assert (result["bytes_read"], result["reread"], len(result["match"])) == (2 * len(CONTENT), [], 2)
+
+
+@pytest.fixture
+def ahead(base: Path) -> Path:
+    """Return a base of which the dump of a run has read a tarball ahead, under another name."""
+    tree = open_tree(str(base))
+    link(base, SVN, OLDER[1])
+    run = parse_run(RUN)
+    assert run
+    keep_read_ahead(tree, run, {OLDER[1]: os.lstat(tree.path(OLDER[1]))})
+    return base
+
+
+def test_what_the_dump_of_the_run_has_read_ahead_is_not_read_again(ahead: Path) -> None:
+    result = nightly(ahead, run=RUN)
+    assert (result["read_ahead"], result["bytes_read"]) == ([SVN], len(CONTENT))
+    assert (sorted(result["match"]), result["failures"]) == ([FOLDER, SVN], [])
+    assert is_as_documented("tarball_check", {**result, "listed": True, "tarballs": []})
+
+
+@pytest.mark.parametrize("options", [{}, {"run": {**RUN, "pid": 2}}, {"run": RUN, "scope": "all"}])
+def test_what_another_run_has_read_or_where_all_is_to_be_read_it_is_read(ahead: Path, options: dict[str, Any]) -> None:
+    result = nightly(ahead, **options)
+    assert (result["read_ahead"], result["bytes_read"]) == ([], 2 * len(CONTENT))
+
+
+def test_what_was_changed_since_it_was_read_ahead_is_found(ahead: Path) -> None:
+    spoil(ahead / SVN)
+    assert nightly(ahead, run=RUN)["mismatch"] == [SVN]
+
+
+def test_what_another_sidecar_says_is_not_taken_for_what_was_read_ahead(ahead: Path) -> None:
+    Path(f"{ahead / SVN}.dna").write_text(original_text(b"?" * len(CONTENT)))
+    result = nightly(ahead, run=RUN)
+    assert (result["mismatch"], result["read_ahead"]) == ([SVN], [])
 
 
 @pytest.mark.parametrize("options", [{"check": True}, {"quarantine": False}])

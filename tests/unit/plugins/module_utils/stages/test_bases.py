@@ -22,6 +22,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive import diff
 from ansible_collections.altbackup.core.plugins.module_utils.archive.states import Unproven
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_item
+from ansible_collections.altbackup.core.plugins.module_utils.stages.dump_ahead import ReadAhead
 from ansible_collections.altbackup.core.plugins.module_utils.stages.space import newest_sizes, steady_need
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, write_record
@@ -518,3 +519,15 @@ def test_what_was_copied_anew_is_compared_by_its_content_once(nights: Nights, mo
     assert sorted(read.read_text().split()) == ["goes", "stays"]
     (nights.live / "stays").write_bytes(os.urandom(20_000))
     assert nights.dump(5)["size"] > 20_000, "what changed since is in the next one"
+
+
+def test_the_full_tarball_is_read_while_a_differential_is_made(tmp_path: Path) -> None:
+    nights = Nights(tmp_path)
+    full = nights.dump(1)
+    for number in (2, 3):
+        nights.change()
+        with ReadAhead(open_tree(str(nights.base.path))) as ahead:
+            nights.dump(number, ahead=ahead)
+            (begun,) = ahead._begun.values()
+            assert begun[1].exception(timeout=60) is None
+            assert [*ahead.found()] == [full["relpath"]]

@@ -1,0 +1,58 @@
+"""Reading ahead: a dump reads the full tarballs of its differentials, which the check after it has to read, while it is at work on something else."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from ..system.digest import digest_file, within_limits
+from ..system.errors import AltbackupError
+from ..tree.layout import Tarball, Tree
+from ..tree.sidecar import Dna
+
+
+class NotWanted(AltbackupError):
+    """The dump is over before the reading is."""
+
+
+class ReadAhead:
+    """Reads one tarball after the other in a thread; a context manager, at whose end no reading goes on.
+
+    What is not read by then is left to the check, as is all that cannot be read, or is not what its dna says.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._over = threading.Event()
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._begun: dict[tuple[int, int], tuple[str, Future[os.stat_result | None]]] = {}
+
+    def __enter__(self) -> ReadAhead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._pool.shutdown()
+
+    def begin(self, tarball: Tarball) -> None:
+        """Let a tarball be read, unless it was begun already."""
+        if tarball.dna and tarball.inode not in self._begun:
+            self._begun[tarball.inode] = (tarball.relpath, self._pool.submit(self._read, tarball.relpath, tarball.dna))
+
+    def found(self) -> dict[str, os.stat_result]:
+        """Return {relpath: status before the reading} of what was read by now and is what its dna says."""
+        done = {relpath: reading for relpath, reading in self._begun.values() if reading.done()}
+        found = {relpath: reading.result() for relpath, reading in done.items() if reading.exception() is None}
+        return {relpath: status for relpath, status in found.items() if status is not None}
+
+    def _read(self, relpath: str, dna: Dna) -> os.stat_result | None:
+        path = self._tree.path(relpath)
+        status = os.lstat(path)
+        found = digest_file(path, dna.alg, from_disk=True, go_on=self._require_wanted)
+        return status if found == (dna.dig, dna.size) else None
+
+    def _require_wanted(self) -> None:
+        within_limits()
+        if self._over.is_set():
+            raise NotWanted("the dump is over")
