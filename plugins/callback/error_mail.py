@@ -167,6 +167,7 @@ from typing import Any
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.system.opened import user_name
 from ..module_utils.system.pings import FAIL, SUCCESS, Ping
 from ..plugin_utils.calls import action  # noqa: F401  loaded once, not in each process that Ansible forks

@@ -35,6 +35,7 @@ from typing import Any
 from ansible import constants, context
 from ansible.plugins.callback.default import CallbackModule as Default
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..plugin_utils.planning.inventory_files import syntax_errors
 from ..plugin_utils.report.ansible_events import host_of, place_of, task_of, values_of
 from ..plugin_utils.report.collector import Collector

@@ -1,11 +1,15 @@
-"""Importing this makes Python compile each file of this collection that a module brings along once, not twice.
+"""Importing this makes Python compile each file of this collection once: in a module's call, and on the controller.
 
 Ansible sends a module with its files in a zip archive. Python's importer for such archives compiles a file first to learn its name, and
-again to run it, in each call: a quarter of a second for the largest. Modules import this before their other files.
+again to run it, in each call: a quarter of a second for the largest. On the controller Ansible's importer compiles each file in each process,
+which takes half a second, where Python's own keeps what it has compiled. Modules and plugins import this before their other files.
 """
 
 from __future__ import annotations
 
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import os
 import sys
 import zipimport
@@ -27,8 +31,26 @@ def _importer(path: str) -> Importer:
     return Importer(path)
 
 
+class Finder(importlib.abc.MetaPathFinder):
+    """Finds the files of this collection for Python's own loader; its folders are left to Ansible's."""
+
+    @classmethod
+    def find_spec(
+        cls, fullname: str, _path: object = None, _target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return the spec of a module in a file below the folders of utilities, None for all others."""
+        above, _, name = fullname.partition(f"{_PACKAGE}.")
+        file = os.path.join(os.path.dirname(_FOLDER), *name.split(".")) + ".py"
+        is_ours = not above and name.startswith(("module_utils.", "plugin_utils.")) and os.path.isfile(file)
+        return importlib.util.spec_from_file_location(fullname, file) if is_ours else None
+
+
 _FOLDER = os.path.dirname(os.path.dirname(__file__))
-if isinstance(globals().get("__loader__"), zipimport.zipimporter) and _importer not in sys.path_hooks:
-    sys.path_hooks.insert(0, _importer)
-    for _path in [path for path in sys.path_importer_cache if f"{path}/".startswith(f"{_FOLDER}/")]:
-        del sys.path_importer_cache[_path]
+_PACKAGE = __name__.rpartition(".module_utils.")[0]
+if isinstance(globals().get("__loader__"), zipimport.zipimporter):
+    if _importer not in sys.path_hooks:
+        sys.path_hooks.insert(0, _importer)
+        for _path in [path for path in sys.path_importer_cache if f"{path}/".startswith(f"{_FOLDER}/")]:
+            del sys.path_importer_cache[_path]
+elif type(globals().get("__loader__")).__module__.startswith("ansible.") and Finder not in sys.meta_path:
+    sys.meta_path.insert(0, Finder)

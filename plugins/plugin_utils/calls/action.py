@@ -15,6 +15,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action.normal import ActionModule as Normal
 
+from ...module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..planning.filter_values import plain, untrusted
 from ..report.results import of_module
 from . import run_state

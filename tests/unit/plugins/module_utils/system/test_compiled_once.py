@@ -1,8 +1,9 @@
-"""Files that a module brings along in an archive are compiled once."""
+"""Files that a module brings along in an archive are compiled once in a call, and those of the controller once."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -30,6 +31,18 @@ for name in sys.argv[2:]:
     __import__(name)
 module = sys.modules[name]
 print(json.dumps([compiled, module.__file__, module.__package__, module.__spec__.has_location]))
+"""
+
+ON_CONTROLLER = """
+import json, sys
+from ansible.plugins.loader import callback_loader, init_plugin_loader
+
+compiled = []
+sys.addaudithook(lambda event, arguments: compiled.append(str(arguments[1])) if event == "compile" else None)
+init_plugin_loader([sys.argv[1]])
+plugin = callback_loader.get("altbackup.core.error_mail", class_only=True)
+module = sys.modules["ansible_collections.altbackup.core.plugins.plugin_utils.report.collector"]
+print(json.dumps([sorted(path for path in compiled if "plugin_utils/" in path), plugin.__name__, module.__file__]))
 """
 
 
@@ -84,3 +97,19 @@ def test_what_is_not_there_is_missing_as_ever(payload: Path) -> None:
 def test_each_module_imports_it_before_all_else_of_ours(path: Path) -> None:
     ours = [line for line in path.read_text().splitlines() if line.startswith("from ..")]
     assert ours[:1] == ["from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip"]
+
+
+def test_what_the_controller_has_compiled_no_later_process_compiles(tmp_path: Path) -> None:
+    """Ansible's importer compiles each file in each process."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "HOME": str(tmp_path)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    argv = [sys.executable, "-c", ON_CONTROLLER, str(ROOT / ".collections")]
+
+    def imported() -> tuple[list[str], str, str]:
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment, cwd=tmp_path)
+        compiled, plugin, file = json.loads(done.stdout.splitlines()[-1])
+        return compiled, plugin, file
+
+    compiled, plugin, file = imported()
+    assert len(compiled) > 50 and plugin == "CallbackModule" and file.endswith("/plugin_utils/report/collector.py")
+    assert imported()[0] == []
