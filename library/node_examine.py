@@ -42,6 +42,11 @@ options:
     type: list
     elements: dict
     default: []
+  key_files:
+    description: Paths at which a private key may lie that opens encrypted backups. If it lies in an item, its public key is returned.
+    type: list
+    elements: str
+    default: []
   discover:
     description: A folder for each kind of item, all of whose repositories are items.
     type: dict
@@ -151,7 +156,20 @@ from ..module_utils.system.processes import Deadline
 from ..module_utils.tree.locks import READING
 from ..module_utils.tree.module_call import run_module
 
-TAKEN = ("owners", "tools", "kinds", "ext", "items", "discover", "trees", "keeps", "rules", "logins", "now")
+TAKEN = (
+    "owners",
+    "tools",
+    "kinds",
+    "ext",
+    "items",
+    "key_files",
+    "discover",
+    "trees",
+    "keeps",
+    "rules",
+    "logins",
+    "now",
+)
 
 
 def run(options: dict) -> dict:
@@ -176,7 +194,9 @@ def run(options: dict) -> dict:
 def main() -> None:
     """Run the module."""
     lists = {name: {"type": "list", "elements": "dict", "default": []} for name in ("owners", "items", "trees")}
-    texts = {name: {"type": "list", "elements": "str", "default": []} for name in ("tools", "kinds", "logins")}
+    texts = {
+        name: {"type": "list", "elements": "str", "default": []} for name in ("tools", "kinds", "logins", "key_files")
+    }
     module = AnsibleModule(
         argument_spec={
             **lists,

@@ -172,6 +172,8 @@ def served(
         else:
             argv = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
             environment["MOTO_S3_DEFAULT_MAX_KEYS"] = "50"
+            if mount:  # objects are on disk, not in memory
+                environment.update(MOTO_S3_DEFAULT_KEY_BUFFER_SIZE="1024", TMPDIR=str(files))
             lines = [
                 "type = s3",
                 "provider = Other",

@@ -34,6 +34,7 @@ from ..tree.layout import MARKER, open_tree
 from ..tree.owner import Taken, identify, parse_owner
 from ..tree.publish import require_writable
 from .discovery import discover_items
+from .key_files import keys_in
 from .preflight import missing_tools
 from .space import estimate, missing_space
 
@@ -55,6 +56,8 @@ class Questions:
     ext: str = ""
     """Extension of the archive format that is written there, if any"""
     items: Sequence[Mapping[str, Any]] = ()
+    key_files: Sequence[str] = ()
+    """Paths at which there may be a key that opens backups"""
     discover: Mapping[str, str] = field(default_factory=dict)
     trees: Sequence[Mapping[str, Any]] = ()
     keeps: Mapping[str, Any] = field(default_factory=dict)
@@ -93,7 +96,7 @@ def examine(asked: Questions) -> dict[str, Any]:
         "missing_compressor": [str(error) for error in missing_tools((), asked.ext)],
         "bases": [_base(one, silent, seconds) for one in asked.owners],
         "space": _space(asked, items, silent, bases),
-        "items": [_item(item, silent, seconds) for item in items],
+        "items": [_item(item, silent, seconds, asked.key_files) for item in items],
         "discovered": _discovered(asked),
         "peers": _tried(asked.peers, asked.deadline, fetch=False) + _tried(asked.fetched, asked.deadline, fetch=True),
         "authorized": {user: _authorized(user) for user in asked.logins},
@@ -216,8 +219,8 @@ def _space(asked: Questions, items: Sequence[Item], silent: Mapping[str, str], b
         return [explain(error)]
 
 
-def _item(item: Item, silent: Mapping[str, str], seconds: float) -> dict[str, Any]:
-    """Return whether an item exists and can be read by this user."""
+def _item(item: Item, silent: Mapping[str, str], seconds: float, key_files: Sequence[str]) -> dict[str, Any]:
+    """Return whether an item exists and can be read by this user, and which private keys lie in it."""
     found = {"key": item.key, "path": item.path, "kind": item.kind, "problem": "", "denied": False}
     if item.path in silent:
         return {**found, "problem": mounts.hung_message(silent[item.path], seconds)}
@@ -228,7 +231,7 @@ def _item(item: Item, silent: Mapping[str, str], seconds: float) -> dict[str, An
     needed = os.R_OK | (os.X_OK if stat.S_ISDIR(status.st_mode) else 0)
     if not os.access(item.path, needed):
         return {**found, "problem": f"cannot be read by {user_name()}", "denied": True}
-    return found
+    return {**found, "keys": keys_in(item, key_files) if kind_of(item.kind).is_tree else []}
 
 
 def _discovered(asked: Questions) -> list[dict[str, Any]]:

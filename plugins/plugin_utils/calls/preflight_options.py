@@ -41,6 +41,7 @@ def examine_options(run: Run, _about: Mapping[str, Any], _given: Mapping[str, An
         "stores": [stores.module_store(plan, name) for name in stores.filled_by(plan, host)],
         "ext": source.get("ext") or "",
         "items": source.get("item_list", []),
+        "key_files": [str(plan["identity_file"])] if plan.get("identity_file") else [],
         "discover": source.get("discover") or {},
         "trees": [_inspected(tree) for tree in node_trees(plan, host) if tree["role"] == "target" and tree["base"]],
         "keeps": source.get("keeps", {}),

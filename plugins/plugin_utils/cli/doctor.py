@@ -60,8 +60,23 @@ def act(context: CommandContext) -> int:
         print("\n".join(dict.fromkeys(filter(None, commands))), file=context.out)
         return code
     sent = _send_mail() if context.arguments.send_mail else 0
-    tables = [*shown(findings, context.arguments.all), *_at_once(findings, context.job.inventory)]
+    tables = [
+        *shown(findings, context.arguments.all),
+        *_at_once(findings, context.job.inventory),
+        *_about_sheet(str(answer.get("sheet") or ""), context.job.inventory),
+    ]
     return context.tell(code or (EXIT_CODES[FAILED] if sent else 0), tables, findings=findings)
+
+
+def _about_sheet(text: str, inventory: Sequence[str]) -> list[Table | str]:
+    """Return a line with the command that prints the recovery sheet, if there is one."""
+    if not text:
+        return []
+    named = [word for name in inventory for word in ("-i", name)]
+    command = shlex.join([PROGRAM, "doctor", "--sheet", *named])
+    return [
+        f"who loses the keys loses the backups: print the recovery sheet, and keep it elsewhere than the keys: {command}"
+    ]
 
 
 def _sheet(text: str, context: CommandContext) -> int:

@@ -48,7 +48,7 @@ def findings(plan: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], co
         found.append(Finding(source, WHAT, OK, f"to {shown(everyone)}"))
         if source in known:
             found.append(_signatures(source, entry, signing_key_of(entry, known[source]), commands))
-        found += _own_keys(source, entry, str(plan.get("identity_file") or ""))
+        found += _own_keys(source, entry, known.get(source), str(plan.get("identity_file") or ""))
     return found
 
 
@@ -69,23 +69,33 @@ def _signatures(source: str, entry: Mapping[str, Any], told: str, commands: Comm
     return Finding(source, "signatures", WRONG, why, commands.setting(source, "altbackup_signing_key", told))
 
 
-def _own_keys(source: str, entry: Mapping[str, Any], identity_file: str) -> list[Finding]:
-    """Return a finding for each item that has the keys which open it: on the worst day they are nowhere else."""
+def _own_keys(
+    source: str, entry: Mapping[str, Any], facts: Mapping[str, Any] | None, identity_file: str
+) -> list[Finding]:
+    """Return a finding for each item that has a key which opens it: on the worst day that key is nowhere else.
+
+    Without facts of the node only the path of the identity file is compared.
+    """
+    told = {str(item["path"]): item.get("keys") or () for item in (facts or {}).get("items") or ()}
     found = []
     for item in entry["item_list"]:
-        path = item.get("path") or ""
-        if (
-            identity_file
-            and path
-            and path != _OWN
-            and is_within(identity_file, path)
-            and (item.get("encrypt_to", entry["encrypt_to"]))
-        ):
+        recipients, path = item.get("encrypt_to", entry["encrypt_to"]), str(item.get("path") or "")
+        if not recipients or not path:
+            continue
+        if facts is None:
+            inside = [identity_file] if identity_file and path != _OWN and is_within(identity_file, path) else []
+        else:
+            keys = told.get(path, ())
+            inside = [key["path"] for key in keys if key["public"] in recipients or key["path"] == identity_file]
+        for key in inside:
             why = (
-                f"{identity_file} lies in its item {item['kind']} {quoted(item['name'])}, which it opens: a key that lies only inside the backups that it "
+                f"{quoted(key)} lies in its item {item['kind']} {quoted(item['name'])}, which it opens: a key that lies only inside the backups that it "
                 "opens opens none"
             )
-            mend = "# keep the keys where no backup goes: on paper, in a safe, with two people; and see that altbackup_identity_file is not the only copy"
+            mend = (
+                "# keep the key where no backup goes: on paper, in a safe, with two people; then exclude it from the item, or let the item be encrypted to "
+                "others, too"
+            )
             found.append(Finding(source, "keys", WRONG, why, mend))
     return found
 

@@ -80,7 +80,12 @@ _EXAMINED: dict[str, Any] = {
     "tools": ByName(str),
     **dict.fromkeys(("missing_compressor", "space", "host_keys"), _TEXTS),
     "bases": [_BASE],
-    "items": [Fields({"key": str, "path": str}, {"problem": str, "denied": bool})],
+    "items": [
+        Fields(
+            {"key": str, "path": str},
+            {"problem": str, "denied": bool, "keys": [Fields({"path": str, "public": str})]},
+        )
+    ],
     "discovered": [Fields({}, {"count": int, "problems": _TEXTS})],
     "peers": [_PEER],
     "authorized": ByName(_AUTHORIZED),

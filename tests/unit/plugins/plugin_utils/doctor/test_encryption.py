@@ -65,13 +65,29 @@ def test_signatures_that_nobody_could_compare_are_wrong_with_what_mends_it() -> 
     assert told(known) == [("encryption", "ok"), ("signatures", "ok")]
 
 
+def keys_told(plan: dict[str, Any], path: str, *keys: tuple[str, str]) -> list[str]:
+    """Return what is said of private keys, (path, public key), that lie in an item at a path."""
+    told = {"path": path, "key": "", "keys": [{"path": key, "public": public} for key, public in keys]}
+    known = {"dayabay": {**facts()["dayabay"], "items": [told]}}
+    return [finding.why for finding in findings(plan, known, COMMANDS) if finding.what == "keys"]
+
+
 def test_a_key_inside_what_it_opens_is_wrong() -> None:
     plan = plan_of(
         altbackup_encrypt_to=[AGE, SSH], altbackup_signing_key=SSH, altbackup_identity_file="/srv/notes/keys/backup"
     )
-    assert ("keys", "wrong") in told(plan)
-    plan = plan_of(altbackup_encrypt_to=[AGE, SSH], altbackup_signing_key=SSH, altbackup_identity_file="/o/backup")
-    assert ("keys", "wrong") not in told(plan), "that item is readable"
+    for public in (AGE, SSH):
+        (why,) = keys_told(plan, "/srv/notes", ("/srv/notes/.ssh/id", public))
+        assert why.startswith("'/srv/notes/.ssh/id' lies in its item folder 'notes', which it opens")
+    assert len(keys_told(plan, "/srv/notes", ("/srv/notes/keys/backup", ""))) == 1, "it is named as the one that opens"
+    assert keys_told(plan, "/srv/notes", ("/srv/notes/other", SIGNER), ("/srv/notes/unknown", "")) == []
+    assert keys_told(plan, "/o", ("/o/key", AGE)) == [], "that item is readable"
+
+
+def test_of_a_node_that_told_nothing_the_path_of_the_key_is_judged() -> None:
+    for path, wrong in (("/srv/notes/keys/backup", True), ("/o/backup", False), ("/srv/notes2", False)):
+        plan = plan_of(altbackup_encrypt_to=[AGE, SSH], altbackup_signing_key=SSH, altbackup_identity_file=path)
+        assert any(one.what == "keys" and one.state == "wrong" for one in findings(plan, {}, COMMANDS)) is wrong
 
 
 def test_what_is_no_key_is_not_taken_from_a_node() -> None:
