@@ -327,7 +327,7 @@ class Scratch:
         viewed = self.context.identity.viewed  # then programs may read what others own in it, and so may this
         others = other_members(live, copied) if viewed else self.context.identity.call(other_members, live, copied)
         for member in others:
-            path = os.path.join(copied, member)
+            path = os.path.normpath(os.path.join(copied, member))  # no folder is removed by the name `.`
             remove_folder(path)
             remove_if_there(path)
 

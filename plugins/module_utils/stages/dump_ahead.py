@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from ..system.digest import digest_file, within_limits
 from ..system.errors import AltbackupError
 from ..tree.layout import Tarball, Tree
+from ..tree.read_ahead import Reading
 from ..tree.sidecar import Dna
 
 
@@ -26,7 +27,7 @@ class ReadAhead:
         self._tree = tree
         self._over = threading.Event()
         self._pool = ThreadPoolExecutor(max_workers=1)
-        self._begun: dict[tuple[int, int], tuple[str, Future[os.stat_result | None]]] = {}
+        self._begun: dict[tuple[int, int], tuple[str, Future[Reading | None]]] = {}
 
     def __enter__(self) -> ReadAhead:
         return self
@@ -40,17 +41,18 @@ class ReadAhead:
         if tarball.dna and tarball.inode not in self._begun:
             self._begun[tarball.inode] = (tarball.relpath, self._pool.submit(self._read, tarball.relpath, tarball.dna))
 
-    def found(self) -> dict[str, os.stat_result]:
-        """Return {relpath: status before the reading} of what was read by now and is what its dna says."""
+    def found(self) -> dict[str, Reading]:
+        """Return {relpath: what reading it found} of what was read by now and is what its dna says."""
         done = {relpath: reading for relpath, reading in self._begun.values() if reading.done()}
         found = {relpath: reading.result() for relpath, reading in done.items() if reading.exception() is None}
-        return {relpath: status for relpath, status in found.items() if status is not None}
+        return {relpath: read for relpath, read in found.items() if read is not None}
 
-    def _read(self, relpath: str, dna: Dna) -> os.stat_result | None:
+    def _read(self, relpath: str, dna: Dna) -> Reading | None:
+        self._require_wanted()  # before the file is opened, and flushed
         path = self._tree.path(relpath)
         status = os.lstat(path)
         found = digest_file(path, dna.alg, from_disk=True, go_on=self._require_wanted)
-        return status if found == (dna.dig, dna.size) else None
+        return Reading(status, dna.alg, dna.dig) if found == (dna.dig, dna.size) else None
 
     def _require_wanted(self) -> None:
         within_limits()

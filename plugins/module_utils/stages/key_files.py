@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import itertools
 import os
 import pwd
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from ..kinds.items import Item
 from ..kinds.patterns import Patterns
@@ -20,6 +21,7 @@ from ..system.paths import is_within
 _OF_USERS = (".ssh/*.pub", ".age/*", ".config/age/*", ".config/sops/age/*")
 _OF_HOST = ("/etc/age/*", "/etc/altbackup/*")
 _MOST_FILES = 1000
+"""Most files of one folder, so that no user hides the keys of others"""
 _MOST_BYTES = 1 << 16
 _SSH = re.compile(rb"(ssh-(?:ed25519|rsa) [A-Za-z0-9+/]{1,4096}={0,2})(?:\s|\Z)")
 _AGE = re.compile(rb"^# public key: (age1[a-z0-9]{58})\s*$", re.MULTILINE)
@@ -32,10 +34,11 @@ def keys_in(item: Item, more: Sequence[str] = ()) -> list[dict[str, str]]:
 
     `public` is empty where nothing tells the public key.
     """
-    patterns = Patterns(item.exclude)
+    patterns, within = Patterns(item.exclude), os.path.realpath(item.path)
     found = {}
     for path in _candidates(item.path, more):
-        if is_within(path, item.path) and not _is_excluded(patterns, os.path.relpath(path, item.path)):
+        real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))  # a dump follows no link
+        if is_within(real, within) and not _is_excluded(patterns, os.path.relpath(real, within)):
             key = _key_at(path)
             if key is not None:
                 found[path] = key
@@ -52,19 +55,12 @@ def _candidates(within: str, more: Sequence[str]) -> list[str]:
     """Return the paths of files that may be private keys."""
     homes = {entry.pw_dir for entry in pwd.getpwall() if _meet(entry.pw_dir, within)}
     patterns = [os.path.join(glob.escape(home), pattern) for home in sorted(homes) for pattern in _OF_USERS]
-    paths = _first(path for pattern in (*patterns, *_OF_HOST) for path in glob.iglob(pattern))
+    paths = (path for pattern in (*patterns, *_OF_HOST) for path in itertools.islice(glob.iglob(pattern), _MOST_FILES))
     return [*dict.fromkeys([*more, *(path[:-4] if path.endswith(".pub") else path for path in paths)])]
 
 
 def _meet(home: str, within: str) -> bool:
     return is_within(home, within) or is_within(within, home)
-
-
-def _first(paths: Iterable[str]) -> Iterator[str]:
-    for number, path in enumerate(paths):
-        if number == _MOST_FILES:
-            return
-        yield path
 
 
 def _key_at(path: str) -> str | None:

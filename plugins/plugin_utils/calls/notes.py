@@ -173,6 +173,7 @@ def _prepare(
     asked = {} if is_busy else dict.fromkeys(result.get("send") or [], "")
     others = [name for name in new["busy"] if name != node]
     again = [name for name in new["again"] if name != node]
+    is_last = float(given.get("slot_wait") or 0) > 0  # a number is text before ansible-core 2.19
     told = {
         name: [*(other for other in new[name] if other != node), *([node] if result.get(name) is True else [])]
         for name in ("doubted", "refilled")
@@ -184,7 +185,7 @@ def _prepare(
             **new,
             **told,
             "asked": {**new["asked"], node: asked},
-            "again": [*again, node] if given.get("slot_wait") else again,  # after a round of waiting there is no other
+            "again": [*again, node] if is_last else again,  # after a round of waiting there is no other
             "busy": [*others, node] if is_busy else others,
         },
         run,

@@ -71,8 +71,8 @@ def _folder() -> Path | None:
         return None
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     path = Path(cache, "altbackup", "payloads", _versions())
-    is_new = not path.exists()
     try:
+        is_new = not path.exists()
         with opened_folder(str(path)):
             if is_new:
                 _forget_others(path)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.system.paths import is_within
 from ...module_utils.system.recipients import shown
 from ..planning.stores import stores_with
@@ -76,7 +77,7 @@ def _own_keys(
 
     Without facts of the node only the path of the identity file is compared.
     """
-    told = {str(item["path"]): item.get("keys") or () for item in (facts or {}).get("items") or ()}
+    told = {str(item["key"]): item.get("keys") or () for item in (facts or {}).get("items") or ()}
     found = []
     for item in entry["item_list"]:
         recipients, path = item.get("encrypt_to", entry["encrypt_to"]), str(item.get("path") or "")
@@ -85,7 +86,7 @@ def _own_keys(
         if facts is None:
             inside = [identity_file] if identity_file and path != _OWN and is_within(identity_file, path) else []
         else:
-            keys = told.get(path, ())
+            keys = told.get(f"{CATEGORIES[item['kind']]}/{item['name']}", ())
             inside = [key["path"] for key in keys if key["public"] in recipients or key["path"] == identity_file]
         for key in inside:
             why = (
@@ -120,7 +121,7 @@ def sheet(plan: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], when:
         parts.append(
             f"    {source} {key}"
             if key
-            else "    not known yet: print this sheet again after the first encrypted night"
+            else "    not known yet: print this sheet after the first encrypted night, with altbackup doctor --sheet, which asks the source"
         )
         for title, recipients in groups.items():
             parts += ["", f"{title or 'all items'}, any one of these keys opens {'it' if title else 'them'}:"]

@@ -25,7 +25,8 @@ from helpers.trees import RUN
 from ansible_collections.altbackup.core.plugins.module_utils.tree import digests
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import parse_run
-from ansible_collections.altbackup.core.plugins.module_utils.tree.read_ahead import keep_read_ahead
+from ansible_collections.altbackup.core.plugins.module_utils.tree.read_ahead import Reading, keep_read_ahead
+from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 
 EXPECT = {"dybsvn": 1, "svnsetup": 1}
 SVN, FOLDER = f"svn/dybsvn/{STAMP}/dybsvn-1.tar", f"folders/svnsetup/{STAMP}/svnsetup.tar"
@@ -205,7 +206,9 @@ def ahead(base: Path) -> Path:
     link(base, SVN, OLDER[1])
     run = parse_run(RUN)
     assert run
-    keep_read_ahead(tree, run, {OLDER[1]: os.lstat(tree.path(OLDER[1]))})
+    (dna,) = [one.dna for one in scan(tree).tarballs if one.relpath == OLDER[1]]
+    assert dna
+    keep_read_ahead(tree, run, {OLDER[1]: Reading(os.lstat(tree.path(OLDER[1])), dna.alg, dna.dig)})
     return base
 
 

@@ -383,6 +383,16 @@ def test_properties_that_did_not_change_are_not_copied_anew(nights: Nights, live
     assert (properties / "4").read_bytes() == (live / "db" / "revprops" / "0" / "4").read_bytes()
 
 
+def test_properties_of_the_copy_that_cannot_be_read_are_copied_anew(nights: Nights, live: Path) -> None:
+    nights.tarball(item(live), night=1)
+    damaged = scratch(nights) / "db" / "revprops" / "0" / "4"
+    damaged.unlink()
+    os.mkfifo(damaged)
+    nights.tarball(item(live), night=2)
+    assert nights.notes == []
+    assert damaged.read_bytes() == (live / "db" / "revprops" / "0" / "4").read_bytes()
+
+
 def test_lock_that_was_released_leaves_no_trace(nights: Nights, live: Path) -> None:
     run("svn", "lock", "--quiet", f"file://{live}/d1/f")
     nights.tarball(item(live), night=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,25 @@ def test_one_file_is_read_once(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> N
         ahead.begin(*scan(tree).tarballs)
         ahead.begin(*scan(tree).tarballs)
         assert found_of(ahead) == []
+    assert read == [tree.path(RELPATH)]
+
+
+def test_what_waits_at_the_end_is_not_even_opened(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tarball,) = scan(tree).tarballs
+    begun, read = threading.Event(), []
+
+    def slow(path: str, _algorithm: str, *, go_on: Callable[[], None], **_: Any) -> tuple[str, int]:
+        read.append(path)
+        begun.set()
+        while True:
+            go_on()
+            time.sleep(0.01)
+
+    monkeypatch.setattr(dump_ahead, "digest_file", slow)
+    with ReadAhead(tree) as ahead:
+        for number in range(3):
+            ahead.begin(replace(tarball, inode=(0, number)))
+        assert begun.wait(10)
     assert read == [tree.path(RELPATH)]
 
 

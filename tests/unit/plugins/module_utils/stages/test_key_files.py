@@ -73,6 +73,22 @@ def test_identities_of_age_are_found_and_the_one_that_is_named(home: Path) -> No
     assert str(named) not in found(home), "nobody looks everywhere"
 
 
+def test_one_user_hides_no_key_of_others(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = home.parent / "abel"
+    (other / ".ssh").mkdir(parents=True)
+    monkeypatch.setattr(pwd, "getpwall", lambda: [SimpleNamespace(pw_dir=str(path)) for path in (home, other)])
+    monkeypatch.setattr(key_files, "_MOST_FILES", 3)
+    for number in range(4):
+        (other / ".ssh" / f"{number}.pub").write_text("")
+    assert [*found(home.parent)] == [str(home / ".ssh" / "id_ed25519")]
+
+
+def test_what_a_user_leads_to_by_a_link_does_not_lie_there(home: Path) -> None:
+    (home / ".ssh").rename(home.parent.parent / "elsewhere")
+    (home / ".ssh").symlink_to(home.parent.parent / "elsewhere")
+    assert found(home.parent) == {}
+
+
 def test_what_is_no_private_key_or_cannot_be_opened_is_none(home: Path) -> None:
     folder = home / ".ssh"
     (folder / "id_ed25519").unlink()

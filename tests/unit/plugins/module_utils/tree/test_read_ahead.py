@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.original_trees import STAMP, marked, put
+from helpers.original_trees import STAMP, marked, original_text, put
 from helpers.trees import RUN
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, parse_run
-from ansible_collections.altbackup.core.plugins.module_utils.tree.read_ahead import keep_read_ahead, read_ahead
+from ansible_collections.altbackup.core.plugins.module_utils.tree.read_ahead import Reading, keep_read_ahead, read_ahead
 from ansible_collections.altbackup.core.plugins.module_utils.tree.scan import scan
 
 ONE, OTHER = f"svn/dybsvn/{STAMP}/dybsvn-1.tar", f"folders/svnsetup/{STAMP}/svnsetup.tar"
@@ -25,7 +26,9 @@ def tree(tmp_path: Path) -> Tree:
     for relpath in (ONE, OTHER):
         put(base, relpath, b"content")
     tree = open_tree(str(base))
-    keep_read_ahead(tree, this_run(), {ONE: os.lstat(tree.path(ONE))})
+    (dna,) = [one.dna for one in scan(tree).tarballs if one.relpath == ONE]
+    assert dna
+    keep_read_ahead(tree, this_run(), {ONE: Reading(os.lstat(tree.path(ONE)), dna.alg, dna.dig)})
     return tree
 
 
@@ -60,13 +63,20 @@ def test_what_was_replaced_since_is_not_believed(tree: Tree) -> None:
     assert believed(tree, this_run()) == []
 
 
+def test_what_has_another_sidecar_since_is_not_believed(tree: Tree) -> None:
+    Path(f"{tree.path(ONE)}.dna").write_text(original_text(b"c0ntent"))
+    assert scan(tree).verified() and believed(tree, this_run()) == []
+
+
 def test_another_link_changes_nothing(tree: Tree) -> None:
     os.link(tree.path(ONE), f"{tree.path(ONE)}.link")
     assert believed(tree, this_run()) == [ONE]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"run": null}', "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"run": null}', "[" * 100_000, '{"files": 5}'])
 def test_what_is_damaged_tells_nothing(tree: Tree, text: str) -> None:
+    if "files" in text:
+        text = json.dumps({"run": [*this_run().identity], **json.loads(text)})
     Path(tree.private_path("state", "read-ahead")).write_text(text)
     assert believed(tree, this_run()) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,8 +15,11 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes imp
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.results import of_module
 
 
+@pytest.mark.parametrize("as_given", [int, str], ids=["number", "text"])  # text before ansible-core 2.19
 @pytest.mark.parametrize("transport", ["push", "pull"])
-def test_a_target_that_always_says_that_bytes_were_wrong_is_served_twice_and_no_more(transport: str) -> None:
+def test_a_target_that_always_says_that_bytes_were_wrong_is_served_twice_and_no_more(
+    transport: str, as_given: Callable[[int], Any]
+) -> None:
     told = offered(altbackup_transport=transport)
     lie = {"wrong": [{"relpath": SVN, "wrong": "sha256 bb"}]}
     sent: Counter[str] = Counter()
@@ -23,7 +27,8 @@ def test_a_target_that_always_says_that_bytes_were_wrong_is_served_twice_and_no_
     def play(together: dict[str, Any]) -> None:
         """Do what exchange.yml says."""
         for entry in told.over("targets", together["nodes"]) if together["nodes"] else ():
-            told.call("tarball_prepare", "synchronize", {"send": [SVN]}, entry, slot_wait=together["slot_wait"])
+            slot_wait = as_given(together["slot_wait"])
+            told.call("tarball_prepare", "synchronize", {"send": [SVN]}, entry, slot_wait=slot_wait)
         for entry in told.over("deliveries"):
             sent[entry["node"]] += 1
             told.call("tarball_accept", "synchronize", lie, entry)

@@ -86,6 +86,7 @@ def test_each_file_of_a_module_counts(monkeypatch: pytest.MonkeyPatch, tmp_path:
         pytest.param("a link", marks=needs_root),
         "a file",
         "paths that replace imports",
+        pytest.param("a home of another user's", marks=needs_root),
     ],
 )
 def test_a_folder_that_is_not_this_user_s_alone_is_not_used(
@@ -105,6 +106,15 @@ def test_a_folder_that_is_not_this_user_s_alone_is_not_used(
     elif who == "a file":
         folder.rename(tmp_path / "elsewhere")
         folder.write_text("x")
+    elif who == "a home of another user's":
+        cache.chmod(0o700)
+        uid = os.geteuid()
+        os.seteuid(65534)
+        try:
+            assert payloads._folder() is None
+        finally:
+            os.seteuid(uid)
+        return
     else:
         monkeypatch.setattr(constants, "DEFAULT_MODULE_UTILS_PATH", [str(tmp_path)])
     assert run_of(tmp_path / "two", monkeypatch, built="built") == "built"

@@ -67,8 +67,10 @@ def test_signatures_that_nobody_could_compare_are_wrong_with_what_mends_it() -> 
 
 def keys_told(plan: dict[str, Any], path: str, *keys: tuple[str, str]) -> list[str]:
     """Return what is said of private keys, (path, public key), that lie in an item at a path."""
-    told = {"path": path, "key": "", "keys": [{"path": key, "public": public} for key, public in keys]}
-    known = {"dayabay": {**facts()["dayabay"], "items": [told]}}
+    key = {"/srv/notes": "folders/notes", "/o": "folders/open"}[path]
+    told = {"path": path, "key": key, "keys": [{"path": key, "public": public} for key, public in keys]}
+    another = {"path": path, "key": "folders/other", "keys": []}  # which excludes them
+    known = {"dayabay": {**facts()["dayabay"], "items": [told, another]}}
     return [finding.why for finding in findings(plan, known, COMMANDS) if finding.what == "keys"]
 
 
