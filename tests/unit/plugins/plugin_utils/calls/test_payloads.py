@@ -116,6 +116,7 @@ def test_a_folder_that_is_not_this_user_s_alone_is_not_used(
     assert run_of(tmp_path / "two", monkeypatch, built="built") == "built"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("environment", ["newest", "oldest"])
 def test_a_node_keeps_what_it_compiles_of_ansible_s_files_too(environment: str, tmp_path: Path) -> None:
     base = marked(tmp_path / "base")
@@ -124,7 +125,7 @@ def test_a_node_keeps_what_it_compiles_of_ansible_s_files_too(environment: str, 
     place.mkdir()
     given = {"HOME": str(place), "XDG_CACHE_HOME": str(cache), "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")}
     counts = []
-    for _ in range(4):
+    for _ in range(3):
         argv = [programs / "ansible", "localhost", "-m", "altbackup.core.tarball_list", "-a", f"base={base}"]
         done = subprocess.run(
             argv, env={**os.environ, **given}, cwd=tmp_path, capture_output=True, text=True, check=False
@@ -133,7 +134,7 @@ def test_a_node_keeps_what_it_compiles_of_ansible_s_files_too(environment: str, 
         counts.append(len(list(cache.glob("altbackup/bytecode/*"))))
     assert counts[0] > 20, "those of this collection"
     assert counts[1] > counts[0] + 10, "and Ansible's, once the payload is kept"
-    assert counts[1:] == [counts[1]] * 3
+    assert counts[1:] == [counts[1]] * 2
 
 
 @pytest.mark.parametrize(
