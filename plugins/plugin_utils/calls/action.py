@@ -28,6 +28,8 @@ from .progress_poll import shown_while
 from .run import CALL, PLAN, Run, run_of
 
 _OURS = "altbackup.core."
+_INTERPRETER = "discovered_interpreter_python"
+"""Ansible's fact on where Python is on a node that does not say so"""
 
 
 class ActionModule(Normal):  # type: ignore[misc]
@@ -46,6 +48,11 @@ class ActionModule(Normal):  # type: ignore[misc]
 
     def _call_of_run(self, run: Run, about: Mapping[str, Any], tmp: Any, task_vars: Any) -> dict[str, Any]:
         """Make a stage's call, or return a skipped result if there is nothing to do; record the result in the state of the run."""
+        node = str(self._task.delegate_to or "")
+        delegated = ((task_vars or {}).get("ansible_delegated_vars") or {}).get(node)
+        known = run.state["interpreters"]
+        if delegated is not None and node in known:
+            delegated.setdefault("ansible_facts", {}).setdefault(_INTERPRETER, known[node])
         try:
             options = options_of(self._module, run, about, self._task.args)
         except KeyRefused as error:
@@ -56,6 +63,9 @@ class ActionModule(Normal):  # type: ignore[misc]
             self._hand(run.plan, run.host, options)
             result = self._call(run.host, self._limit(run.plan, run.host), tmp, task_vars)
         state = noted(self._module, self._stage, run, about, self._task.args, result)
+        found = ((delegated or {}).get("ansible_facts") or {}).get(_INTERPRETER)
+        if found:  # of a node to which a call is delegated Ansible forgets it, and asks again in each call
+            state = {**state, "interpreters": {**state["interpreters"], node: str(found)}}
         run_state.save(run.host, state)
         return _as_failures(result, state["failures"][len(run.state["failures"]) :])
 

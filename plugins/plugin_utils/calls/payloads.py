@@ -2,23 +2,30 @@
 
 Ansible puts a module and all that it imports into an archive in each run anew, which takes up to a second of processor time a module. Within a
 run it takes what lies in a folder of that run; here earlier runs of the same versions put it there. What cannot be kept is built as ever.
+In what is kept, the first of Ansible's files that a node imports brings the importer that lets the node keep what it compiles of the others.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import dataclasses
 import functools
 import hashlib
+import io
 import os
+import pickle
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import ansible
 from ansible import constants
+from ansible.executor import module_common
 from ansible.release import __version__
 
 from ...module_utils.system.errors import AltbackupError
@@ -28,6 +35,8 @@ _ROOT = Path(__file__).resolve().parents[3]
 _OF_RUN = "ansiballz_cache"
 """Ansible's own name of the folder, in its temporary folder of the run"""
 _MODULE = "ansible_collections.altbackup.core.plugins.modules."
+_FIRST = "ansible/__init__.py"
+_IMPORTER = "ansible_collections.altbackup.core.plugins.module_utils.system.compiled_once"
 _KEPT_SECONDS = 30 * 86400
 """After which what other versions had built is removed"""
 
@@ -44,22 +53,52 @@ def kept_payload(module: str) -> Iterator[None]:
     yield
     if folder is not None:
         with contextlib.suppress(OSError):
-            _copy_missing(module, there, folder)
+            _copy_missing(module, there, folder, _amend)
 
 
-def _copy_missing(module: str, origin: Path, destination: Path) -> None:
-    """Copy the payloads of a module that only `origin` has. Raise OSError."""
+def _copy_missing(
+    module: str, origin: Path, destination: Path, change: Callable[[Path], None] = lambda path: None
+) -> None:
+    """Copy the payloads of a module that only `origin` has, changed by a function. Raise OSError."""
     for path in origin.glob(f"{_MODULE}{module}-*"):
         if path.suffix in (".lock", ".part") or path.name.endswith("-part") or (destination / path.name).exists():
             continue
         with tempfile.NamedTemporaryFile(dir=destination, prefix=".", suffix=".part", delete=False) as stream:
-            try:
-                with path.open("rb") as source:
-                    shutil.copyfileobj(source, stream)
-                os.replace(stream.name, destination / path.name)
-            except BaseException:
-                os.unlink(stream.name)
-                raise
+            new = Path(stream.name)
+        try:
+            shutil.copyfile(path, new)
+            change(new)
+            new.chmod(0o600)
+            new.replace(destination / path.name)
+        except BaseException:
+            new.unlink()
+            raise
+
+
+def _amend(path: Path) -> None:
+    """Put the importer into a payload that is to be kept, in the form in which Ansible keeps it; if that form is unknown, leave it. Raise OSError."""
+    form = getattr(module_common, "_CachedModule", None)  # from ansible-core 2.19 on; before, an archive in base64
+    with contextlib.suppress(
+        ValueError, KeyError, AttributeError, TypeError, EOFError, ImportError, zipfile.BadZipFile, pickle.PickleError
+    ):
+        if form is None:
+            path.write_bytes(base64.b64encode(_with_importer(base64.b64decode(path.read_bytes(), validate=True))))
+        else:
+            cached = form.load(str(path))
+            archive = _with_importer(base64.b64decode(cached.zip_data))
+            dataclasses.replace(cached, zip_data=base64.b64encode(archive)).dump(str(path))
+
+
+def _with_importer(content: bytes) -> bytes:
+    """Return an archive in which Ansible's package imports the importer. Raise KeyError if it has not both, or BadZipFile."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(changed, "w") as new:
+        old.getinfo(f"{_IMPORTER.replace('.', '/')}.py")
+        old.getinfo(_FIRST)
+        for entry in old.infolist():
+            text = old.read(entry)
+            new.writestr(entry, text + f"\nimport {_IMPORTER}\n".encode() if entry.filename == _FIRST else text)
+    return changed.getvalue()
 
 
 def _folder() -> Path | None:
@@ -92,6 +131,7 @@ def _forget_others(path: Path) -> None:
 def _versions() -> str:
     """Return a digest of all that payloads are built of: this collection, Ansible and Python."""
     digest = hashlib.sha256(f"{__version__}\0{sys.version}".encode())
+    digest.update(Path(__file__).read_bytes())
     for path in _sources(_ROOT / "plugins" / "module_utils", _ROOT / "plugins" / "modules"):
         digest.update(f"\0{path.relative_to(_ROOT)}\0".encode())
         digest.update(path.read_bytes())

@@ -66,6 +66,7 @@ EMPTY: dict[str, Any] = {
     "holders": {},
     "carried": [],
     "examined": {},
+    "interpreters": {},
     "pairings": {},
 }
 """The state of a run for a host before its first call"""

@@ -48,13 +48,14 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
         role: str = STAGE,
         args: dict[str, Any] | None = None,
         module: str = "tarball_check",
+        node: str | None = None,
         **variables: Any,
     ) -> Any:
         task = SimpleNamespace(
             action=f"altbackup.core.{module}",
             args=dict(args or {}),
             _role=role,
-            delegate_to=None,
+            delegate_to=node,
             timeout=0,
             async_val=0,
             diff=False,
@@ -163,3 +164,22 @@ def test_an_identity_goes_to_a_node_in_no_file(monkeypatch: pytest.MonkeyPatch) 
         module._is_pipelining_enabled("old")
     module._task.args = {}
     assert module._is_pipelining_enabled("old") is False
+
+
+def test_where_python_is_on_a_target_is_found_out_once(call: Callable[..., Any], plan: dict[str, Any]) -> None:
+    """Ansible forgets it for nodes to which calls are delegated, and asks anew in each call."""
+    asked = []
+    fact = "discovered_interpreter_python"
+    for _ in range(3):
+        facts: dict[str, Any] = {}
+
+        def answer(_options: dict[str, Any], facts: dict[str, Any] = facts) -> dict[str, Any]:
+            if fact not in facts:
+                asked.append(fact)
+            facts.setdefault(fact, "/usr/bin/python3.11")
+            return {"changed": False}
+
+        about = {**OWN, "node": "cms01", "role": "target", "base": "/copies/dayabay"}
+        delegated = {"cms01": {"ansible_facts": facts}}
+        call(answer, node="cms01", **{PLAN: plan, CALL: about, "ansible_delegated_vars": delegated})
+    assert asked == [fact]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from ansible import constants
+from helpers.original_trees import marked
 from helpers.trees import needs_root
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls import payloads
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.payloads import kept_payload
 
+REPOSITORY = Path(__file__).parents[5]
 NAME = "ansible_collections.altbackup.core.plugins.modules.tarball_dump-ZIP_DEFLATED-none"
 
 
@@ -118,3 +124,34 @@ def test_a_folder_that_is_not_this_user_s_alone_is_not_used(
     else:
         monkeypatch.setattr(constants, "DEFAULT_MODULE_UTILS_PATH", [str(tmp_path)])
     assert run_of(tmp_path / "two", monkeypatch, built="built") == "built"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("environment", ["newest", "oldest"])
+def test_a_node_keeps_what_it_compiles_of_ansible_s_files_too(environment: str, tmp_path: Path) -> None:
+    base = marked(tmp_path / "base")
+    programs = {"newest": Path(sys.executable).parent, "oldest": REPOSITORY / ".venv-oldest" / "bin"}[environment]
+    cache, place = tmp_path / "cache", tmp_path / "home"
+    place.mkdir()
+    given = {"HOME": str(place), "XDG_CACHE_HOME": str(cache), "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")}
+    counts = []
+    for _ in range(3):
+        argv = [programs / "ansible", "localhost", "-m", "altbackup.core.tarball_list", "-a", f"base={base}"]
+        done = subprocess.run(
+            argv, env={**os.environ, **given}, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0 and "ok=1" in done.stdout, done.stdout + done.stderr
+        counts.append(len(list(cache.glob("altbackup/bytecode/*"))))
+    assert counts[0] > 20, "those of this collection"
+    assert counts[1] > counts[0] + 10, "and Ansible's, once the payload is kept"
+    assert counts[1:] == [counts[1]] * 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"built", pickle.dumps({}), base64.b64encode(b"no archive"), b"csys\nnothing\n"]
+)
+def test_a_payload_in_a_form_that_nobody_knows_is_kept_as_it_is(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "payload"
+    path.write_bytes(content)
+    payloads._amend(path)
+    assert path.read_bytes() == content
