@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-import socket
 import subprocess
+import time
+import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from helpers.waiting import wait_until
+from integration.site import Site
+from lab.lab import free_port
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages.metrics import leave_metrics
 from ansible_collections.altbackup.core.plugins.module_utils.system.exposition import write
@@ -112,41 +119,49 @@ def test_rules_fire_where_nobody_tells_anything(tmp_path: Path) -> None:
     alerts("{}", "other{} 1", "2h", "AltbackupNoMetrics", tmp_path)
 
 
+def read(url: str) -> str:
+    """Return what a server on this machine answers, or nothing before it listens; ten times a second at most, as it works meanwhile."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    time.sleep(0.1)
+    try:
+        with opener.open(url, timeout=60) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
+@contextmanager
+def serving(ready: str, program: str, package: str, *words: str) -> Iterator[str]:
+    """Run a Debian server on a free port of the loopback until the end of the block; yield its address once `ready` is answered."""
+    port = free_port()
+    process = subprocess.Popen(
+        [tool(program, package), *words, f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL
+    )
+    try:
+        assert wait_until(lambda: bool(read(f"http://127.0.0.1:{port}/{ready}")), 120), program
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@contextmanager
+def exporting(folder: Path) -> Iterator[str]:
+    """Run node-exporter over a folder of metrics; yield its address."""
+    words = ("--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={folder}")
+    with serving("metrics", "prometheus-node-exporter", "prometheus-node-exporter", *words) as address:
+        yield address
+
+
 def test_node_exporter_serves_what_controller_and_nodes_leave_in_one_folder(tmp_path: Path) -> None:
-    exporter = tool("prometheus-node-exporter", "prometheus-node-exporter")
     folder = tmp_path / "metrics"
     folder.mkdir()
     for number in ("1", "2"):
         node_metrics(folder, tmp_path / number / "dayabay", f"/{number}")
     write(str(folder), "altbackup-1.prom", as_text(STATE, NOW, "/inventory/mine"))
     write(str(folder), "altbackup-2.prom", as_text(STATE, NOW, "/inventory/other"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [
-            *(exporter, "--collector.disable-defaults", "--collector.textfile"),
-            *(f"--collector.textfile.directory={folder}", f"--web.listen-address=127.0.0.1:{port}"),
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        found: list[str] = []
-
-        def answers() -> bool:
-            try:
-                with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-                    f"http://127.0.0.1:{port}/metrics", timeout=60
-                ) as answer:
-                    found[:] = answer.read().decode().splitlines()
-            except OSError:
-                return False
-            return True
-
-        assert wait_until(answers, 120)
-    finally:
-        process.terminate()
-        process.wait(60)
+    with exporting(folder) as address:
+        found = read(f"http://{address}/metrics").splitlines()
     assert "node_textfile_scrape_error 0" in found
     told = [line for line in found if line.startswith("altbackup_last_success_timestamp_seconds{")]
     assert {line.partition('inventory="')[2].partition('"')[0] for line in told} == {
@@ -155,3 +170,93 @@ def test_node_exporter_serves_what_controller_and_nodes_leave_in_one_folder(tmp_
         "/inventory/mine",
         "/inventory/other",
     }
+
+
+@contextmanager
+def prometheus(folder: Path, exporter: str) -> Iterator[str]:
+    """Run Prometheus, which reads an exporter every three seconds, with the example rules, whose waits are a second; yield its API."""
+    rules = re.sub(r"\bfor: \w+", "for: 1s", RULES.read_text())
+    (folder / "rules.yml").write_text(rules)
+    whole = {
+        "global": {"scrape_interval": "3s", "evaluation_interval": "1s"},
+        "rule_files": ["rules.yml"],
+        "scrape_configs": [{"job_name": "node", "static_configs": [{"targets": [exporter]}]}],
+    }
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(whole))
+    words = (f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}")
+    with serving("-/ready", "prometheus", "prometheus", *words) as address:
+        yield f"http://{address}/api/v1"
+
+
+def asked(api: str, what: str, **query: str) -> Any:
+    """Return the data of an answer of Prometheus' API."""
+    told = json.loads(read(f"{api}/{what}?{urllib.parse.urlencode(query)}"))
+    assert told["status"] == "success", told
+    return told["data"]
+
+
+def firing(api: str) -> dict[tuple[str, ...], str]:
+    """Return {(alert, item, node, who tells it): its summary} of what fires, once all rules were evaluated anew, without error."""
+    begun = time.time()
+
+    def evaluated() -> bool:
+        (group,) = asked(api, "rules")["groups"]
+        assert [rule["health"] for rule in group["rules"] if rule["health"] not in ("ok", "unknown")] == [], group
+        return all(datetime.fromisoformat(rule["lastEvaluation"]).timestamp() > begun + 3 for rule in group["rules"])
+
+    assert wait_until(evaluated, 120)
+    told = [alert for alert in asked(api, "alerts")["alerts"] if alert["state"] == "firing"]
+    names = ("alertname", "name", "target", "by")
+    return {
+        tuple(alert["labels"].get(name, "") for name in names): alert["annotations"].get("summary", "")
+        for alert in told
+    }
+
+
+def comes_to_fire(api: str, wanted: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """Wait until just these alerts fire; return them."""
+    found: dict[tuple[str, ...], str] = {}
+
+    def fires() -> bool:
+        found.clear()
+        found.update(firing(api))
+        return set(found) == wanted
+
+    assert wait_until(fires, 120), found
+    return found
+
+
+def test_prometheus_fires_when_the_metrics_of_a_run_grow_old(bare_site: Site, tmp_path: Path) -> None:
+    folder, live, own = tmp_path / "metrics", tmp_path / "live", tmp_path / "prometheus"
+    for made in (folder, live, own):
+        made.mkdir()
+    (live / "text").write_text("x\n")
+    items = [{"kind": "folder", "name": "notes", "path": str(live)}]
+    where = {"altbackup_metrics_dir": str(folder), "altbackup_node_metrics_dir": str(folder)}
+    bare_site.add_source("dayabay", altbackup_targets=["cms01"], altbackup_items=items, **where)
+    bare_site.add_target("cms01", **where)
+    assert bare_site.run("backup").rc == 0
+    copies = [(node, by) for node in ("cms01", "dayabay") for by in ("controller", "node")]
+    with exporting(folder) as exporter, prometheus(own, exporter) as api:
+
+        def scraped() -> bool:
+            found = asked(api, "query", query="altbackup_last_success_timestamp_seconds")["result"]
+            return sorted((each["metric"]["target"], each["metric"]["by"]) for each in found) == copies
+
+        assert wait_until(scraped, 120)
+        comes_to_fire(api, set())
+        for path in folder.glob("*.prom"):
+            text = re.sub(
+                r"(?m)(?<=timestamp_seconds)({.*} )(\S+)$",
+                lambda match: f"{match[1]}{float(match[2]) - 37 * 3600:.0f}",
+                path.read_text(),
+            )
+            write(str(folder), path.name, text)
+        old = {("AltbackupCopyTooOld", "notes", *copy) for copy in copies}
+        told = comes_to_fire(api, {*old, ("AltbackupNoRun", "", "", "controller")})
+        assert {re.sub(r"1d 13h \d+m \d+s$", "AGE", told[alert]) for alert in old} == {
+            f"dayabay/folders/notes on {node}: no good copy for AGE" for node in ("cms01", "dayabay")
+        }
+        for path in folder.glob("*.prom"):
+            path.unlink()
+        comes_to_fire(api, {("AltbackupNoMetrics", "", "", "")})

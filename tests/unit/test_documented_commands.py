@@ -115,6 +115,14 @@ def test_commands_are_found_in_blocks_and_in_lines() -> None:
     assert EXAMPLES
 
 
+def test_what_is_asked_every_day_is_a_short_line() -> None:
+    rows = (ROOT / "docs" / "daily.md").read_text(encoding="utf-8").split("## ")[0].splitlines()
+    typed = [command for row in rows if row.startswith("| ") for command in re.findall("`(altbackup [^`]+)`", row)]
+    assert [command for command in typed if len(command) > 60 or "{" in command] == []
+    asked = {"status", "list", "ls", "find", "diff", "restore", "runs", "last"}
+    assert asked <= {command.split()[1] for command in typed}
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -128,26 +128,30 @@ def is_whole(text: str, site: Site) -> bool:
 
 
 def find_item(text: str, known: Iterable[str]) -> str:
-    """Return the known item that `text` names. Raise InvalidInput, with the candidates, if it is none or several.
-
-    Its parts, separated by slashes, are source, category and name, or some of them in that order, or else substrings of them.
-    """
+    """Return the known item that `text` names. Raise InvalidInput, with the candidates, if it is none or several."""
     names = sorted(set(known))
-    if text in names:
-        return text
-    parts = text.strip("/").split("/")
-    for fits in (_is_equal, _is_in):
-        found = [name for name in names if _follows(parts, name.split("/", 2), fits)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            more = first_of(list(map(one_line, found)), _SHOWN)
-            raise InvalidInput(f"{text!r} may be {len(found)} items: {more}. Write more of it")
+    found = named_items(text, names)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        more = first_of(list(map(one_line, found)), _SHOWN)
+        raise InvalidInput(f"{text!r} may be {len(found)} items: {more}. Write more of it")
     alike = [*names, *dict.fromkeys(name.rpartition("/")[2] for name in names)]
     hint = nearest(text, alike) if names else "none is known"
     if len(names) > _SHOWN and not hint.endswith("?"):
         hint = f"{len(names)} are known: altbackup list shows them"
     raise InvalidInput(f"{text!r} is no item, {hint}")
+
+
+def named_items(text: str, known: Iterable[str]) -> list[str]:
+    """Return the known items that `text` names: itself, or those of which its parts, separated by slashes, are some, or else substrings of some.
+
+    The parts of an item are source, category and name, in that order.
+    """
+    names = sorted(set(known))
+    parts = text.strip("/").split("/")
+    found = ([name for name in names if _follows(parts, name.split("/", 2), fits)] for fits in (_is_equal, _is_in))
+    return [text] if text in names else next(filter(None, found), [])
 
 
 def _is_equal(part: str, whole: str) -> bool:

@@ -19,9 +19,10 @@ from ...module_utils.system.errors import AltbackupError, InvalidInput
 from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line, visible
 from ..history.rebuild import LOST, rebuilt
-from ..history.standing import Standing, State, last_line, matching, run_told, spark, state_of
+from ..history.standing import Standing, State, last_line, run_told, spark, state_of
 from ..history.store import History, opened, write_records
 from ..planning.quantities import age
+from .items import named_items
 from .job import ansible_settings, read_job
 from .screen import Row, show, table_of
 from .supervised_run import SupervisedRun, say
@@ -72,7 +73,9 @@ def tell(arguments: argparse.Namespace) -> int:
             f"there is no record of any run{where} here: after a night there is, and what nodes hold already is entered by: altbackup status --rebuild"
         )
         return 1
-    copies = matching(state.copies, arguments.item) if arguments.item else list(state.copies)
+    items = {entry.item for entry in state.copies}
+    named = named_items(arguments.item, items) if arguments.item else items
+    copies = [entry for entry in state.copies if entry.item in named]
     if arguments.item and not copies:
         say(f"no item is called like {arguments.item!r}: altbackup status shows all")
         return 1

@@ -384,12 +384,6 @@ def spark(nights: Sequence[int | None]) -> str:
     )
 
 
-def matching(copies: Sequence[Standing], part: str) -> list[Standing]:
-    """Return the copies that `part` names: those whose item it is, or else those whose item contains it."""
-    exact = [entry for entry in copies if part in (entry.item, f"{entry.category}/{entry.name}", entry.name)]
-    return exact or [entry for entry in copies if part in entry.item]
-
-
 def last_line(state: State, place: str = "above") -> str:
     """Return a sentence on whether all is well, or what is not; `place` is where the other faults are shown."""
     copies = state.copies

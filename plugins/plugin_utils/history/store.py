@@ -31,6 +31,8 @@ _ENDING = ".sqlite"
 _PATIENCE = 30.0
 """Seconds to wait for another reader or writer"""
 _DAY = 86400.0
+_Changing = Callable[[sqlite3.Connection], Sequence[Path] | None]
+"""Changes a history; returns others that it took over"""
 
 
 @dataclass(frozen=True)
@@ -94,17 +96,34 @@ def write_records(
     """Store the records of runs in the history of an inventory, whose path is `file`; return notes on what was wrong and what was done.
 
     A record with the token of an existing one replaces it. Runs that began more than `days` before `now` (seconds since 1970) are deleted.
-    `pauses` are {node: end of its pause}; None keeps those that are stored.
+    `pauses` are {node: end of its pause}; None keeps those that are stored. What runs left under a folder of the file, before its name was known,
+    is moved here.
     """
 
-    def write(database: sqlite3.Connection) -> None:
-        for record in records:
+    def write(database: sqlite3.Connection) -> list[Path]:
+        early = _beginnings(file)
+        for record in [*(Record(run) for runs in early.values() for run in runs), *records]:
             _put(database, record)
         database.execute("DELETE FROM runs WHERE started < ?", (now - days * _DAY,))
         if pauses is not None:
             database.execute("INSERT OR REPLACE INTO about VALUES ('pauses', ?)", (json.dumps(dict(pauses)),))
+        return list(early)
 
     return _changed(file, write)
+
+
+def _beginnings(file: str) -> dict[Path, list[dict[str, Any]]]:
+    """Return {history: runs} of the folders of an inventory's file: what came to no report while no run had named the file."""
+    found = {}
+    for path in all_files():
+        place = _place_of(path)
+        if not (file and place and os.path.realpath(file).startswith(f"{place}{os.sep}")):
+            continue
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connected(path, reading=True)) as database:
+            history = History(path, database)
+            if not history.rows("SELECT 1 FROM trees"):
+                found[path] = [{**dict(run), "id": None} for run in history.rows("SELECT * FROM runs ORDER BY id")]
+    return found
 
 
 def conclude(inventory: Sequence[str], run: Mapping[str, Any]) -> list[str]:
@@ -212,12 +231,12 @@ def _knows(path: Path, folder: str) -> bool:
         return False
 
 
-def _changed(file: str, change: Callable[[sqlite3.Connection], None]) -> list[str]:
+def _changed(file: str, change: _Changing) -> list[str]:
     """Change the history of an inventory, creating it if it is missing; return notes."""
     return _changed_file(f"{journal_name(file).partition('.')[0]}{_ENDING}", file, change)
 
 
-def _changed_file(name: str, file: str, change: Callable[[sqlite3.Connection], None]) -> list[str]:
+def _changed_file(name: str, file: str, change: _Changing) -> list[str]:
     """Change one history, creating it for the inventory `file` if it is missing; return notes. Raise nothing."""
     try:
         with _opened_folder() as folder, locked(str(folder)):
@@ -243,15 +262,17 @@ class _Newer(Exception):
     """Raised for a history that a later version has written."""
 
 
-def _change(path: Path, file: str, change: Callable[[sqlite3.Connection], None]) -> None:
-    """Change a history in one transaction. Raise sqlite3.Error, _Newer or OSError."""
+def _change(path: Path, file: str, change: _Changing) -> None:
+    """Change a history in one transaction, then remove those that it took over. Raise sqlite3.Error, _Newer or OSError."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     with contextlib.closing(_connected(path)) as database:
         _prepare(database, path, file)
         database.execute("BEGIN IMMEDIATE")
-        change(database)
+        taken = change(database)
         database.execute("COMMIT")
+    for each in taken or ():
+        each.unlink(missing_ok=True)
 
 
 def _prepare(database: sqlite3.Connection, path: Path, file: str) -> None:

@@ -11,6 +11,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.cli.items import (
     Site,
     find_item,
     is_whole,
+    named_items,
     read_site,
     split_item,
 )
@@ -69,6 +70,14 @@ def test_what_several_items_have_names_them(text: str, why: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         find_item(text, KNOWN)
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("dayabay/svn/dybsvn", 1), ("dybsvn", 2), ("svn/", 3), ("dayabay/dyb", 3), ("dayabay/setup", 1), ("xyz", 0)],
+)
+def test_parts_of_a_name_mean_all_that_have_it_unless_some_are_called_just_so(text: str, count: int) -> None:
+    assert len(named_items(text, KNOWN)) == count
 
 
 def test_where_many_are_known_not_all_of_them_are_named() -> None:

@@ -14,9 +14,7 @@ import pytest
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import earliest_moment
 from ansible_collections.altbackup.core.plugins.plugin_utils.history import store
 from ansible_collections.altbackup.core.plugins.plugin_utils.history.standing import (
-    Standing,
     State,
-    matching,
     spark,
     state_of,
 )
@@ -276,14 +274,6 @@ def test_two_hundred_items_are_told_in_time() -> None:
 )
 def test_nights_are_bars(nights: tuple[int | None, ...], shown: str) -> None:
     assert spark(nights) == shown
-
-
-def test_parts_of_a_name_mean_all_that_have_it_unless_one_is_called_just_so() -> None:
-    copies = [Standing("dayabay", "dayabay", "source", *key.split("/")) for key in ("svn/a", "svn/ab", "git/cab")]
-    assert [entry.item for entry in matching(copies, "ab")] == ["dayabay/svn/ab"]
-    assert [entry.item for entry in matching(copies, "svn/")] == ["dayabay/svn/a", "dayabay/svn/ab"]
-    assert [entry.item for entry in matching(copies, "dayabay/git/cab")] == ["dayabay/git/cab"]
-    assert matching(copies, "xyz") == []
 
 
 def test_a_damaged_history_is_no_answer(folder: Path) -> None:

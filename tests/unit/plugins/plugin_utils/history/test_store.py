@@ -293,6 +293,20 @@ def test_a_run_that_came_to_no_report_stands_in_the_history_of_its_inventory(
     assert len(list(folder.glob("*.sqlite"))) == 2 and count() == 4
 
 
+def test_what_failed_before_a_run_had_named_the_file_of_the_inventory_joins_its_history(
+    folder: Path, hosts: str, tmp_path: Path
+) -> None:
+    named = os.path.dirname(hosts)
+    assert conclude([named], ending("/runs/1", message="it could not start")) == []
+    conclude([str(tmp_path / "other")], ending("/runs/2"))
+    assert write_records(hosts, [record()], 400, NOW) == []
+    (history,) = opened([named])
+    with closing(history.database):
+        assert history.inventory == os.path.realpath(hosts)
+        assert [run["token"] for run in history.rows("SELECT token FROM runs ORDER BY id")] == ["/runs/1", "one"]
+    assert len(list(folder.glob("*.sqlite"))) == 2, "that of another inventory is left alone"
+
+
 def test_without_a_variable_they_lie_in_the_private_folder_of_the_user(
     state: Path, hosts: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
