@@ -21,9 +21,11 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from ansible_collections.altbackup.core.plugins.module_utils.archive.snapshot import read_snapshot
 
 MARKER = ".altbackup"
 TEMPORARY = ".altbackup-tmp-"
@@ -207,8 +209,9 @@ def _is_kept(path: Path) -> bool:
 def tree_of(top: Path) -> dict[str, str]:
     """Return the contents of a marked folder by path: for files the digest and the first path of the same file, for links the target.
 
-    Of private folders only files are included; texts of locks, scratch copies, which differ each time, notes on those of repositories, and
-    the count of purges are left out.
+    Of private folders only files are included; of snapshots what they tell but the inodes and times of live files; texts of locks, scratch
+    copies, which differ each time, notes on those of repositories, and
+    the count of purges and what a run has read ahead are left out.
     """
     found: dict[str, str] = {}
     first: dict[tuple[int, int], str] = {}
@@ -228,7 +231,9 @@ def tree_of(top: Path) -> dict[str, str]:
             status = path.lstat()
             twin = first.setdefault((status.st_dev, status.st_ino), relpath)
             found[relpath] = f"-> {os.readlink(path)}" if path.is_symlink() else f"{content_of(path)} as {twin}"
-            if inside[:2] == (MARKER, "state") and name == "purged":
+            if inside[:2] == (MARKER, "snapshots") and not path.is_symlink():
+                found[relpath] = f"{_snapshot_of(path)} as {twin}"
+            if inside[:2] == (MARKER, "state") and name in ("purged", "read-ahead"):
                 del found[relpath]
             if inside[:3] == (MARKER, "state", "pairs"):
                 found[relpath] = str({**json.loads(path.read_text()), "purged": 0})
@@ -239,6 +244,17 @@ def tree_of(top: Path) -> dict[str, str]:
         if inside and MARKER not in inside:
             found[f"{'/'.join(inside)}/"] = "folder"
     return found
+
+
+def _snapshot_of(path: Path) -> Any:
+    """Return what a snapshot tells of the members of an archive, beside the states of their files."""
+    snapshot = read_snapshot(str(path))
+    assert snapshot, path
+    entries = [
+        replace(entry, state=replace(entry.state, fingerprint=b"", copy_fingerprint=b""))
+        for entry in snapshot.entries()
+    ]
+    return (snapshot.about, entries)
 
 
 def differences(tree: Mapping[str, str], other: Mapping[str, str]) -> list[str]:

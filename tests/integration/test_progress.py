@@ -52,7 +52,7 @@ def test_a_slow_transfer_is_shown_on_a_terminal(site: Site, program: str) -> Non
 def test_nothing_is_shown_where_nobody_watches(site: Site) -> None:
     code, lines = night(site)
     assert code == 0, lines
-    assert not [line for line in lines if " sent (" in line or "/s" in line], lines
+    assert not [line for line in lines if " sent (" in line or "iB/s" in line], lines
 
 
 @pytest.mark.full
