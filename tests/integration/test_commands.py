@@ -14,7 +14,7 @@ from typing import Any
 import pexpect
 import pytest
 from helpers.entry_point import PROGRAM
-from integration.site import Site, call, commit_svn
+from integration.site import LOCAL, Site, call, commit_svn
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.own_state import state_folder
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.journal import FOLDER, journal_name
@@ -26,7 +26,7 @@ SETUP, SVN = "dayabay/folders/svnsetup", "dayabay/svn/dybsvn"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A source with a folder and a repository, and a target: both have two nights, between which both items changed."""
+    """A source with a folder and a repository, a target, and a host beside them: two nights, between which both items changed."""
     made = Site(tmp_path_factory.mktemp("commands"))
     (made.live / "folder").mkdir(parents=True)
     (made.folder / "home").mkdir()
@@ -37,6 +37,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     ]
     made.add_source("dayabay", altbackup_targets=["cms01"], altbackup_items=items)
     made.add_target("cms01")
+    made.hosts["another"], made.groups["ungrouped"] = LOCAL, ["another"]
     for number, night in enumerate(NIGHTS):
         commit_svn(made.live / "svn", f"file{number}", "content\n")
         (made.live / "folder" / "users.conf").write_text(f"{number}\n" * 10)

@@ -212,7 +212,7 @@ class Child:
         tail = self._stderr.read()
         if size > _STDERR_LIMIT:
             tail = tail.partition(b"\n")[2] or tail  # half a line could be mistaken for another message
-        return tail.decode("utf-8", "backslashreplace").strip()
+        return tail.replace(b"\r\n", b"\n").decode("utf-8", "backslashreplace").strip()  # ssh ends its lines like that
 
     def stderr_size(self) -> int:
         """Return the size of its stderr in bytes."""
@@ -222,7 +222,7 @@ class Child:
         """Yield all lines of its stderr."""
         self._stderr.seek(0)
         for line in self._stderr:
-            yield line.decode("utf-8", "backslashreplace").rstrip("\n")
+            yield line.decode("utf-8", "backslashreplace").rstrip("\r\n")
 
     def check(self, deadline: Deadline, what: str) -> None:
         """Wait for its end. Raise ToolFailed with its stderr unless it exits with 0."""

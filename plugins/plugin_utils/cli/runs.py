@@ -26,6 +26,8 @@ FORMAT, VERSION = "altbackup runs", 1
 LAST_FORMAT, LAST_VERSION = "altbackup last", 1
 """Formats and versions of the output of --json, see docs/monitoring.md"""
 _TITLES = ("started", "playbook", "state", "took", "failures", "run")
+_MORE = ("inventory",)
+"""Title of a column that is there where the runs are of several"""
 _MOST = 20
 _DEAD = "ended without a word"
 
@@ -70,7 +72,9 @@ def list_runs(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"format": FORMAT, "version": VERSION, "runs": [run_told(run) for run in chosen]}, indent=1))
     else:
-        show(table_of(_TITLES, [_row(run) for run in chosen], (3, 4)), sys.stdout, everything=True)
+        several = len({run["inventory"] for run in chosen} - {"", None}) > 1
+        rows = [_row(run, several=several) for run in chosen]
+        show(table_of((*_TITLES, *_MORE[:several]), rows, (3, 4)), sys.stdout, everything=True)
         if len(chosen) < len(found):
             print(f"and {len(found) - len(chosen)} older ones: altbackup runs --all")
     if not found:
@@ -230,7 +234,7 @@ def merged(recorded: Iterable[Mapping[str, Any]], kept: Iterable[Mapping[str, An
     return sorted(found.values(), key=lambda run: float(run["started"]), reverse=True)
 
 
-def _row(run: Mapping[str, Any]) -> Row:
+def _row(run: Mapping[str, Any], *, several: bool) -> Row:
     took = "" if run["ended"] is None else age(run["ended"] - run["started"])
     good = run["state"] in ("good", RUNNING, "rebuilt")
     told = (run["message"],) if run["message"] and not good else ()
@@ -241,6 +245,7 @@ def _row(run: Mapping[str, Any]) -> Row:
         took,
         str(run["failures"] or ""),
         str(run["run"]),
+        *([str(run["inventory"])] if several else []),
     )
     return Row(cells, not good, told)
 

@@ -41,6 +41,12 @@ def test_failure_bears_code_and_words() -> None:
     assert (caught.value.rc, caught.value.stderr) == (7, "line one\nline two")
 
 
+def test_lines_that_end_as_those_of_ssh_do_are_lines() -> None:
+    with Child(["sh", "-c", r"printf 'refused\r\nclosed\r\n' >&2"]) as child:
+        child.check(Deadline(10), "saying it")
+        assert (child.stderr(), list(child.lines())) == ("refused\nclosed", ["refused", "closed"])
+
+
 def test_long_stderr_is_cut_to_its_end() -> None:
     with pytest.raises(ToolFailed) as caught:
         run(["sh", "-c", "yes noise | head -c 1000000 >&2; echo the reason >&2; exit 1"], what="x", deadline=Deadline())

@@ -58,6 +58,15 @@ def test_runs_are_listed_newest_first_each_once(capsys: pytest.CaptureFixture[st
     assert [set(told["runs"][0])] == documented("runs")
 
 
+def test_runs_of_several_inventories_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    keep(night(3, run={"inventory": "/mine"}))
+    assert "/mine" not in said(capsys, "runs")[1]
+    keep(night(2, run={"inventory": "/other"}), inventory="/other/hosts.yml")
+    first, *rows = said(capsys, "runs")[1].splitlines()
+    assert first.split()[-1] == "inventory"
+    assert [row.split()[-1] for row in rows] == ["/other", "/mine"]
+
+
 def test_only_the_newest_runs_are_listed_unless_all_are_wanted(capsys: pytest.CaptureFixture[str]) -> None:
     keep(*(night(number) for number in range(25)))
     out = said(capsys, "runs")[1].splitlines()
