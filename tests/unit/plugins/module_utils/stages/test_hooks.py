@@ -517,11 +517,12 @@ def start(
     )
 
 
-def guard_of(pid: int) -> int:
-    """Return the guard of a dump: its child with the ledger's lock open."""
+def guard_of(pid: int, base: Path) -> int:
+    """Return the guard of a dump: its child with the lock of the base's ledger open."""
+    lock = str(base / ".altbackup" / "hooks" / "lock")
     for path in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if os.readlink(path).endswith("/.altbackup/hooks/lock") and int(path.parts[2]) != pid:
+            if os.readlink(path) == lock and int(path.parts[2]) != pid:
                 return int(path.parts[2])
         except OSError:
             continue
@@ -700,7 +701,7 @@ def test_after_runs_when_the_guard_is_killed_and_what_it_ran_ends_with_it(site: 
     after = site.program("after", f"import time\ntime.sleep(1)\n{see}\n{AGAIN.format(log=str(site.log))}")
     dump = start(site, site.item(before=[site.program("before", go)], after=[after]), site.item("z"))
     assert wait_until(lambda: site.words() == ["before"])
-    os.kill(guard_of(dump.pid), signal.SIGKILL)
+    os.kill(guard_of(dump.pid, site.base.path), signal.SIGKILL)
     result = json.loads(dump.communicate(timeout=60)[0])
     end.touch()
     (failure,) = result["failures"]

@@ -60,8 +60,7 @@ TABLE = DAILY.read_text().partition("| you want to know")[2].partition("\n\n")[0
 def test_each_question_of_a_day_is_a_short_line(line: str) -> None:
     assert len(line) <= 60
     arguments, rest = _arguments().parse_known_args(shlex.split(line)[1:])
-    assert take_rest(arguments, rest) == []
-    assert arguments.command in COMMANDS
+    assert (take_rest(arguments, rest) if arguments.command in COMMANDS else rest) == []
 
 
 def test_every_command_is_told_of() -> None:
