@@ -202,7 +202,9 @@ class _Look:
         )
         gone = {*self.tree["memory"]["retired"], *self.tree["memory"]["former"]}
         if self.tree.get("discover"):
-            there = [*(self.passed or ()), *(f"{entry['category']}/{entry['name']}" for entry in self.listed)]
+            listed = [f"{entry['category']}/{entry['name']}" for entry in self.listed]
+            failed = [] if self.is_whole else filter(None, map(_of, self.failures))
+            there = [*(self.passed or ()), *listed, *self._proofs, *failed]
             found.update(dict.fromkeys(key for key in there if key not in gone))
         return list(found)
 

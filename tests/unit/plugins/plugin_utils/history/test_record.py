@@ -357,6 +357,16 @@ def test_a_drill_tells_of_what_it_proved_alone() -> None:
     assert (len(record.copies), tree(record, "cms01")["whole"]) == (1, 0)
 
 
+def test_a_drill_tells_of_items_that_were_discovered_too() -> None:
+    night = Night(("sources", "targets"), "cms01")
+    proof = {**ENTRY, "relpath": SVN.replace(KEY, "git/y"), "kind": "git", "when": "2013-05-10T12:00:00Z"}
+    bad = {"stage": "drill", "category": "git", "name": "x", "reason": "it does not restore", "good": None}
+    night.call("tarball_drill", "drill", {"proved": [proof], "failures": [bad]}, "drill")
+    record = night.record()
+    assert row(record, "cms01", "git/y")["proved"] == "2013-05-10T12:00:00Z"
+    assert row(record, "cms01", "git/x")["problem"] == "it does not restore"
+
+
 def test_secrets_do_not_come_into_a_record() -> None:
     night = Night()
     night.call(
