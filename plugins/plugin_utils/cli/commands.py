@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -99,8 +97,5 @@ def act(arguments: argparse.Namespace, rest: Sequence[str], passed: Sequence[str
         return NOTHING_DONE
     except Failed as failed:
         return context.tell(failed.code, []) if getattr(arguments, "json", False) else failed.code
-    except BrokenPipeError:  # the reader of the pipe has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         return EXIT_CODES[INTERRUPTED]

@@ -22,6 +22,7 @@ from ..report.causes import good_copies, titled
 from . import completion, runs, status
 from .job import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
 from .run_store import LOG, RUNNING, Run, all_runs, state_folder
+from .screen import while_read
 from .supervised_run import SupervisedRun, say
 from .verdict import EXIT_CODES, NOT_STARTED
 
@@ -48,7 +49,7 @@ def main(words: Sequence[str]) -> int:
         completion.answer(parser)
         arguments, options = parser.parse_known_args(own)
         if _is_interactive(arguments.command):
-            return int(_commands().act(arguments, options, passed))
+            return while_read(lambda: int(_commands().act(arguments, options, passed)))
         if arguments.command == "run" and words[1].startswith("-") and words[1].partition("=")[0] not in _OWN:
             raise InvalidInput(f"the playbook comes first, then {words[1]}")
         if arguments.command != "run" and options:
@@ -59,13 +60,13 @@ def main(words: Sequence[str]) -> int:
         say(str(error))
         return EXIT_CODES[NOT_STARTED] if words[:1] and _is_interactive(words[0]) else 1
     if hasattr(arguments, "act"):
-        return int(arguments.act(arguments))
+        return while_read(lambda: int(arguments.act(arguments)))
     if arguments.command == "run":
         night = SupervisedRun(words, arguments.artifacts)
         return night.run(arguments.playbook, options, arguments.time_limit, arguments.keep_runs, arguments.keep_days)
-    return (
-        _tell_last(arguments) if arguments.command == "last" else _flush_mail() if arguments.flush else send_specimen()
-    )
+    if arguments.command == "last":
+        return while_read(lambda: _tell_last(arguments))
+    return _flush_mail() if arguments.flush else send_specimen()
 
 
 def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

@@ -166,6 +166,11 @@ def asked_runs(state: Path) -> list[Run]:
     return []
 
 
+def is_of_question(folder: str) -> bool:
+    """Return whether the folder of a run is, or was, that of a question."""
+    return Path(folder).parent.parent.parent.name == ASKED
+
+
 def rotate(state: Path, keep_runs: int, keep_days: float, now: float) -> list[str]:
     """Remove runs beyond the newest `keep_runs`, and those older than `keep_days`; return sentences on what could not be removed.
 

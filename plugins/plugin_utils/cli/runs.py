@@ -17,7 +17,7 @@ from ...module_utils.system.visible import one_line, visible
 from ..history.standing import name_of, run_told
 from ..history.store import opened
 from ..planning.quantities import age
-from .run_store import LOG, RUNNING, Run, all_runs, asked_runs, state_folder
+from .run_store import LOG, RUNNING, Run, all_runs, asked_runs, is_of_question, state_folder
 from .screen import Row, show, table_of
 from .status import named_inventory
 from .supervised_run import say
@@ -102,13 +102,16 @@ def show_log(arguments: argparse.Namespace) -> int:
         with open(path, encoding="utf-8", errors="replace") as stream:
             for line in stream:
                 print(visible(line.rstrip("\n")))
+    except BrokenPipeError:
+        raise
     except OSError:
         why = (
             f"the log {path} is not kept any more"
             if run["folder"]
             else "no log is kept of what did not run under altbackup"
         )
-        say(f"{run['playbook']} of {_moment(run['started'])}: {run['state']}: {run['message']}; {why}")
+        told = f": {run['message']}" if run["message"] else ""
+        say(f"{run['playbook']} of {_moment(run['started'])}: {run['state']}{told}; {why}")
         return 1
     return 0
 
@@ -122,10 +125,10 @@ def find_run(runs: Sequence[Mapping[str, Any]], part: str) -> Mapping[str, Any] 
 
 
 def _known(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return all known runs, the newest first. Raise AltbackupError."""
+    """Return all known runs but those of questions, the newest first. Raise AltbackupError."""
     inventory = named_inventory(arguments.inventory) if arguments.inventory else []
     kept = _kept_of(all_runs(state_folder(arguments.artifacts, os.environ)), inventory)
-    return merged(recorded(inventory), kept)
+    return merged((run for run in recorded(inventory) if not is_of_question(run["folder"] or "")), kept)
 
 
 def _questions(arguments: argparse.Namespace) -> list[dict[str, Any]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -38,6 +40,17 @@ class Row:
     cells: Sequence[str]
     bad: bool = False
     below: Sequence[str] = ()
+
+
+def while_read(act: Callable[[], int]) -> int:
+    """Return the exit code of what prints, 0 if whoever read it in a pipe has gone, such as `head`."""
+    try:
+        code = act()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def table_of(titles: Sequence[str], rows: Sequence[Row], right: Sequence[int] = ()) -> Table:

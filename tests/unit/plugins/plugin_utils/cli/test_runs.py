@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.entry_point import PROGRAM
 from helpers.kept_nights import DAY, documented, keep, make_run, night, own_place, said
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli import runs
@@ -105,6 +109,27 @@ def test_the_log_of_a_question_is_shown_apart_from_runs(capsys: pytest.CaptureFi
     assert said(capsys, "log", "--asked", "backup")[0] == 1
     assert said(capsys, "log")[1].startswith("the log of 20261129T013000Z-backup-2")
     assert "list.yml" not in said(capsys, "runs")[1]
+
+
+def test_a_question_that_was_answered_is_no_run(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    make_run(folder, "20261129T013000Z-backup-2")
+    asked = folder / "state" / "asked" / "question" / "runs" / "20261130T013000Z-list-3"
+    keep(night(0, run={"playbook": "list.yml", "folder": str(asked)}))
+    assert "list.yml" not in said(capsys, "runs")[1]
+    assert said(capsys, "log")[1].startswith("the log of 20261129T013000Z-backup-2")
+
+
+@pytest.mark.parametrize("words", [("runs",), ("log",), ("last",), ("status",), ("list", "--show")])
+def test_who_reads_no_further_gets_no_error(folder: Path, words: tuple[str, ...]) -> None:
+    keep(night(1))
+    make_run(folder, "20261129T013000Z-backup-2", started=datetime.now(UTC).isoformat())
+    (folder / "hosts.yml").write_text("sources: {hosts: {dayabay: }}\n")
+    own = {**os.environ, "ALTBACKUP_INVENTORY": str(folder / "hosts.yml")} if words[0] == "list" else {**os.environ}
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as gone:
+        done = subprocess.run([str(PROGRAM), *words], env=own, stdout=gone, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_last_run_may_have_been_called_without_altbackup(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
