@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from ...module_utils.kinds.into import KEYS
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.kinds.sets import SET
 from ...module_utils.system.errors import InvalidInput
@@ -19,8 +20,9 @@ LIST, MEMBER, MEMBERS = "list_of", "member_of", "members"
 
 
 def orders_of(value: Any, number: int, plan: Mapping[str, Any], hosts: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the orders of the entry with this number: one, or those of a set. Raise InvalidInput."""
-    order = parse_entry(value, plan, hosts)
+    """Return the orders of the entry with this number: one, or those of a set, with `into` for those members that a server takes. Raise InvalidInput."""
+    into = value.get("into") if isinstance(value, Mapping) and value.get("kind") == SET else None
+    order = parse_entry({**value, "into": None} if into else value, plan, hosts)
     if order["kind"] != SET:
         return [order]
     if order["member"]:
@@ -33,12 +35,15 @@ def orders_of(value: Any, number: int, plan: Mapping[str, Any], hosts: Sequence[
         raise InvalidInput(
             f"{order['key']} is no set of {order['source']} in this inventory: restore its members one by one, or declare it again"
         )
+    if into and not any(items[key]["kind"] in KEYS for key in members):
+        raise InvalidInput(f"into: no member of {order['key']} goes into a server: leave it out")
     orders = [{**order, LIST: number, MEMBERS: list(members)}]
     for key in members:
         kind, name = items[key]["kind"], items[key]["name"]
         place = {"to": os.path.join(order["to"], CATEGORIES[kind], name)} if order["to"] else {}
+        more = {"kind": kind, "name": name, "into": into if kind in KEYS else None, **place}
         try:
-            orders.append({**parse_entry({**value, "kind": kind, "name": name, **place}, plan, hosts), MEMBER: number})
+            orders.append({**parse_entry({**value, **more}, plan, hosts), MEMBER: number})
         except InvalidInput as error:
             raise InvalidInput(f"member {key}: {error}") from error
     return orders

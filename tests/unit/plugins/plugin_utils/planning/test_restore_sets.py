@@ -107,6 +107,16 @@ def test_a_member_that_did_not_change_on_the_day_is_the_one_that_is_listed() -> 
     ]
 
 
+def test_into_goes_to_the_members_that_a_server_takes_and_the_others_to_their_places() -> None:
+    database = {"kind": "mysql", "name": "forge", "user": "mysql", "login": "reader", "host": "/run/mysqld/mysqld.sock"}
+    entry = {**ENTRY, "into": {"globals": True}, "replace": "move_aside"}
+    planned = plan_restores(plan_of(entry, items=[{**SET, "members": [database, FOLDER]}]), HOSTS)
+    assert planned["failures"] == []
+    _, server, folder = planned["orders"]
+    assert server["into"] == {"globals": True, "user": "mysql", "host": "/run/mysqld/mysqld.sock"}
+    assert (folder["into"], folder["destination"], folder["replace"]) == ({}, "/srv/forge/data", "move_aside")
+
+
 @pytest.mark.parametrize(
     ("tarballs", "said"),
     [
@@ -142,6 +152,7 @@ def test_where_one_member_cannot_be_restored_none_is(tarballs: Any, said: list[s
         ({"member": "x", "to": "/x"}, (SET,), "not its set"),
         ({"name": "other"}, (SET,), "is no set of dayabay"),
         ({}, (GIT,), "is no set of dayabay"),
+        ({"into": {"database": "wiki"}}, (SET,), "no member of sets/forge goes into a server"),
         ({"to": "relative"}, (SET,), "member git/forge: to 'relative/git/forge' is not an absolute path"),
         (
             {},
