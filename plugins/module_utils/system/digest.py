@@ -82,6 +82,7 @@ def digest_file(
         if from_disk:
             os.fsync(stream.fileno())  # rsync did not flush it, and unwritten pages are not dropped
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)  # the kernel reads further ahead
         while True:
             go_on()
             count = stream.readinto(buffer)  # type: ignore[attr-defined]
