@@ -19,8 +19,6 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ZONE = {"TZ": "Asia/Taipei"}
-CACHE = {"XDG_CACHE_HOME": str(REPOSITORY / "var" / "cache")}
-"""Where payloads of modules are kept, apart from this user's own"""
 """The zone of the controller's own clock, which nobody else has: nothing may depend on it"""
 CACHE = {"XDG_CACHE_HOME": str(REPOSITORY / "var" / "cache")}
 """Where payloads of modules are kept, apart from this user's own"""

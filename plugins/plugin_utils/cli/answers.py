@@ -8,6 +8,7 @@ from typing import Any
 
 from ...module_utils.system.units import counted, readable
 from ...module_utils.tree.stamps import day_of
+from ..planning.quantities import age
 from .screen import Table
 
 VERSION = 1
@@ -70,7 +71,7 @@ def items_table(items: Sequence[Mapping[str, Any]]) -> Table:
             [
                 entry["item"],
                 entry["newest"] or "none",
-                age(entry["age"]),
+                "" if entry["age"] is None else age(entry["age"]),
                 str(entry["nights"]),
                 readable(entry["size"]),
                 ", ".join([", ".join(entry["nodes"]) or "nowhere", *notes]),
@@ -78,14 +79,6 @@ def items_table(items: Sequence[Mapping[str, Any]]) -> Table:
         )
     bad = frozenset(number for number, entry in enumerate(items) if entry["other"] or not entry["newest"])
     return Table(("ITEM", "LAST GOOD", "AGE", "NIGHTS", "SIZE", "ON"), rows, right=(2, 3, 4), cut=(0,), bad=bad)
-
-
-def age(seconds: float | None) -> str:
-    """Return seconds as hours or, from three days on, days; "" for None."""
-    if seconds is None:
-        return ""
-    hours = max(0, int(seconds)) // 3600
-    return f"{hours} h" if hours < 72 else f"{hours // 24} d"
 
 
 def nodes_of(listed: Iterable[Mapping[str, Any]], free: Mapping[str, int]) -> list[dict[str, Any]]:
