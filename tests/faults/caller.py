@@ -8,6 +8,7 @@ line for each, {"status"} from waitpid, when the module and all its children hav
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import itertools
 import json
@@ -56,7 +57,15 @@ def serve(module: str, arguments: dict[str, Any], output: str, strace: Sequence[
     _, status = os.waitpid(child, 0)
     if tracer is not None:
         tracer.wait(PATIENCE)
+    collect_orphans()
     return status
+
+
+def collect_orphans() -> None:
+    """Reap what modules have left and has ended: all of its namespace becomes a child of this process, and what scans /proc would look at each."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def attach(child: int, words: Sequence[str]) -> subprocess.Popen[bytes]:
