@@ -99,7 +99,7 @@ def examined(node: str, facts: Mapping[str, Any], after: float | None, commands:
 
 
 def untrue(node: str, names: Sequence[str]) -> list[Finding]:
-    """Given the names of facts that a node told in another form than node_examine does, return a finding on it if there are any."""
+    """Return one finding on the facts that a node told in another form than node_examine does, none if there are no such facts."""
     if not names:
         return []
     mend = f"# see what runs as Python on {node}: no such answer comes from this collection"
