@@ -75,7 +75,7 @@ def arrange(item: Item, context: Context) -> Arrangement:
 
 
 def uid_of(item: Item, user: str) -> int:
-    """Given a name, return the uid. Raise InvalidInput for one that is not known, or that this process cannot become."""
+    """Return the uid of a user. Raise InvalidInput for one that is not known, or that this process cannot become."""
     try:
         uid = pwd.getpwnam(user).pw_uid
     except KeyError:
@@ -96,7 +96,7 @@ def environment_of(item: Item, context: Context) -> dict[str, str]:
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given an item, run its program and yield what it gave."""
+    """Run the item's program and yield what it gave."""
     folder = scratch_folder(context, item)
     work = _Work(item, context, folder)
     work.run()
@@ -117,7 +117,7 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
 
 
 def describe(folder: str) -> dict[str, Any]:
-    """Given a folder, return `files`, `content_bytes` and `digest` of what it holds, whatever its times and owners are. Raise OSError."""
+    """Return `files`, `content_bytes` and `digest` of what a folder holds, whatever its times and owners are. Raise OSError."""
     total, files, size = new_hash("sha256"), 0, 0
     for name, (mode, *_) in walk(folder)[0].items():
         path = os.path.join(os.fsencode(folder), name)

@@ -176,7 +176,7 @@ def _fsck(proof: Proof, fresh: str, heads: set[bytes], *, partial: bool) -> None
 
 
 def _archived_references(folder: str, loose: str) -> References:
-    """Given an archived repository, return its HEAD and references, read as text. Raise ProofFailed for what is none."""
+    """Return HEAD and references of an archived repository, read as text. Raise ProofFailed for what is no reference."""
     found: dict[bytes, bytes] = {}
     packed = os.path.join(folder, "packed-refs")
     if os.path.lexists(packed):

@@ -74,7 +74,7 @@ def check(item: Item, context: Context) -> None:
 
 
 def file_of(name: str) -> str:
-    """Given the name of a database, return that of its dump, which is that of no other file here."""
+    """Return the file name of a database's dump, which is that of no other file here."""
     file = f"{encode_name(name)}{ENDING}"
     return (
         f"%{ord(file[0]):02X}{file[1:]}" if file == USERS_FILE else file.replace(VIEWS_ENDING, f"%2E{VIEWS_ENDING[1:]}")
@@ -83,7 +83,7 @@ def file_of(name: str) -> str:
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given an item, dump its databases and yield the dumps."""
+    """Dump the item's databases and yield the dumps."""
     with _as_client(item) as asked:
         work = _Dump(asked, context)
         work.run()
@@ -116,7 +116,7 @@ def _as_client(item: Item) -> Iterator[Item]:
 
 
 def dump_share(item: Item, context: Context, share: Share) -> tuple[dict[str, Any], list[Any], list[str]]:
-    """Given an item with the options of one of this kind, dump its one database, without users; return (record, answers, notes).
+    """Dump the one database, without users, of an item with the options of this kind; return (record, answers, notes).
 
     Queries are asked before and after. Raise AltbackupError, or SourceChanged where their answers differ.
     """
@@ -127,7 +127,7 @@ def dump_share(item: Item, context: Context, share: Share) -> tuple[dict[str, An
 
 
 def ask(item: Item, context: Context, share: Share) -> list[Any]:
-    """Given such an item, return the answers of the queries of its share. Raise AltbackupError."""
+    """Return the answers of the queries of such an item's share. Raise AltbackupError."""
     return _Dump(item, context, share).answers_of(list(share.queries))
 
 
@@ -217,7 +217,7 @@ class _Dump:
         return self._ask(TABLES, database=name), dict(self._ask(OBJECTS, database=name))
 
     def answers_of(self, tables: Sequence[Any]) -> list[Any]:
-        """Given the tables of a database, return the answers of the queries of its share, as they are now. Raise AltbackupError."""
+        """Return the answers of the share's queries on the tables of a database, as they are now. Raise AltbackupError."""
         queries = self._share.queries if self._share else {}
         return [row for name in tables if name in queries for row in self._ask(queries[name])]
 
@@ -312,7 +312,7 @@ class _Dump:
             out.write("".join(sorted(lines, key=lambda line: not line.startswith("CREATE"))))
 
     def _leave_out(self, lines: Sequence[str]) -> None:
-        """Given how a dump program told of users that the server does not use, as their hosts are names that it does not resolve, tell of them.
+        """Add a note on users that the server does not use, as their hosts are names that it does not resolve; `lines` are what a dump program told of them.
 
         What else it wrote of them, without making them, goes.
         """
