@@ -35,7 +35,7 @@ def read_sidecars(remote: Remote, source: str, paths: Sequence[str]) -> dict[str
 
 
 def parsed(content: bytes) -> Dna | str:
-    """Given what a sidecar holds, return what it says, or what is wrong with it."""
+    """Return the dna in the content of a sidecar, or what is wrong with it."""
     try:
         if len(content) > MAX_BYTES:
             return "has a malformed dna: it is too long"

@@ -60,7 +60,7 @@ class Remote:
         self._copies: bool | None = None
 
     def at(self, path: str) -> str:
-        """Given a path below the root of the store, return it as rclone takes it."""
+        """Return a path below the root of the store as rclone takes it."""
         root = self.store.remote
         return f"{root}{'' if not path or root.endswith((':', '/')) else '/'}{path}"
 

@@ -35,7 +35,7 @@ from .work import EMPTY, STAGE, TOLD, Work
 
 
 def sync(options: Mapping[str, Any], check_mode: bool = False) -> dict[str, Any]:
-    """Given the options of the module, do its `steps` for what one node holds of one source; return what was found and done. Raise AltbackupError."""
+    """Do the `steps` in the module's options for what one node holds of one source; return what was found and done. Raise AltbackupError."""
     store = parse_store(options["store"])
     tree, moment = open_tree(options["base"]), moment_of(options)
     source = str(options["source"] or tree.source or os.path.basename(tree.base))
