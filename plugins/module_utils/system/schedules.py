@@ -67,7 +67,7 @@ def _shown(line: str) -> str:
 
 
 def _environment(service: str) -> dict[str, str]:
-    """Given a unit of systemd, return what of the variables that it sets is passed on: a line may set several, each quoted; see systemd.exec(5)."""
+    """Return what of the variables that a unit of systemd sets is passed on: a line may set several, each quoted; see systemd.exec(5)."""
     found: dict[str, str] = {}
     for line in service.splitlines():
         key, _, value = line.partition("=")
