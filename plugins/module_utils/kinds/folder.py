@@ -253,8 +253,8 @@ def _state_path(tree: Tree, item: Item) -> str:
 
 def prove(proof: Proof) -> None:
     """Paths, sizes and digests as in the manifest of its dump, which may have told that it is not whole."""
-    said = proof.record.get("incomplete")
-    proof.notes += [f"its dump told: {reason}" for reason in said] if isinstance(said, list) else []
+    recorded = proof.record.get("incomplete")
+    proof.notes += [f"its dump told: {reason}" for reason in recorded] if isinstance(recorded, list) else []
     manifest = tree_manifest(proof.path, proof.deadline, absent=proof.absent)
     proof.compare("entries", manifest["entries"], "its number of entries")
     proof.compare("bytes", manifest["bytes"], "its size in bytes")

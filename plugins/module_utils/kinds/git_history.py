@@ -215,16 +215,16 @@ class Rewritten:
         names = _lines(objects)
         if not names:
             return set()
-        said = self._copy.run("cat-file", "--batch-check=%(objectname) %(objecttype)", input=names)
-        words = (line.split() for line in said.decode("ascii", "replace").splitlines())
+        output = self._copy.run("cat-file", "--batch-check=%(objectname) %(objecttype)", input=names)
+        words = (line.split() for line in output.decode("ascii", "replace").splitlines())
         return {name for name, kind in words if kind == "commit"}
 
     def _unreached(self, commits: Collection[str]) -> set[str]:
         """Return those of the commits to which no reference leads any more."""
         if not commits:
             return set()
-        said = self._copy.run("rev-list", "--stdin", "--not", "--all", input=_lines(commits))
-        return {*said.decode().split()} & {*commits}
+        output = self._copy.run("rev-list", "--stdin", "--not", "--all", input=_lines(commits))
+        return {*output.decode().split()} & {*commits}
 
     def _leads_to(self, old: str, new: str) -> bool:
         try:
@@ -241,8 +241,8 @@ class Rewritten:
 
     def roots(self, start: str) -> list[str]:
         """Return the commits without parents that a commit leads to, or all references do; sorted, and not more than a thousand."""
-        said = self._copy.run("rev-list", "--max-parents=0", start or "--all")
-        return sorted(said.decode().split())[:_MOST_ROOTS]
+        output = self._copy.run("rev-list", "--max-parents=0", start or "--all")
+        return sorted(output.decode().split())[:_MOST_ROOTS]
 
 
 def _lines(objects: Iterable[str], before: str = "") -> bytes:

@@ -250,10 +250,10 @@ def whereabouts(path: str) -> str:
     """
     pointer = os.path.join(path, ".git")
     if is_plain_file(pointer):
-        said = _start(pointer)
-        if not said.startswith(b"gitdir: "):
+        content = _start(pointer)
+        if not content.startswith(b"gitdir: "):
             return ""
-        target = os.path.normpath(os.path.join(path, os.fsdecode(said[8:].splitlines()[0])))
+        target = os.path.normpath(os.path.join(path, os.fsdecode(content[8:].splitlines()[0])))
     elif is_plain_file(os.path.join(path, "commondir")):  # what a repository knows of a worktree
         target = path
     else:

@@ -108,12 +108,12 @@ def _count_missing(proof: Proof, fresh: str, wanted: set[bytes]) -> int:
     names = b"".join(name + b"\n" for name in sorted(wanted))
     command = (*_git(proof, fresh), "rev-list", "--objects", "--stdin", "--missing=print")
     try:
-        said = proof.look("git", *command, environment=ENVIRONMENT, input=names)
+        output = proof.look("git", *command, environment=ENVIRONMENT, input=names)
     except ToolFailed as error:
         if error.rc == _GIT_DIED:
             raise ProofFailed(str(error)) from error
         raise
-    return sum(line.startswith(b"?") for line in said.splitlines())
+    return sum(line.startswith(b"?") for line in output.splitlines())
 
 
 def _git(proof: Proof, fresh: str) -> list[str]:

@@ -84,8 +84,8 @@ class Git:
 
     def version(self) -> tuple[int, ...]:
         """Return git's own version, `()` where it says none. Raise ToolFailed."""
-        said = re.search(rb"\d+(?:\.\d+)+", self.run("version"))
-        return tuple(int(part) for part in said.group().split(b".")) if said else ()
+        match = re.search(rb"\d+(?:\.\d+)+", self.run("version"))
+        return tuple(int(part) for part in match.group().split(b".")) if match else ()
 
 
 def keeps_table(settings: Mapping[str, str]) -> bool:

@@ -311,12 +311,12 @@ def find_problems(
     values: Sequence[Mapping[str, Any]],
     base: str,
     received: Sequence[str] = (),
-    silent: Callable[[Sequence[Item]], Mapping[Item, str]] = lambda items: {},
+    hung: Callable[[Sequence[Item]], Mapping[Item, str]] = lambda items: {},
 ) -> tuple[list[Item], list[tuple[Mapping[str, Any], str]]]:
     """Return the good ones of items as written, and (item as written, why not) for each other.
 
     Of items with one identity none is good: which of them is meant cannot be known. `received` are folders where the
-    node keeps copies that it receives; `silent` says of items why those do not answer, at which nothing else looks then.
+    node keeps copies that it receives; `hung` says of items why those do not answer, at which nothing else looks then.
     """
     written: list[tuple[Mapping[str, Any], Item]] = []
     good: list[Item] = []
@@ -330,7 +330,7 @@ def find_problems(
     paths: dict[str, list[str]] = {}
     for _, item in written:
         paths.setdefault(item.key, []).append(item.path)
-    reasons = silent([item for _, item in written if len(paths[item.key]) == 1])
+    reasons = hung([item for _, item in written if len(paths[item.key]) == 1])
     folders = [(folder, os.path.realpath(folder)) for folder in (base, *received)]
     for value, item in written:
         same = paths[item.key]

@@ -112,11 +112,11 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
             with ended_at(context.deadline, [child]):
                 shutil.copyfileobj(child.stdout, out)
             child.check(context.deadline, f"{title}: reading database {number}")
-            said = list(child.lines())
+            stderr_lines = list(child.lines())
         entries = _entries(path)
         if not entries:
             raise AltbackupError(
-                f"{title}: slapcat ended with exit code 0, but gave no entry of database {number}: {first_of(said, _SHOWN) or 'it said nothing'}"
+                f"{title}: slapcat ended with exit code 0, but gave no entry of database {number}: {first_of(stderr_lines, _SHOWN) or 'it said nothing'}"
             )
         return entries
 

@@ -67,8 +67,8 @@ def _run(*argv: str) -> str:
     """Run a program and return what it says. Raise Failed."""
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "backslashreplace").strip()
-        raise Failed(f"{os.path.basename(argv[0])} failed with exit code {done.returncode}: {said[-_SAID:]}")
+        stderr_text = done.stderr.decode("utf-8", "backslashreplace").strip()
+        raise Failed(f"{os.path.basename(argv[0])} failed with exit code {done.returncode}: {stderr_text[-_SAID:]}")
     return done.stdout.decode("utf-8", "surrogateescape")
 
 

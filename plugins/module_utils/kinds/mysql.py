@@ -172,8 +172,8 @@ class _Dump:
 
     def _note_rights(self) -> None:
         """Tell that the login lacks TRIGGER: the dump is good by its exit code then, and has no trigger; all other rights are missed aloud."""
-        said = self._say("SHOW GRANTS").decode("utf-8", "replace").upper()
-        if not re.search(r"\bTRIGGER\b|\bALL PRIVILEGES ON\b", said):
+        grants = self._say("SHOW GRANTS").decode("utf-8", "replace").upper()
+        if not re.search(r"\bTRIGGER\b|\bALL PRIVILEGES ON\b", grants):
             self.notes.append(
                 "its login has not the right TRIGGER: triggers are not in the dump, nor known to be missing; see docs/mysql.md"
             )
@@ -183,8 +183,10 @@ class _Dump:
         for name in ("mariadb-dump", "mysqldump"):
             with contextlib.suppress(ToolMissing):
                 path = find_tool(name)
-                said = run([path, "--version"], what=f"asking {name} for its version", deadline=self._context.deadline)
-                versions[path] = said.decode("utf-8", "replace")
+                output = run(
+                    [path, "--version"], what=f"asking {name} for its version", deadline=self._context.deadline
+                )
+                versions[path] = output.decode("utf-8", "replace")
         return programs_for(self.version, versions)
 
     def _options(self) -> list[str]:
@@ -206,9 +208,9 @@ class _Dump:
 
     def _ask(self, *queries: str, database: str = "") -> list[Any]:
         """Return the rows, one JSON value each, of queries. Raise AltbackupError."""
-        said = self._say(*(query.format(database=text_of(database)) if database else query for query in queries))
+        output = self._say(*(query.format(database=text_of(database)) if database else query for query in queries))
         try:
-            return rows_from(said.decode("utf-8", "surrogateescape"))
+            return rows_from(output.decode("utf-8", "surrogateescape"))
         except mysql_survey.Failed as error:
             raise AltbackupError(f"{self._title}: {error}") from error
 
@@ -270,10 +272,10 @@ class _Dump:
         """Store the definitions of views that cannot be dumped, and tell of them."""
         texts = []
         for view in broken:
-            said = self._say(f"SHOW CREATE VIEW {identifier(name)}.{identifier(view)}").decode(
+            output = self._say(f"SHOW CREATE VIEW {identifier(name)}.{identifier(view)}").decode(
                 "utf-8", "surrogateescape"
             )
-            texts.append(said.split("\t", 1)[1].rsplit("\t", 2)[0] + ";\n")  # a definition may hold tabs
+            texts.append(output.split("\t", 1)[1].rsplit("\t", 2)[0] + ";\n")  # a definition may hold tabs
         path = os.path.join(self.folder, f"{encode_name(name)}{VIEWS_ENDING}")
         with name_os_errors(path), open(path, "x", encoding="utf-8", errors="surrogateescape") as out:
             os.chmod(out.fileno(), 0o600)
@@ -302,10 +304,10 @@ class _Dump:
         for name in self.users:
             user, _, host = name.rpartition("@")
             for what in ("CREATE USER", "GRANTS FOR"):
-                said = self._say(f"SHOW {what} {identifier(user)}@{identifier(host)}").decode(
+                output = self._say(f"SHOW {what} {identifier(user)}@{identifier(host)}").decode(
                     "utf-8", "surrogateescape"
                 )
-                lines += [f"{line};\n" for line in said.splitlines()]
+                lines += [f"{line};\n" for line in output.splitlines()]
         path = os.path.join(self.folder, USERS_FILE)
         with name_os_errors(path), open(path, "x", encoding="utf-8", errors="surrogateescape") as out:
             os.chmod(out.fileno(), 0o600)

@@ -26,11 +26,11 @@ def is_mariadb(version: str) -> bool:
 def programs_for(server: str, versions: Mapping[str, str]) -> str:
     """Return the dump program that is of the same make as a server; `versions` is {dump program: what it prints as its version}. Raise ToolMissing."""
     wanted = is_mariadb(server)
-    for name, said in versions.items():
-        if is_mariadb(said) == wanted:
+    for name, version in versions.items():
+        if is_mariadb(version) == wanted:
             return name
     make, package = ("MariaDB", "mariadb-client") if wanted else ("MySQL", "mysql-client")
-    found = first_of([f"{name} is {said.strip()}" for name, said in versions.items()], 2) or "there is none"
+    found = first_of([f"{name} is {version.strip()}" for name, version in versions.items()], 2) or "there is none"
     raise ToolMissing(
         f"the server is {make} {server}, of which the dump program is not installed ({found}): install the package {package}"
     )
@@ -46,8 +46,8 @@ def any_client() -> str:
 def disobedient_client(deadline: Deadline) -> str:
     """Return a client that obeys no command of a dump where mysql_survey.DISOBEDIENT is given. Raise ToolMissing where there is none."""
     client = find_tool("mariadb")
-    said = run([client, "--help"], what="asking mariadb for its options", deadline=deadline)
-    if b"--sandbox" not in said:
+    output = run([client, "--help"], what="asking mariadb for its options", deadline=deadline)
+    if b"--sandbox" not in output:
         raise ToolMissing(
             "the client mariadb here has no --sandbox, without which it would obey commands in a dump: install 10.11.8 or newer"
         )

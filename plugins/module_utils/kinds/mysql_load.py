@@ -92,11 +92,11 @@ class _Server:
             self._load.identity.argv(argv), stdin=source, stdout=PIPE, environment=self._environment, name="mariadb"
         ) as child:
             with ended_at(deadline, [child]):
-                said = child.stdout.read(_MOST)
+                output = child.stdout.read(_MOST)
                 while child.stdout.read(_MOST):
                     pass
             child.check(deadline, f"{self._load.title}: {what}")
-        return said
+        return output
 
     def say(self, *statements: str, deadline: Deadline | None = None) -> str:
         """Run statements of our own. Raise ToolFailed."""

@@ -82,8 +82,8 @@ class _Server:
             given: dict[str, Any] = {"stdin": source} if path else {"input": text.encode("utf-8", "surrogateescape")}
             done: subprocess.CompletedProcess[bytes] = subprocess.run(argv, capture_output=True, check=False, **given)
         if done.returncode != 0:
-            said = done.stderr.decode("utf-8", "backslashreplace").strip()
-            raise Failed(f"the client failed with exit code {done.returncode}: {said[-_SAID:]}")
+            stderr_text = done.stderr.decode("utf-8", "backslashreplace").strip()
+            raise Failed(f"the client failed with exit code {done.returncode}: {stderr_text[-_SAID:]}")
         return done.stdout.decode("utf-8", "surrogateescape")
 
     def start(self) -> None:

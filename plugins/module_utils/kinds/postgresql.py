@@ -291,10 +291,10 @@ class _Dump:
 
     def _require_data(self, name: str, path: str, tables: int) -> None:
         """Raise AltbackupError unless a dump has the data of so many tables, as pg_restore lists it."""
-        said = self._run(
+        listing = self._run(
             "pg_restore", "--list", path, what=f"{self._title}: reading the dump of database {name!r}", connects=False
         )
-        found = data_in(said.decode("utf-8", "replace"))
+        found = data_in(listing.decode("utf-8", "replace"))
         if found < tables:
             raise AltbackupError(
                 f"{self._title}: the dump of database {name!r} has data of {found} tables, expected {tables}"
@@ -437,8 +437,8 @@ def _compare_listings(proof: Proof, files: Mapping[str, str], recorded: Mapping[
             found, max(found, default=0), str(proof.record.get("server", "")), "pg_restore"
         )
         with proof.opened(proof.plain(file)) as path:
-            said = proof.look(os.path.join(folder, "pg_restore"), "--list", proof.inside(path))
-        tables = data_in(said.decode("utf-8", "replace"))
+            listing = proof.look(os.path.join(folder, "pg_restore"), "--list", proof.inside(path))
+        tables = data_in(listing.decode("utf-8", "replace"))
         expected = recorded.get(name, {}).get("tables", 0)
         if tables < expected:
             raise proof.fail(f"its database {name} has data of {tables} tables, but its dump recorded {expected}")

@@ -36,10 +36,10 @@ def installed(name: str, deadline: Deadline) -> dict[int, tuple[str, str]]:
     """Return {major version: (folder of its programs, version)} of the installed versions of PostgreSQL that have the program."""
     found: dict[int, tuple[str, str]] = {}
     for path in postgresql_programs(name):
-        said = run([path, "--version"], what=f"asking {path} for its version", deadline=deadline).decode(
+        output = run([path, "--version"], what=f"asking {path} for its version", deadline=deadline).decode(
             "utf-8", "replace"
         )
-        version = _VERSION.search(said)
+        version = _VERSION.search(output)
         if version:
             found.setdefault(int(version[1]), (os.path.dirname(path), ".".join(filter(None, version.groups()))))
     return found
@@ -163,5 +163,5 @@ def data_in(listing: str) -> int:
 
 def knows(folder: str, name: str, option: str, deadline: Deadline) -> bool:
     """Return whether a program has an option, by its own help."""
-    said = run([os.path.join(folder, name), "--help"], what=f"asking {name} for its options", deadline=deadline)
-    return option.encode() in said
+    output = run([os.path.join(folder, name), "--help"], what=f"asking {name} for its options", deadline=deadline)
+    return option.encode() in output

@@ -119,8 +119,8 @@ class _Cluster:
             check=False,
         )
         if done.returncode != 0:
-            said = done.stderr.decode("utf-8", "backslashreplace").strip()[:_SAID]
-            raise Failed(f"{name} failed with exit code {done.returncode}: {said}")
+            stderr_text = done.stderr.decode("utf-8", "backslashreplace").strip()[:_SAID]
+            raise Failed(f"{name} failed with exit code {done.returncode}: {stderr_text}")
         return done.stdout.decode("utf-8", "surrogateescape")
 
     def ask(self, *queries: str, database: str = "") -> list[Any]:

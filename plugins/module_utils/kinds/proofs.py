@@ -165,6 +165,6 @@ class Proof:
 def version_of(tool: str, deadline: Deadline, *arguments: str) -> str:
     """Return the version of an installed program. Raise ToolFailed."""
     argv = [find_tool(tool), *(arguments or ("--version",))]
-    said = run(argv, what=f"asking {tool} for its version", deadline=deadline).decode("utf-8", "replace")
-    found = re.search(r"\d+(?:\.\d+)+", said)
-    return found.group() if found else said.strip()
+    output = run(argv, what=f"asking {tool} for its version", deadline=deadline).decode("utf-8", "replace")
+    found = re.search(r"\d+(?:\.\d+)+", output)
+    return found.group() if found else output.strip()

@@ -183,8 +183,8 @@ def _without_cache(problem: str) -> str:
 def youngest(path: str, context: Context) -> int:
     """Return the youngest revision of a repository. Raise ToolFailed."""
     argv = context.identity.argv([find_tool("svnlook"), "youngest", path])
-    said = run(argv, what=f"asking {path} for its youngest revision", deadline=context.deadline, name="svnlook")
-    return int(said)
+    output = run(argv, what=f"asking {path} for its youngest revision", deadline=context.deadline, name="svnlook")
+    return int(output)
 
 
 def identity(path: str, context: Context) -> str:
