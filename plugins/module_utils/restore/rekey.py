@@ -430,7 +430,7 @@ def require_own_signature(work: Work, offer: Offer) -> None:
 
     Else a target could have it sign, and encrypt, what it never dumped.
     """
-    said = verified_statement(offer.record, work.signing_key, work.deadline, offer.relpath)
+    statement = verified_statement(offer.record, work.signing_key, work.deadline, offer.relpath)
     asked = {
         "source": work.source,
         "item": offer.key,
@@ -444,7 +444,7 @@ def require_own_signature(work: Work, offer: Offer) -> None:
         BEFORE: str(offer.record.get(BEFORE) or ""),
     }
     for what, text in asked.items():
-        if said.get(what, "") != text:
+        if statement.get(what, "") != text:
             raise AltbackupError(f"it is not what this source signed: {what} is another one. Somebody exchanged it")
 
 
