@@ -107,15 +107,15 @@ def view_of(
             if path + SUFFIX not in hidden:
                 halves[path] = entry.size
             continue
-        known, said = copies.get(path), read.get(path + SUFFIX)
-        if isinstance(said, str):
-            damaged[path] = said
+        known, sidecar = copies.get(path), read.get(path + SUFFIX)
+        if isinstance(sidecar, str):
+            damaged[path] = sidecar
             continue
-        if known is not None and said not in (None, known.dna):
-            damaged[path] = f"has a dna of {said.dig if said else ''}, which was {known.dna.dig}"
+        if known is not None and sidecar not in (None, known.dna):
+            damaged[path] = f"has a dna of {sidecar.dig if sidecar else ''}, which was {known.dna.dig}"
             continue
-        if known is None and said is not None:
-            known = Copy(said)
+        if known is None and sidecar is not None:
+            known = Copy(sidecar)
         if there[path + SUFFIX].size > MAX_BYTES:
             damaged[path] = f"has a malformed dna: it has {there[path + SUFFIX].size} bytes"
         elif known is None:

@@ -116,9 +116,9 @@ class Absence:
 def absent_disks(tree: Tree, remote: Remote, present: str, moment: Moment) -> Absence:
     """Return notes and failures on the other disks of a store whose disks take turns; `present` is the id of the one that is there."""
     others = {id: seen for id, seen in seen_at(tree, remote.store.name).items() if id != present}
-    said = _absence(remote, others, moment, f"disk {{}} of the store {remote.store.name}")
+    absence = _absence(remote, others, moment, f"disk {{}} of the store {remote.store.name}")
     forget = f"If it is gone for good, remove what is remembered of it in {folder_of(tree, remote.store.name)}"
-    return Absence(said.notes, [f"{entry}. {forget}" for entry in said.failures])
+    return Absence(absence.notes, [f"{entry}. {forget}" for entry in absence.failures])
 
 
 def absent_store(tree: Tree, remote: Remote, why: AltbackupError, moment: Moment) -> Absence:
@@ -128,8 +128,10 @@ def absent_store(tree: Tree, remote: Remote, why: AltbackupError, moment: Moment
     if not known:
         return Absence(failures=[reason])
     last = {max(known, key=lambda id: known[id]): max(known.values())}
-    said = _absence(remote, last, moment, f"the store {remote.store.name}")
-    return Absence([f"{note}: {reason}" for note in said.notes], [f"{reason} ({entry})" for entry in said.failures])
+    absence = _absence(remote, last, moment, f"the store {remote.store.name}")
+    return Absence(
+        [f"{note}: {reason}" for note in absence.notes], [f"{reason} ({entry})" for entry in absence.failures]
+    )
 
 
 def _absence(remote: Remote, seen: dict[str, str], moment: Moment, title: str) -> Absence:

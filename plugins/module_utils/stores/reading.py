@@ -94,8 +94,8 @@ def read_back(
 def _problem(work: Work, relpath: str, copy: Copy, sidecar: Dna | str) -> tuple[str, bool] | None:
     """Return what is wrong with a copy that is read, and whether that is known of its bytes; None for a good one."""
     if sidecar != copy.dna:
-        said = sidecar if isinstance(sidecar, str) else f"has a dna of {sidecar.dig}, which was {copy.dna.dig}"
-        return f"{relpath} {said}", True
+        problem = sidecar if isinstance(sidecar, str) else f"has a dna of {sidecar.dig}, which was {copy.dna.dig}"
+        return f"{relpath} {problem}", True
     try:
         dig, size = work.remote.digest(work.at(relpath), copy.dna.alg, copy.dna.size)
     except (AltbackupError, OSError) as error:

@@ -153,8 +153,8 @@ def read(bucket: Bucket, version: Version, deadline: Deadline, take: Callable[[b
                 break
             take(chunk)
     if count != version.size:
-        said = "has more" if count > version.size else f"ended after {count}"
-        raise AltbackupError(f"{bucket.endpoint}: {one_line(version.key)}: the answer {said} of {version.size} bytes")
+        ending = "has more" if count > version.size else f"ended after {count}"
+        raise AltbackupError(f"{bucket.endpoint}: {one_line(version.key)}: the answer {ending} of {version.size} bytes")
 
 
 def is_versioned(bucket: Bucket, deadline: Deadline) -> bool:
@@ -206,8 +206,8 @@ def _answered(
             )
             answer = connection.getresponse()
             if answer.status >= 300:
-                said = one_line(answer.reason) + _said(answer.read(1 << 16))
-                raise Refused(f"{what}: {answer.status} {said}", answer.status)
+                message = one_line(answer.reason) + _said(answer.read(1 << 16))
+                raise Refused(f"{what}: {answer.status} {message}", answer.status)
             yield answer
             deadline.remaining()
     except (OSError, http.client.HTTPException) as error:

@@ -70,10 +70,10 @@ def _absent(work: Work, error: AltbackupError | OSError) -> dict[str, Any]:
         work.fail(error)
         return {**EMPTY, "store": work.store.name, "changed": False, "failures": work.failures}
     why = error if isinstance(error, AltbackupError) else AltbackupError(explain(error))
-    said = absent_store(work.tree, work.remote, why, work.moment)
-    for reason in said.failures:
+    absence = absent_store(work.tree, work.remote, why, work.moment)
+    for reason in absence.failures:
         work.fail(reason)
-    return {**EMPTY, "store": work.store.name, "changed": False, "notes": said.notes, "failures": work.failures}
+    return {**EMPTY, "store": work.store.name, "changed": False, "notes": absence.notes, "failures": work.failures}
 
 
 def _is_away(error: BaseException) -> bool:
