@@ -171,10 +171,10 @@ def recipients_in(identity: Identities, deadline: Deadline) -> list[str]:
         argv = [find_tool("age-keygen"), "-y"]
     with identity.handed() as descriptor:
         try:
-            said = _through([*argv, f"/dev/fd/{descriptor}"], b"", [descriptor], deadline, "reading an identity")
+            output = _through([*argv, f"/dev/fd/{descriptor}"], b"", [descriptor], deadline, "reading an identity")
         except ToolFailed as error:
             raise InvalidInput(
                 "one of the identities is damaged, or has a passphrase: hand over one without"
             ) from error
-    lines = said.decode("ascii", "replace").splitlines()
+    lines = output.decode("ascii", "replace").splitlines()
     return [" ".join(line.split()[:2]) for line in lines if line.strip()]

@@ -105,8 +105,8 @@ def _settings(words: Iterable[str]) -> dict[str, str]:
 def _crontabs() -> Iterator[tuple[str, str]]:
     """Yield (name, text) of each crontab."""
     with contextlib.suppress(AltbackupError):  # no cron, or no crontab
-        said = run([find_tool("crontab"), "-l"], what="crontab", deadline=Deadline(_SECONDS))
-        yield f"crontab of {user_name()}", said.decode("utf-8", "replace")
+        output = run([find_tool("crontab"), "-l"], what="crontab", deadline=Deadline(_SECONDS))
+        yield f"crontab of {user_name()}", output.decode("utf-8", "replace")
     for pattern in _SYSTEM:
         for path in sorted(glob.glob(pattern)):
             yield path, _read(path)

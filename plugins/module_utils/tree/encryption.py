@@ -110,12 +110,14 @@ def public_key_of(tree: Tree, deadline: Deadline) -> str:
         os.replace(f"{new}.pub", f"{path}.pub")
         os.replace(new, path)
     argv = [find_tool("ssh-keygen"), "-y", "-P", "", "-f", path]
-    said = run(argv, what=f"reading the key of signatures {path}", deadline=deadline).decode("ascii", "replace").split()
-    if len(said) < 2:
+    words = (
+        run(argv, what=f"reading the key of signatures {path}", deadline=deadline).decode("ascii", "replace").split()
+    )
+    if len(words) < 2:
         raise AltbackupError(
             f"{path} is no key of signatures: bring it back, or remove it, and enter the new one that the next dump makes"
         )
-    return " ".join(said[:2])
+    return " ".join(words[:2])
 
 
 def known_public_key(tree: Tree) -> str:
@@ -169,10 +171,12 @@ def sign(tree: Tree, text: str, deadline: Deadline) -> str:
     """Return the source's signature of a text; `tree` is the source's own. Raise AltbackupError or OSError."""
     argv = [find_tool("ssh-keygen"), "-q", "-Y", "sign", "-n", NAMESPACE, "-f", _path(tree, "signing_key")]
     environment = clean_environment(SSH_AUTH_SOCK="")
-    said = run(argv, what="signing", deadline=deadline, input=text.encode(), environment=environment).decode("ascii")
-    if "BEGIN SSH SIGNATURE" not in said:
+    signature = run(argv, what="signing", deadline=deadline, input=text.encode(), environment=environment).decode(
+        "ascii"
+    )
+    if "BEGIN SSH SIGNATURE" not in signature:
         raise AltbackupError("signing: ssh-keygen made no signature: OpenSSH 8.1 or newer is needed")
-    return said
+    return signature
 
 
 def sealed(
@@ -217,8 +221,8 @@ def shared_proof(proof: Mapping[str, Any], relpath: str) -> dict[str, Any]:
 
 def recipients_of(record: Mapping[str, Any]) -> list[str]:
     """Return to whom a dump's tarball is encrypted, as far as that is recorded."""
-    said = record.get(TO)
-    return [str(one) for one in said] if isinstance(said, (list, tuple)) else []
+    recorded = record.get(TO)
+    return [str(one) for one in recorded] if isinstance(recorded, (list, tuple)) else []
 
 
 def opened(record: Mapping[str, Any], identities: Identities, deadline: Deadline) -> dict[str, Any]:
