@@ -55,15 +55,15 @@ def findings(plan: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], co
 
 def _signatures(source: str, entry: Mapping[str, Any], told: str, commands: Commands) -> Finding:
     """Return whether copies can be told from forged ones."""
-    said = entry["signing_key"]
-    if said and told and said != told:
+    configured = entry["signing_key"]
+    if configured and told and configured != told:
         why = (
-            f"it signs with {told}, but altbackup_signing_key is {said}: it encrypts nothing until they agree. If its state was lost, enter the new one, "
+            f"it signs with {told}, but altbackup_signing_key is {configured}: it encrypts nothing until they agree. If its state was lost, enter the new one, "
             "here and on the recovery sheet; else find out who changed it"
         )
         return Finding(source, "signatures", WRONG, why, commands.setting(source, "altbackup_signing_key", told))
-    if said:
-        return Finding(source, "signatures", OK, f"altbackup_signing_key is {said}")
+    if configured:
+        return Finding(source, "signatures", OK, f"altbackup_signing_key is {configured}")
     if not told:
         return Finding(source, "signatures", UNKNOWN, "its first encrypted night makes the key of its signatures")
     why = "without altbackup_signing_key a restore cannot tell its copies from forged ones: age authenticates nobody"
