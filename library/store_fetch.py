@@ -96,7 +96,7 @@ EMPTY: dict = {"trees": [], "tarballs": []}
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, do its step; in check mode nothing is brought."""
+    """Do the step in the module's parameters; in check mode nothing is brought."""
     if check_mode and options["step"] in ("fetch", "remove"):
         return {**EMPTY, "changed": False, "failures": []}
     step = {"find": find, "list": listed, "fetch": fetch, "remove": remove}[options["step"]]

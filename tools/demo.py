@@ -204,9 +204,9 @@ def show_restore(shell: Shell) -> None:
     shell.make("mkdir", restored)
     shell.make("tar", "-xf", tarball, "-C", restored)
     shell.make("svnadmin", "verify", "--quiet", top)
-    said = shell.make("svnlook", "youngest", top).strip()
-    note(said)
-    expect(said == "4", f"the copy's youngest revision is {said}, not 4")
+    revision = shell.make("svnlook", "youngest", top).strip()
+    note(revision)
+    expect(revision == "4", f"the copy's youngest revision is {revision}, not 4")
 
 
 def show_end(seconds: float) -> None:

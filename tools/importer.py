@@ -56,10 +56,10 @@ def main() -> int:
         )
         return 1
     with tempfile.TemporaryDirectory(prefix="importer-", dir=OUTPUT) as scratch:
-        code, said = examine(tarballs[0], Path(scratch))
-    findings = [line for line in said.splitlines() if FINDING.match(line) and not EXPECTED.match(line)]
-    if code or findings or "Importer processing completed successfully" not in said:
-        print(said)
+        code, output = examine(tarballs[0], Path(scratch))
+    findings = [line for line in output.splitlines() if FINDING.match(line) and not EXPECTED.match(line)]
+    if code or findings or "Importer processing completed successfully" not in output:
+        print(output)
         print(f"importer: exit code {code}, {len(findings)} findings", file=sys.stderr)
         return 1
     print(f"importer: {tarballs[0].name} imports without error, and no warning but of tests/sanity/ignore-*.txt")

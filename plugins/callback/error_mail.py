@@ -370,13 +370,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             message = f"the report of the run could not be made: {self._troubles[-1]}"
             report = Report(self._label(), (Failure(socket.gethostname(), message, RUN),), node=socket.gethostname())
             told = delivery.tell(report, self.settings)
-        for sentence in told.said:
+        for sentence in told.problems:
             self._say(sentence)
         self._ping(recap)
         receipt = self.get_option("receipt")
         if receipt:
             summary = {"failures": len(report.failures), "mails": told.mails, "delivered": told.delivered}
-            more = {"spooled": [str(path) for path in told.spooled], "said": list(told.said)}
+            more = {"spooled": [str(path) for path in told.spooled], "said": list(told.problems)}
             write_private(receipt, json.dumps({**summary, **more}).encode())
 
     def _report(self, recap: Mapping[str, Mapping[str, int]] | None) -> Report:

@@ -95,7 +95,7 @@ class Asked(Protocol):
     """Who knows what an archive holds."""
 
     def __call__(self, paths: Sequence[str], /) -> Mapping[str, Sequence[Any]]:
-        """Given paths below its top folder, return {path: (bytes, sha256)} of the files among them that it holds."""
+        """Return {path: (bytes, sha256)} of those files that the archive holds; the paths are below its top folder."""
 
 
 _TICK = 0.02
@@ -143,13 +143,13 @@ class Kind:
     """One kind of item: how it is recognized, copied while in use, proved and restored."""
 
     check: Callable[[Item, Context], None]
-    """Given an item, raise InvalidInput or ToolMissing if it cannot be dumped; reads little, changes nothing. In a reader."""
+    """Raise InvalidInput or ToolMissing if the item cannot be dumped; reads little, changes nothing. In a reader."""
     copy: Callable[[Item, Context], AbstractContextManager[Snapshot]]
     """In a reader, too."""
     arrange: Callable[[Item, Context], Arrangement]
     """What a reader of the item needs. In the process that holds the lock, which reads nothing of the item."""
     prove: Callable[[Proof], None]
-    """Given one that was unpacked, raise ProofFailed unless it is whole, and what its dump recorded."""
+    """Raise ProofFailed unless the unpacked item is whole, and what its dump recorded."""
     tools: Sequence[str] = ()
     """Programs that copy and proof need besides tar."""
     clients: Sequence[str] = ()
@@ -157,10 +157,10 @@ class Kind:
     provers: Sequence[str] = ()
     """Further ones that a proof needs, in the same way."""
     serve: Callable[[Item, Context, Mapping[str, Any]], Mapping[str, Any]] = lambda item, context, request: {}
-    """Given what a copy asked for by NeedsServer, return what the next try of it is to know of that, as JSON. In a reader that is not confined, of a
+    """Return what the next try of a copy is to know, as JSON, of what the copy asked for by NeedsServer. In a reader that is not confined, of a
     user who reads nothing of others; it may leave files in the folder SERVED of the item's scratch folder."""
     restored: Callable[[Mapping[str, Any], str], Sequence[str]] = lambda record, path: ()
-    """Given the record of a dump and where it was restored to, return what there is to do by hand."""
+    """Return what there is to do by hand, from the record of a dump and the path where it was restored to."""
     revision: Callable[[Item, Context], int | None] = lambda item, context: None
     """The revision a dump would have now, for check mode. In a reader."""
     keep: Callable[[Item, Context, Mapping[str, Any]], Mapping[str, str] | None] = lambda item, context, noted: None
@@ -200,7 +200,7 @@ BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
 
 
 def members_of(path: str, members: Sequence[str]) -> int:
-    """Given a path and members of a folder, return how many of them are there, be they readable or not."""
+    """Return how many of the members are in the folder, whether they can be read or not."""
     return sum(os.path.lexists(os.path.join(path, member)) for member in members)
 
 
@@ -238,7 +238,7 @@ def look_at(
     deadline: Deadline | None = None,
     longest: int = LONGEST_PATH - 2,
 ) -> Look:
-    """Given a folder, or a link to one, return what is in it, with paths of at most `longest` bytes below it.
+    """Return what is in a folder, or in one that a link leads to, with paths of at most `longest` bytes below it.
 
     `excluded` is asked with the path below the root and whether it is a folder. Raise InvalidInput where something
     cannot be read, SourceChanged where it vanishes meanwhile, DeadlineExceeded.
@@ -299,7 +299,7 @@ def _opened_top(path: str) -> Iterator[int]:
 
 
 def _entries(path: str, top: int) -> list[tuple[str, bool]]:
-    """Given an open folder and the path of one below it, return (name, whether it is a folder) of what is in that."""
+    """Return (name, whether it is a folder) of what is in the folder at a path below the open folder `top`."""
     descriptor = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
     try:
         with os.scandir(descriptor) as entries:
@@ -313,7 +313,7 @@ def walk(
     excluded: Callable[[str, bool], bool] = lambda path, folder: False,
     deadline: Deadline | None = None,
 ) -> tuple[dict[bytes, tuple[int, ...]], list[str]]:
-    """Given a folder, return ({path as tar wants it: identity}, notes on what cannot be archived), as `look_at` does.
+    """Return ({path as tar wants it: identity}, notes on what cannot be archived) of a folder, as `look_at` does.
 
     Raise InvalidInput, naming it, for a path that is longer than any that can be opened, too.
     """
@@ -324,7 +324,7 @@ def walk(
 
 
 def too_long(root: str, paths: Sequence[str]) -> str:
-    """Given a folder and paths below it that are too long, return what is said of them."""
+    """Return the message on paths below a folder that are too long."""
     more = f" and {len(paths) - 1} more are" if len(paths) > 1 else " is"
     size = len(os.fsencode(paths[0]))
     return (
@@ -337,14 +337,14 @@ _SHOWN_LENGTH = 300
 
 
 def shortened(path: str) -> str:
-    """Given a path, return it as messages show it: of a long one the beginning and the end."""
+    """Return a path as messages show it: of a long one the beginning and the end."""
     text = printable(path)
     half = _SHOWN_LENGTH // 2
     return text if len(text) <= _SHOWN_LENGTH else f"{text[:half]}...{text[-half:]}"
 
 
 def listed(paths: Sequence[str]) -> str:
-    """Given paths, return the first of them as messages show them."""
+    """Return the first of the paths as messages show them, and how many more there are."""
     return f"{', '.join(map(shortened, paths[:_SHOWN]))}{and_more(len(paths), _SHOWN)}"
 
 
@@ -362,7 +362,7 @@ def settle() -> None:
 
 
 def identity(status: os.stat_result) -> tuple[int, ...]:
-    """Given a stat result, return (mode, uid, gid, size, mtime, ctime, inode): content and attributes do not change without it."""
+    """Return (mode, uid, gid, size, mtime, ctime, inode) of a stat result: content and attributes do not change without it."""
     return (
         status.st_mode,
         status.st_uid,
@@ -375,12 +375,12 @@ def identity(status: os.stat_result) -> tuple[int, ...]:
 
 
 def changed_between(before: Mapping[bytes, tuple[int, ...]], after: Mapping[bytes, tuple[int, ...]]) -> list[bytes]:
-    """Given two walks of a folder, return the paths of what changed between them, sorted."""
+    """Return the paths of what changed between two walks of a folder, sorted."""
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
 def compare(before: Mapping[bytes, tuple[int, ...]], after: Mapping[bytes, tuple[int, ...]]) -> None:
-    """Given two walks of a folder, raise SourceChanged, naming what changed between them."""
+    """Raise SourceChanged, naming what changed, if two walks of a folder differ."""
     changed = [os.fsdecode(name) for name in changed_between(before, after)]
     if changed:
         raise SourceChanged(
@@ -453,7 +453,7 @@ def require_plain(
     program: str = "",
     read: Callable[[str], bool] = lambda path: True,
 ) -> None:
-    """Given a folder, raise InvalidInput, naming it, if anything below is neither file, folder nor link, but for what is excepted.
+    """Raise InvalidInput, naming it, if anything below a folder is neither file, folder nor link, but for what is excepted.
 
     Programs would wait for ever at a named pipe. The same is raised where files that a `program` is to `read` have large holes,
     which would cost it hours, and the disk.
@@ -492,7 +492,7 @@ def unreadable(path: str | bytes) -> InvalidInput:
 
 
 def require_inside(item: Item, context: Context, relpaths: Sequence[str], folders: bool = False) -> None:
-    """Given paths in an item, raise NeedsPlace for one that leads, by a link, to something that was not shown to this reader.
+    """Raise NeedsPlace for a path in an item that leads, by a link, to something that was not shown to this reader.
 
     With `folders` it needs the folder of the last of them.
     """

@@ -75,7 +75,7 @@ def arrange(item: Item, context: Context) -> Arrangement:
 
 
 def uid_of(item: Item, user: str) -> int:
-    """Given a name, return the uid. Raise InvalidInput for one that is not known, or that this process cannot become."""
+    """Return the uid of a user. Raise InvalidInput for one that is not known, or that this process cannot become."""
     try:
         uid = pwd.getpwnam(user).pw_uid
     except KeyError:
@@ -96,7 +96,7 @@ def environment_of(item: Item, context: Context) -> dict[str, str]:
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given an item, run its program and yield what it gave."""
+    """Run the item's program and yield what it gave."""
     folder = scratch_folder(context, item)
     work = _Work(item, context, folder)
     work.run()
@@ -117,7 +117,7 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
 
 
 def describe(folder: str) -> dict[str, Any]:
-    """Given a folder, return `files`, `content_bytes` and `digest` of what it holds, whatever its times and owners are. Raise OSError."""
+    """Return `files`, `content_bytes` and `digest` of what a folder holds, whatever its times and owners are. Raise OSError."""
     total, files, size = new_hash("sha256"), 0, 0
     for name, (mode, *_) in walk(folder)[0].items():
         path = os.path.join(os.fsencode(folder), name)
@@ -149,25 +149,25 @@ class _Work:
 
     def run(self) -> None:
         """Run it to its end, and take what it gives. Raise AltbackupError where it fails, gives nothing, or more than it may."""
-        item, said = self._item, self._item.option("produces", OUTPUT) == OUTPUT
+        item, to_stdout = self._item, self._item.option("produces", OUTPUT) == OUTPUT
         argv = [word.replace(PLACE, self._folder) for word in item.option("argv")]
         with _descendants_kept() as family:
             with Child(
                 argv,
-                stdout=PIPE if said else None,
+                stdout=PIPE if to_stdout else None,
                 cwd=self._folder,
                 environment=environment_of(item, self._context),
             ) as child:
-                if said:
+                if to_stdout:
                     self._take_output(child)
                 else:
                     self._watch_folder(child)
                 child.check(self._deadline, self._title)
                 self.stderr = child.stderr()
             self._see_to_those_left(family)
-        if said and not os.path.getsize(os.path.join(self._folder, OUTPUT)):
+        if to_stdout and not os.path.getsize(os.path.join(self._folder, OUTPUT)):
             raise AltbackupError(f"{self._title}: {argv[0]} ended with exit code 0, but said nothing: {self._tail()}")
-        if not said and not any(stat.S_ISREG(mode) for mode, *_ in walk(self._folder)[0].values()):
+        if not to_stdout and not any(stat.S_ISREG(mode) for mode, *_ in walk(self._folder)[0].values()):
             raise AltbackupError(f"{self._title}: {argv[0]} ended with exit code 0, but left no file: {self._tail()}")
         if self.stderr:
             lines = counted(len(self.stderr.splitlines()), "line")
@@ -310,7 +310,7 @@ def prove(proof: Proof) -> None:
     facts = describe(proof.path)
     for name, value in facts.items():
         proof.compare(name, value)
-    said = str(proof.record.get("produces") or (OUTPUT if os.listdir(proof.path) == [OUTPUT] else FOLDER))
+    produces = str(proof.record.get("produces") or (OUTPUT if os.listdir(proof.path) == [OUTPUT] else FOLDER))
     if not facts["content_bytes"]:
         raise proof.fail("it holds nothing")
     if not proof.verify:
@@ -322,7 +322,7 @@ def prove(proof: Proof) -> None:
         raise ToolMissing(
             f"{proof.title}: {proof.verify[0]}, which is to verify it, cannot be run on this node: nothing was proved"
         )
-    if said == OUTPUT:
+    if produces == OUTPUT:
         _judge(proof, proof.verify, "", proof.plain(OUTPUT))
     else:
         with proof.opened() as folder:

@@ -17,7 +17,7 @@ _LONGEST = 64 << 20
 
 
 def stamp_of(record: Mapping[str, Any]) -> str:
-    """Given the record of a dump, return its stamp, empty where it tells none."""
+    """Return the stamp of a dump from its record, empty where the record tells none."""
     stamp = stamp_in(str(record.get("relpath", "")))
     return stamp if is_stamp(stamp) else ""
 

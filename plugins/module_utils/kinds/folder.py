@@ -87,7 +87,7 @@ class Selection:
         """The folder that was asked for last, and its mark"""
 
     def excluded(self, path: str, folder: bool) -> bool:
-        """Given a path below the folder and whether it is a folder, return whether it is left out, if the one above is not."""
+        """Return whether a path below the folder is left out, if the one above is not; `folder` tells whether it is a folder."""
         if self._patterns.match(path, folder):
             return True
         above, _, name = path.rpartition("/")
@@ -124,7 +124,7 @@ def _look(item: Item, context: Context, selection: Selection) -> Look:
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given an item, yield the live tree itself; it is judged what changed of it while it was archived."""
+    """Yield the live tree itself; what changed of it while it was archived is judged."""
     known: Mapping[str, Sequence[str]] = context.known.get("patterns", {})
     new = {key: [text for text in getattr(item, key) if text not in known.get(key, ())] for key in _LISTS}
     selection = Selection(item, watched=bool(new["exclude"]))
@@ -156,7 +156,7 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
 
 
 def _to_leave_out(paths: Sequence[str], look: Look) -> set[bytes]:
-    """Given paths that changed whenever they were read, return those that are left out: what is in a folder is not by its folder."""
+    """Return which of the paths that changed whenever they were read are left out: what is in a folder is not left out with its folder."""
     names = (os.fsencode(f"./{path}") for path in paths)
     return {name for name in names if name in look.found and not stat.S_ISDIR(look.found[name][0])}
 
@@ -253,8 +253,8 @@ def _state_path(tree: Tree, item: Item) -> str:
 
 def prove(proof: Proof) -> None:
     """Paths, sizes and digests as in the manifest of its dump, which may have told that it is not whole."""
-    said = proof.record.get("incomplete")
-    proof.notes += [f"its dump told: {reason}" for reason in said] if isinstance(said, list) else []
+    recorded = proof.record.get("incomplete")
+    proof.notes += [f"its dump told: {reason}" for reason in recorded] if isinstance(recorded, list) else []
     manifest = tree_manifest(proof.path, proof.deadline, absent=proof.absent)
     proof.compare("entries", manifest["entries"], "its number of entries")
     proof.compare("bytes", manifest["bytes"], "its size in bytes")
@@ -272,7 +272,7 @@ def tree_manifest(
     by_whole_paths: bool = False,
     absent: Mapping[str, tuple[bytes, str]] | None = None,
 ) -> dict[str, Any]:
-    """Given an unpacked folder, return `entries`, `bytes` and `manifest` as its archive's manifest has them.
+    """Return `entries`, `bytes` and `manifest` of an unpacked folder as its archive's manifest has them.
 
     Of what was left `absent`, {name in the archive: (type, what a hard link leads to)}, it has what the archive says.
     With `by_whole_paths` in the order of older archives, in which siblings may stand between a folder and its content.

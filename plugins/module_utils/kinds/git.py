@@ -82,7 +82,7 @@ _LONGEST_STATE = 64 << 20
 
 
 def looks_like(path: str) -> bool:
-    """Given a path, return whether a Git repository is there, or what is left of one; a `.git` that is a file is no repository."""
+    """Return whether a Git repository is at a path, or what is left of one; a `.git` that is a file is no repository."""
     return (
         os.path.isdir(os.path.join(path, _DOT_GIT)) or members_of(path, ("HEAD", "objects", "refs", "packed-refs")) >= 2
     )
@@ -182,7 +182,7 @@ def _require_alternates(objects: str, context: Context, depth: int = 0) -> None:
 
 
 def git_folder(item: Item) -> str:
-    """Given an item, return its repository's own folder: the path itself, or `.git` in it. Raise InvalidInput."""
+    """Return the own folder of an item's repository: the path itself, or `.git` in it. Raise InvalidInput."""
     for folder in (item.path, os.path.join(item.path, _DOT_GIT)):
         if is_repository(folder):
             return folder
@@ -194,7 +194,7 @@ def git_folder(item: Item) -> str:
 
 
 def _apart(folder: str, path: str) -> tuple[str, str]:
-    """Given a repository's own folder and an item's path, return what the top folder of its archive stands for, and where in that the repository is.
+    """Return what the top folder of an item's archive stands for, and where in that the repository is; `folder` is the repository's own.
 
     `.git` itself, given as path, is the same repository as the folder that it is in.
     """
@@ -205,7 +205,7 @@ def _apart(folder: str, path: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given an item, yield repositories with all references as of one moment, to which what is new was added."""
+    """Yield the item's repositories with all references as of one moment, to which what is new was added."""
     folder = git_folder(item)
     place, within = _apart(folder, item.path)
     paths = find_repositories(folder, context.deadline)

@@ -207,7 +207,7 @@ def _digest_of(path: str) -> str:
 
 
 def _require_existing(folder: str, targets: Mapping[bytes, bytes], there: set[bytes]) -> None:
-    """Given {name: object}, raise InvalidInput for names that lead to objects which a repository does not have."""
+    """Raise InvalidInput for names in {name: object} that lead to objects which a repository does not have."""
     lost = sorted(name for name, target in targets.items() if target not in there)
     if lost:
         shown = first_of([f"{printable(os.fsdecode(name))} ({targets[name].decode()})" for name in lost], _SHOWN)

@@ -71,7 +71,7 @@ class Moves:
 
 
 def history_of(references: References, *, bare: bool, main: str = "") -> History:
-    """Given references, return the history.
+    """Return the history that references tell.
 
     A bare repository's main branch is the one that HEAD names. Where people work, HEAD follows what they look at: there it is
     `main`, the one of an earlier dump, while it exists, or the one that its origin's HEAD names.
@@ -89,12 +89,12 @@ def history_of(references: References, *, bare: bool, main: str = "") -> History
 
 
 def may_move(name: str, patterns: Iterable[str]) -> bool:
-    """Given the name of a reference, return whether one of the patterns matches it, in which `*` stands for any text."""
+    """Return whether one of the patterns, in which `*` stands for any text, matches the name of a reference."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def moves_between(then: History, now: History, patterns: Sequence[str]) -> Moves:
-    """Given two histories of a repository, return what became of the references of the first."""
+    """Return what became of the references of an earlier history in a later one, but for those that one of the patterns matches."""
     watched = {name: target for name, target in then.references.items() if not may_move(name, patterns)}
     found = {name: (target, now.references[name]) for name, target in watched.items() if name in now.references}
     return Moves(
@@ -114,7 +114,7 @@ def judge_moves(
     bare: bool,
     patterns: Sequence[str],
 ) -> tuple[list[str], list[str]]:
-    """Given two histories, what moved between them, and which of those the new objects do not lead to the old ones, return (doubts, notes).
+    """Return (doubts, notes) on what moved between two histories; `rewritten` are the references whose new objects do not lead to the old ones.
 
     `when` is the stamp of the first.
     """
@@ -215,16 +215,16 @@ class Rewritten:
         names = _lines(objects)
         if not names:
             return set()
-        said = self._copy.run("cat-file", "--batch-check=%(objectname) %(objecttype)", input=names)
-        words = (line.split() for line in said.decode("ascii", "replace").splitlines())
+        output = self._copy.run("cat-file", "--batch-check=%(objectname) %(objecttype)", input=names)
+        words = (line.split() for line in output.decode("ascii", "replace").splitlines())
         return {name for name, kind in words if kind == "commit"}
 
     def _unreached(self, commits: Collection[str]) -> set[str]:
         """Return those of the commits to which no reference leads any more."""
         if not commits:
             return set()
-        said = self._copy.run("rev-list", "--stdin", "--not", "--all", input=_lines(commits))
-        return {*said.decode().split()} & {*commits}
+        output = self._copy.run("rev-list", "--stdin", "--not", "--all", input=_lines(commits))
+        return {*output.decode().split()} & {*commits}
 
     def _leads_to(self, old: str, new: str) -> bool:
         try:
@@ -241,8 +241,8 @@ class Rewritten:
 
     def roots(self, start: str) -> list[str]:
         """Return the commits without parents that a commit leads to, or all references do; sorted, and not more than a thousand."""
-        said = self._copy.run("rev-list", "--max-parents=0", start or "--all")
-        return sorted(said.decode().split())[:_MOST_ROOTS]
+        output = self._copy.run("rev-list", "--max-parents=0", start or "--all")
+        return sorted(output.decode().split())[:_MOST_ROOTS]
 
 
 def _lines(objects: Iterable[str], before: str = "") -> bytes:
@@ -250,12 +250,12 @@ def _lines(objects: Iterable[str], before: str = "") -> bytes:
 
 
 def same_thing(known: Sequence[str], roots: Sequence[str]) -> bool:
-    """Given the root commits of two histories, return whether they are of one repository: what is merged into it, or split off, brings no other."""
+    """Return whether two histories are of one repository, by their root commits: merging into it, or splitting off, does not make it another one."""
     return not {*known}.isdisjoint(roots)
 
 
 def digest_of(roots: Sequence[str]) -> str:
-    """Given sorted root commits, return their digest."""
+    """Return the digest of sorted root commits."""
     total = new_hash("sha256")
     total.update(_lines(roots))
     return str(total.hexdigest())
@@ -274,7 +274,7 @@ class Looked:
 
 
 def look_back(item: Item, context: Context, copies: Mapping[str, Copied], *, bare: bool) -> Looked:
-    """Given an item's repositories by path, its own at '' and those of submodules, as they were copied, compare them with what is known of them.
+    """Compare an item's repositories, {path, '' for its own, else that of a submodule: its copy}, with what is known of them.
 
     Nothing is read but the copies. Raise ToolFailed.
     """

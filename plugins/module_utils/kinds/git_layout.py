@@ -61,7 +61,7 @@ def is_repository(path: str) -> bool:
 
 
 def find_repositories(folder: str, deadline: Deadline) -> list[str]:
-    """Given a repository's own folder, return the paths below it of all repositories in it, sorted: '' and those of submodules.
+    """Return the paths below a repository's own folder of all repositories in it, sorted: '' and those of submodules.
 
     No link is followed. Raise InvalidInput for what is left of one, or cannot be read.
     """
@@ -127,7 +127,7 @@ class Outside:
 
 
 def copy_data(folder: str, outside: Outside, destination: str) -> list[str]:
-    """Given a repository's own folder, copy its data into an empty one, following no link; return notes on what was not copied.
+    """Copy the data of a repository's own folder into an empty one, following no link; return notes on what was not copied.
 
     Raise InvalidInput where something cannot be read, FileNotFoundError or SourceChanged where it vanishes.
     """
@@ -171,12 +171,12 @@ def _is_known(path: str) -> bool:
 
 
 def worktrees_of(folder: str) -> list[str]:
-    """Given a repository's own folder, return the names of its linked worktrees, sorted."""
+    """Return the names of a repository's linked worktrees, sorted."""
     return sorted(_names(os.path.join(folder, WORKTREES)))
 
 
 def heads_of_worktrees(folder: str) -> dict[bytes, bytes]:
-    """Given a copy of a repository's data, return {path below it: object} of the HEADs and references of its linked worktrees."""
+    """Return {path below a copy of a repository's data: object} of the HEADs and references of its linked worktrees."""
     found = {}
     for worktree in worktrees_of(folder):
         top = os.path.join(folder, WORKTREES, worktree)
@@ -188,7 +188,7 @@ def heads_of_worktrees(folder: str) -> dict[bytes, bytes]:
 
 
 def lock_worktrees(folder: str) -> None:
-    """Given a copy of a repository's data, lock the linked worktrees that alone lead to something.
+    """Lock those linked worktrees in a copy of a repository's data that alone lead to something.
 
     Where a worktree is not at its place any more, git removes what it knows of it, and then what nothing else leads to.
     """
@@ -201,7 +201,7 @@ def lock_worktrees(folder: str) -> None:
 
 
 def objects_in_logs(folder: str) -> set[bytes]:
-    """Given a copy of a repository's data, return the objects that its reflogs and grafts name."""
+    """Return the objects that reflogs and grafts in a copy of a repository's data name."""
     info = os.path.join(folder, "info")
     grafts = b"" if os.path.islink(info) else read_small(os.path.join(info, "grafts"))
     found = {word for line in grafts.splitlines() for word in line.split() if not line.startswith(b"#")}
@@ -213,7 +213,7 @@ def objects_in_logs(folder: str) -> set[bytes]:
 
 
 def objects_unfinished(folder: str) -> set[bytes]:
-    """Given a copy of a repository's data, return the objects that what was begun and not finished in it names, such as a rebase."""
+    """Return the objects that what was begun and not finished, such as a rebase, names in a copy of a repository's data."""
     found: set[bytes] = set()
     for top in (folder, *(os.path.join(folder, WORKTREES, name) for name in worktrees_of(folder))):
         names = sorted(name for name in os.listdir(top) if name.endswith("_HEAD"))
@@ -244,16 +244,16 @@ def _start(path: str) -> bytes:
 
 
 def whereabouts(path: str) -> str:
-    """Given a folder that is no repository, return where its repository is, as `.git` says that is a file, or empty.
+    """Return what messages say of a folder that is no repository: where its repository is, as its `.git` says if that is a file; else empty.
 
     What that names is opened by nobody here.
     """
     pointer = os.path.join(path, ".git")
     if is_plain_file(pointer):
-        said = _start(pointer)
-        if not said.startswith(b"gitdir: "):
+        content = _start(pointer)
+        if not content.startswith(b"gitdir: "):
             return ""
-        target = os.path.normpath(os.path.join(path, os.fsdecode(said[8:].splitlines()[0])))
+        target = os.path.normpath(os.path.join(path, os.fsdecode(content[8:].splitlines()[0])))
     elif is_plain_file(os.path.join(path, "commondir")):  # what a repository knows of a worktree
         target = path
     else:

@@ -72,7 +72,7 @@ def _without(objects: Iterable[bytes]) -> bytes:
 
 
 def is_partial(objects: str) -> bool:
-    """Given a folder of objects, return whether some came with the promise that their origin has more."""
+    """Return whether some objects in a folder came with the promise that their origin has more."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return any(name.endswith(PROMISOR) for name in os.listdir(os.path.join(objects, "pack")))
     return False
@@ -158,7 +158,7 @@ def transfer_new(reading: Git, fresh: Git, wanted: set[bytes], known: set[bytes]
 
 
 def put_together(fresh: Git, indexes: Sequence[str]) -> None:
-    """Given indexes of packs of a fresh repository, put all that is in these packs into one. Raise ToolFailed or OSError."""
+    """Put all that is in some packs of a fresh repository, named by their indexes, into one pack. Raise ToolFailed or OSError."""
     with _temporary(os.path.join(fresh.folder, "names.tmp")) as names:
         names.writelines(name.hex().encode() + b"\n" for name in heapq.merge(*map(names_in, indexes)))
         names.seek(0)

@@ -15,30 +15,30 @@ _GROWTH = 2
 
 
 def packs_folder(folder: str) -> str:
-    """Given a repository's own folder, return where its packs are."""
+    """Return the folder of packs in a repository's own folder."""
     return os.path.join(folder, "objects", "pack")
 
 
 def indexes_of(folder: str) -> list[str]:
-    """Given a fresh repository, return the paths of the indexes of its packs, sorted."""
+    """Return the paths of the indexes of a fresh repository's packs, sorted."""
     packs = packs_folder(folder)
     return [os.path.join(packs, name) for name in sorted(os.listdir(packs)) if name.endswith(INDEX)]
 
 
 def count_in(index: str) -> int:
-    """Given the index of a pack, return the number of objects."""
+    """Return the number of objects from the index of a pack."""
     with open(index, "rb") as stream:
         stream.seek(_LAST_OF_FANOUT)
         return int.from_bytes(stream.read(4), "big")
 
 
 def objects_in_pack(folder: str) -> int:
-    """Given a fresh repository whose objects are all in packs, each in one, return their number."""
+    """Return the number of objects of a fresh repository; all are in packs, each in one."""
     return sum(map(count_in, indexes_of(folder)))
 
 
 def names_in(index: str) -> Iterator[bytes]:
-    """Given the index of a pack, yield the names of its objects, sorted, in bytes."""
+    """Yield the names of the objects in the index of a pack, sorted, in bytes."""
     count = count_in(index)
     digits = len(os.path.basename(index)) - len("pack-") - len(INDEX)
     width = digits // 2
@@ -53,7 +53,7 @@ def names_in(index: str) -> Iterator[bytes]:
 
 
 def are_within(indexes: Sequence[str], others: Sequence[str]) -> bool:
-    """Given indexes of packs, return whether all objects in them are in the packs of the `others`, too."""
+    """Return whether all objects in packs, named by their indexes, are in the packs of the `others`, too."""
     known = heapq.merge(*map(names_in, others))
     current = next(known, None)
     for name in heapq.merge(*map(names_in, indexes)):
@@ -65,7 +65,7 @@ def are_within(indexes: Sequence[str], others: Sequence[str]) -> bool:
 
 
 def to_put_together(sizes: Mapping[str, int], most: int) -> list[str]:
-    """Given {pack: number of objects}, return which of them are to become one, none while there are at most so many.
+    """Return which packs, {pack: number of objects}, are to become one, none while there are at most `most`.
 
     They are the smallest ones, so many that each pack is then larger than all smaller ones together: what is large is not
     touched before as much has come to it.

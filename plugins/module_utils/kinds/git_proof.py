@@ -108,12 +108,12 @@ def _count_missing(proof: Proof, fresh: str, wanted: set[bytes]) -> int:
     names = b"".join(name + b"\n" for name in sorted(wanted))
     command = (*_git(proof, fresh), "rev-list", "--objects", "--stdin", "--missing=print")
     try:
-        said = proof.look("git", *command, environment=ENVIRONMENT, input=names)
+        output = proof.look("git", *command, environment=ENVIRONMENT, input=names)
     except ToolFailed as error:
         if error.rc == _GIT_DIED:
             raise ProofFailed(str(error)) from error
         raise
-    return sum(line.startswith(b"?") for line in said.splitlines())
+    return sum(line.startswith(b"?") for line in output.splitlines())
 
 
 def _git(proof: Proof, fresh: str) -> list[str]:
@@ -176,7 +176,7 @@ def _fsck(proof: Proof, fresh: str, heads: set[bytes], *, partial: bool) -> None
 
 
 def _archived_references(folder: str, loose: str) -> References:
-    """Given an archived repository, return its HEAD and references, read as text. Raise ProofFailed for what is none."""
+    """Return HEAD and references of an archived repository, read as text. Raise ProofFailed for what is no reference."""
     found: dict[bytes, bytes] = {}
     packed = os.path.join(folder, "packed-refs")
     if os.path.lexists(packed):

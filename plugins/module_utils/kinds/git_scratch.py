@@ -214,7 +214,7 @@ class Scratch:
         return True
 
     def examine(self, asked: Asked) -> dict[str, Any]:
-        """Given who knows what the archive holds, return what the next dump is to know of the copies.
+        """Return what the next dump is to know of the copies; `asked` knows what the archive holds.
 
         Raise SourceChanged where a pack that was kept is not what it was: the next try makes the copies anew.
         """
@@ -240,7 +240,7 @@ class Scratch:
 
 
 def strip(root: str, kept: Collection[str]) -> None:
-    """Given a folder and paths of files below it that are kept, remove all else but the folders that these are in; follow no link."""
+    """Remove all below a folder but the files with the paths that are kept and the folders that these are in; follow no link."""
     parts = [path.split("/") for path in kept]
     above = {"/".join(part[:count]) for part in parts for count in range(1, len(part))}
     waiting = [""]

@@ -84,12 +84,12 @@ class Git:
 
     def version(self) -> tuple[int, ...]:
         """Return git's own version, `()` where it says none. Raise ToolFailed."""
-        said = re.search(rb"\d+(?:\.\d+)+", self.run("version"))
-        return tuple(int(part) for part in said.group().split(b".")) if said else ()
+        match = re.search(rb"\d+(?:\.\d+)+", self.run("version"))
+        return tuple(int(part) for part in match.group().split(b".")) if match else ()
 
 
 def keeps_table(settings: Mapping[str, str]) -> bool:
-    """Given a repository's settings, return whether its references are in a table, rather than in files."""
+    """Return whether a repository with such settings has its references in a table, rather than in files."""
     return settings.get("extensions.refstorage", "files") == "reftable"
 
 
@@ -120,7 +120,7 @@ class References:
 
 
 def read_references(git: Git, *, table: bool = False) -> References:
-    """Given a repository, which may keep them in a table, return HEAD and every reference that for-each-ref shows in it.
+    """Return HEAD and every reference that for-each-ref shows in a repository, which may keep them in a `table`.
 
     Raise ToolFailed, or AltbackupError for a reference that cannot be read.
     """
@@ -133,7 +133,7 @@ def read_references(git: Git, *, table: bool = False) -> References:
 
 
 def parse_references(listing: bytes, head: bytes) -> References:
-    """Given what git says to LISTING and the content of HEAD, return both."""
+    """Parse the output of git for LISTING and the content of HEAD."""
     lines = tuple(sorted((tuple(line.split(b"\0")) for line in listing.splitlines()), key=lambda line: line[1]))
     return References(head, lines)  # type: ignore[arg-type]
 

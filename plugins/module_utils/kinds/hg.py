@@ -97,7 +97,7 @@ def _digest(lines: Sequence[str] | Iterator[str]) -> str:
 
 
 def options(requirements: Sequence[str]) -> list[str]:
-    """Given what a repository requires, return the options with which Mercurial is called on it and copies of it."""
+    """Return the options with which Mercurial is called on a repository of such requirements and on copies of it."""
     words = ["--noninteractive"]
     for setting in (*_SETTINGS, *(f"extensions.{name}=" for name in _EXTENSIONS if name in requirements)):
         words += ["--config", setting]
@@ -105,7 +105,7 @@ def options(requirements: Sequence[str]) -> list[str]:
 
 
 def requirements_of(folder: str) -> list[str]:
-    """Given a repository, return what its formats require. Raise OSError."""
+    """Return what the formats of a repository require. Raise OSError."""
     found: list[str] = []
     for name in ("requires", "store/requires"):
         with contextlib.suppress(FileNotFoundError), open_plain(os.path.join(folder, ".hg", name)) as stream:
@@ -114,7 +114,7 @@ def requirements_of(folder: str) -> list[str]:
 
 
 def parse_state(listing: bytes, bookmarks: bytes, markers: bytes) -> State:
-    """Given what Mercurial says of changesets, bookmarks and markers, return it."""
+    """Parse what Mercurial prints of changesets, bookmarks and markers."""
     lines = [line.split(" ") for line in _lines(listing)]
     return State(tuple((node, phase) for node, phase in lines), tuple(_lines(bookmarks)), tuple(_lines(markers)))
 
@@ -181,7 +181,7 @@ def check(item: Item, context: Context) -> None:
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given an item, bring its copy to the state of the live repository and yield it. Raise SourceChanged where that changed meanwhile."""
+    """Bring the item's copy to the state of the live repository and yield it. Raise SourceChanged where that changed meanwhile."""
     work = _Scratch(item, context)
     state = work.update()
     hg = os.path.join(work.path, ".hg")
@@ -209,7 +209,7 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
 
 
 def doubts_of(good: Mapping[str, Any], nodes: set[str]) -> list[str]:
-    """Given the record of a good dump and the changesets there are now, return why they are doubtful: public history does not vanish."""
+    """Return doubts about the changesets that there are now, compared with the record of a good dump: public history does not vanish."""
     heads = good.get("public_heads")
     gone = [str(head) for head in heads if head not in nodes] if isinstance(heads, list) else []
     if not gone:

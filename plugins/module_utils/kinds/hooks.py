@@ -49,7 +49,7 @@ class Hooks:
         return bool(self.before or self.after or self.on_failure)
 
     def of(self, when: str) -> tuple[Hook, ...]:
-        """Given one of KEYS, return those that run then."""
+        """Return the hooks that run at `when`, one of KEYS."""
         found: tuple[Hook, ...] = getattr(self, when)
         return found
 
@@ -62,7 +62,7 @@ NO_HOOKS = Hooks()
 
 
 def parse_hooks(values: Mapping[str, Any]) -> Hooks:
-    """Given a mapping with some of KEYS, return what they hold. Raise InvalidInput, naming the key."""
+    """Parse the hooks in a mapping with some of KEYS. Raise InvalidInput, naming the key."""
     found: dict[str, tuple[Hook, ...]] = {}
     for when in KEYS:
         try:
@@ -73,7 +73,7 @@ def parse_hooks(values: Mapping[str, Any]) -> Hooks:
 
 
 def parse_list(value: object) -> tuple[Hook, ...]:
-    """Given programs to run one after another, return them. Raise InvalidInput."""
+    """Parse a list of programs to run one after another. Raise InvalidInput."""
     if not isinstance(value, (list, tuple)):
         raise InvalidInput(f"{quoted(value)} is not a list of programs, each a list of words, like {_LIKE}")
     if value and all(isinstance(word, str) for word in value):
@@ -82,7 +82,7 @@ def parse_list(value: object) -> tuple[Hook, ...]:
 
 
 def _parse(value: object) -> Hook:
-    """Given the words of a program, or a mapping with them as `argv`, return it. Raise InvalidInput."""
+    """Parse the words of a program, or a mapping with them as `argv`. Raise InvalidInput."""
     given = value if isinstance(value, Mapping) else {"argv": value}
     for key in given:
         if key not in _WORDS:

@@ -40,7 +40,7 @@ _PARSERS: Mapping[str, Callable[[object, str], Any]] = {
 
 
 def parse_into(value: object, kind: str) -> dict[str, Any]:
-    """Given `into` of a restore and the kind of its item, return it in the forms of keys.py; only what is given. Raise InvalidInput, with all its errors."""
+    """Parse `into` of a restore of one kind of item; return it in the forms of keys.py, only what is given. Raise InvalidInput, with all its errors."""
     if kind not in KEYS:
         raise InvalidInput(f"into is for kinds {', '.join(KEYS)} only: leave it out, a {kind} item goes to a path")
     if not isinstance(value, Mapping):
@@ -66,7 +66,7 @@ def parse_into(value: object, kind: str) -> dict[str, Any]:
 
 
 def place_of(kind: str, into: Mapping[str, Any]) -> str:
-    """Given a kind and its `into`, return what messages call the place."""
+    """Return what messages call the place that `into` of a kind leads to."""
     if kind == "ldap":
         return f"the folder {into.get('folder')} of an LDAP server"
     what = f"database {into['database']}" if into.get("database") else "all databases"
@@ -104,7 +104,7 @@ class Load:
         return AltbackupError(f"{self.title}: {reason}")
 
     def chosen(self, dumped: Sequence[str]) -> dict[str, str]:
-        """Given the databases of the dump, return {each that is wanted: its name in the server}. Raise AltbackupError where it lacks one."""
+        """Return {database of the dump that is wanted: its name in the server}. Raise AltbackupError where the dump lacks one."""
         name = self.into.get("database")
         if not name:
             return {each: each for each in sorted(dumped)}

@@ -98,7 +98,7 @@ class Item:
 
 
 def check_name(name: object) -> str:
-    """Given an item's name, return it. Raise InvalidInput if it cannot be a folder's name in the tree."""
+    """Return the name of an item. Raise InvalidInput if it cannot be a folder's name in the tree."""
     if not isinstance(name, str) or not name:
         raise InvalidInput(f"item name {quoted(name)} is not a text")
     for character, what in (("/", "a slash"), ("\0", "a NUL byte"), ("\n", "a newline")):
@@ -116,7 +116,7 @@ def check_name(name: object) -> str:
 
 
 def encode_name(path: str) -> str:
-    """Given the relative path of a repository, return an item name, reversibly: `group/project` is `group%2Fproject`.
+    """Return an item name for the relative path of a repository, reversibly: `group/project` is `group%2Fproject`.
 
     Bytes that are no UTF-8 text, as `os.fsdecode` has them, are encoded, too.
     """
@@ -125,12 +125,12 @@ def encode_name(path: str) -> str:
 
 
 def decode_name(name: str) -> str:
-    """Given the item name of a discovered repository, return its relative path."""
+    """Return the relative path of a discovered repository from its item name."""
     return unquote(name, errors="surrogateescape")
 
 
 def parse_item(values: Mapping[str, Any]) -> Item:
-    """Given an item as the user wrote it, return the Item. Raise InvalidInput, naming the item and the key."""
+    """Parse an item as the user wrote it. Raise InvalidInput, naming the item and the key."""
     if not isinstance(values, Mapping):
         raise InvalidInput(f"item {quoted(values)} is not a mapping of kind, name and path")
     values = {key: value for key, value in values.items() if value is not None}
@@ -187,7 +187,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
 
 
 def _parse_path(values: Mapping[str, Any], kind: str, title: str) -> str:
-    """Given an item as written, return its path, empty for one of a kind that is nothing at a path. Raise InvalidInput."""
+    """Return the path of an item as written, empty for one of a kind that is nothing at a path. Raise InvalidInput."""
     if not KINDS[kind].placed:
         if "path" in values and values["path"] != "":
             raise InvalidInput(f"{title}: key 'path' is not for kind {kind}, which is nothing at a path: leave it out")
@@ -201,7 +201,7 @@ def _parse_path(values: Mapping[str, Any], kind: str, title: str) -> str:
 
 
 def _parse_options(values: Mapping[str, Any], kind: str, title: str) -> tuple[tuple[str, Any], ...]:
-    """Given an item as written, return what its kind alone takes. Raise InvalidInput, naming the key."""
+    """Return the options of an item as written that its kind alone takes. Raise InvalidInput, naming the key."""
     for key in KINDS[kind].required:
         if key not in values:
             raise InvalidInput(f"{title}: key {quoted(key)} is missing")
@@ -212,7 +212,7 @@ def _parse_options(values: Mapping[str, Any], kind: str, title: str) -> tuple[tu
 
 
 def _parse_hooks(values: Mapping[str, Any], title: str) -> Hooks:
-    """Given an item as written, return its hooks. Raise InvalidInput, naming the key."""
+    """Parse the hooks of an item as written. Raise InvalidInput, naming the key."""
     try:
         return parse_hooks(values)
     except InvalidInput as error:
@@ -220,7 +220,7 @@ def _parse_hooks(values: Mapping[str, Any], title: str) -> Hooks:
 
 
 def parse_full_every(value: object, title: str) -> int:
-    """Given a number of nights, return it. Raise InvalidInput."""
+    """Parse a number of nights. Raise InvalidInput."""
     number = parse_count(value, title)
     if not 1 <= number <= MOST_NIGHTS:
         raise InvalidInput(
@@ -230,7 +230,7 @@ def parse_full_every(value: object, title: str) -> int:
 
 
 def _parse_part(key: str, value: object, title: str) -> float:
-    """Given a part of a whole, return it. Raise InvalidInput."""
+    """Parse a part of a whole. Raise InvalidInput."""
     try:
         return parse_part(value)
     except InvalidInput as error:
@@ -238,7 +238,7 @@ def _parse_part(key: str, value: object, title: str) -> float:
 
 
 def _parse_former_names(value: object, key: str, title: str) -> tuple[str, ...]:
-    """Given names that an item (category/name) had, each by itself or with its category, return them as items. Raise InvalidInput."""
+    """Parse names that an item (category/name) had, each by itself or with its category; return them as items. Raise InvalidInput."""
     if not isinstance(value, (list, tuple)):
         raise InvalidInput(
             f"{title}: former_names {quoted(value)} is not a list of names{_as_list('former_names', value)}"
@@ -260,7 +260,7 @@ def _parse_former_names(value: object, key: str, title: str) -> tuple[str, ...]:
 
 
 def _parse_keep(value: object, title: str) -> tuple[int | None, tuple[tuple[str, float], ...]]:
-    """Given an item's number of days and contents, or a mapping of it and further rules, return (number, rules). Raise InvalidInput."""
+    """Parse an item's number of days and contents, or a mapping of it and further rules; return (number, rules). Raise InvalidInput."""
     if not isinstance(value, Mapping):
         return (None if value is None else parse_keep(value, title)), ()
     given = {rule: number for rule, number in value.items() if number is not None}
@@ -269,7 +269,7 @@ def _parse_keep(value: object, title: str) -> tuple[int | None, tuple[tuple[str,
 
 
 def _parse_patterns(key: str, value: object, path: str, title: str) -> tuple[str, ...]:
-    """Given patterns of what is in a folder, return them. Raise InvalidInput, telling of each that cannot be meant."""
+    """Parse patterns of what is in a folder. Raise InvalidInput, telling of each that cannot be meant."""
     if not isinstance(value, (list, tuple)) or not all(isinstance(pattern, str) and pattern for pattern in value):
         raise InvalidInput(f"{title}: {key} {quoted(value)} is not a list of patterns{_as_list(key, value)}")
     faults = find_faults(value, path)
@@ -284,7 +284,7 @@ def _as_list(key: str, value: object) -> str:
 
 
 def _parse_names(key: str, value: object, title: str) -> tuple[str, ...]:
-    """Given names of files, return them. Raise InvalidInput."""
+    """Parse names of files. Raise InvalidInput."""
     good = isinstance(value, (list, tuple)) and all(isinstance(name, str) and name for name in value)
     if not good or any("/" in name or "\0" in name or name in (".", "..") for name in value):  # type: ignore[attr-defined]
         raise InvalidInput(f"{title}: {key} {quoted(value)} is not a list of names of files{_as_list(key, value)}")
@@ -292,7 +292,7 @@ def _parse_names(key: str, value: object, title: str) -> tuple[str, ...]:
 
 
 def _parse_globs(key: str, value: object, title: str) -> tuple[str, ...]:
-    """Given patterns of whole names, return them. Raise InvalidInput, telling of each that cannot be meant."""
+    """Parse patterns of whole names. Raise InvalidInput, telling of each that cannot be meant."""
     good = isinstance(value, (list, tuple)) and all(isinstance(glob, str) and glob for glob in value)
     if not good:
         raise InvalidInput(
@@ -311,12 +311,12 @@ def find_problems(
     values: Sequence[Mapping[str, Any]],
     base: str,
     received: Sequence[str] = (),
-    silent: Callable[[Sequence[Item]], Mapping[Item, str]] = lambda items: {},
+    hung: Callable[[Sequence[Item]], Mapping[Item, str]] = lambda items: {},
 ) -> tuple[list[Item], list[tuple[Mapping[str, Any], str]]]:
-    """Given items as written and the base, return the good ones and (item as written, why not) for each other.
+    """Return the good ones of items as written, and (item as written, why not) for each other.
 
     Of items with one identity none is good: which of them is meant cannot be known. `received` are folders where the
-    node keeps copies that it receives; `silent` says of items why those do not answer, at which nothing else looks then.
+    node keeps copies that it receives; `hung` says of items why those do not answer, at which nothing else looks then.
     """
     written: list[tuple[Mapping[str, Any], Item]] = []
     good: list[Item] = []
@@ -330,7 +330,7 @@ def find_problems(
     paths: dict[str, list[str]] = {}
     for _, item in written:
         paths.setdefault(item.key, []).append(item.path)
-    reasons = silent([item for _, item in written if len(paths[item.key]) == 1])
+    reasons = hung([item for _, item in written if len(paths[item.key]) == 1])
     folders = [(folder, os.path.realpath(folder)) for folder in (base, *received)]
     for value, item in written:
         same = paths[item.key]
@@ -351,7 +351,7 @@ def find_problems(
 
 
 def readable(values: Iterable[Mapping[str, Any]]) -> list[Item]:
-    """Given items as written, return those that can be read."""
+    """Return those of items as written that can be read."""
     found = []
     for value in values:
         with contextlib.suppress(InvalidInput):
@@ -360,7 +360,7 @@ def readable(values: Iterable[Mapping[str, Any]]) -> list[Item]:
 
 
 def check_outside(item: Item, base: tuple[str, str], *received: tuple[str, str]) -> None:
-    """Given (folder, real path) of the base, and of where received copies are, raise InvalidInput if one lies in what is backed up.
+    """Raise InvalidInput if the base, or a folder of received copies, each as (folder, real path), lies in what is backed up.
 
     Each tarball would hold the ones before.
     """

@@ -27,7 +27,7 @@ def state_path(tree: Tree, item: Item) -> str:
 def arrangement(
     item: Item, context: Context, owner: int, folder: str, state: Mapping[str, Any], known: Mapping[str, Any]
 ) -> Arrangement:
-    """Given who owns an item, where its copy is kept, and what is known of that and beside it, return what a reader sees.
+    """Return what a reader of an item sees: `folder` is where its copy is kept, `known` what is known beside the copy's `state`.
 
     That is the item, the copy that is kept, and an empty folder to build a new one in.
     """

@@ -20,7 +20,7 @@ _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.:-]*[A-Za-z0-9_])?")
 
 
 def _argv(value: object, key: str) -> tuple[str, ...]:
-    """Given the words of a program to run, return them; nothing splits or expands them."""
+    """Parse the words of a program to run; nothing splits or expands them."""
     if isinstance(value, str):
         raise InvalidInput(
             f"{key} {quoted(value)} is a text: no shell is called, so give a list of words, like [/usr/bin/dump, --all]"
@@ -66,7 +66,7 @@ def _path(value: object, key: str) -> str:
 
 
 def _host(value: object, key: str) -> str:
-    """Given where a server listens, the folder of its socket or a host's name, return it."""
+    """Parse where a server listens, the folder of its socket or a host's name."""
     if isinstance(value, str) and os.path.isabs(value):
         return _path(value, key)
     if not isinstance(value, str) or not _HOST.fullmatch(value):

@@ -67,7 +67,7 @@ def check(item: Item, context: Context) -> None:
 
 
 def databases_of(config: str) -> dict[str, tuple[str, str]]:
-    """Given the LDIF of a configuration, return {number: (backend, suffix)} of the databases that store entries."""
+    """Return {number: (backend, suffix)} of the databases that store entries, from a configuration as LDIF."""
     found: dict[str, tuple[str, str]] = {}
     for entry in "\n".join(unfolded(config)).split("\n\n"):
         match = re.search(r"^olcDatabase: \{(-?\d+)\}(\w+)$", entry, re.MULTILINE)
@@ -78,7 +78,7 @@ def databases_of(config: str) -> dict[str, tuple[str, str]]:
 
 
 def databases_of_file(config: str) -> dict[str, tuple[str, str]]:
-    """Given the text of a slapd.conf, return the same; slapcat counts the databases in it from 1."""
+    """Return the same from the text of a slapd.conf; slapcat counts the databases in it from 1."""
     found: dict[str, tuple[str, str]] = {}
     number, backend = 0, ""
     for line in re.sub(r"\n[ \t]+", " ", config).split("\n"):
@@ -97,7 +97,7 @@ def databases_of_file(config: str) -> dict[str, tuple[str, str]]:
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given an item, yield its configuration and databases as LDIF."""
+    """Yield the item's configuration and databases as LDIF."""
     folder, title = scratch_folder(context, item), f"item ldap {item.name!r}"
     notes: list[str] = []
     is_folder = os.path.isdir(item.path)
@@ -112,11 +112,11 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
             with ended_at(context.deadline, [child]):
                 shutil.copyfileobj(child.stdout, out)
             child.check(context.deadline, f"{title}: reading database {number}")
-            said = list(child.lines())
+            stderr_lines = list(child.lines())
         entries = _entries(path)
         if not entries:
             raise AltbackupError(
-                f"{title}: slapcat ended with exit code 0, but gave no entry of database {number}: {first_of(said, _SHOWN) or 'it said nothing'}"
+                f"{title}: slapcat ended with exit code 0, but gave no entry of database {number}: {first_of(stderr_lines, _SHOWN) or 'it said nothing'}"
             )
         return entries
 
@@ -169,7 +169,7 @@ def _require_whole(title: str, path: str, text: str) -> None:
 
 
 def doubts_of(good: Mapping[str, Any], suffixes: list[str]) -> list[str]:
-    """Given the record of a good dump and the suffixes that there are now, return why they are doubtful."""
+    """Return doubts about the suffixes that there are now, compared with the record of a good dump."""
     known = good.get("directories")
     before = [str(entry.get("suffix")) for entry in known.values()] if isinstance(known, Mapping) else []
     gone = sorted(set(before) - set(suffixes))

@@ -22,7 +22,7 @@ _SHOWN = 5
 
 
 def folders_in(config: str) -> list[str]:
-    """Given the LDIF of a configuration, return the folders in which it has its databases. Raise ValueError for what is no text."""
+    """Return the folders in which a configuration, as LDIF, has its databases. Raise ValueError for a folder that is no text."""
     found = []
     for line in unfolded(config):
         match = re.match(r"olcDbDirectory:(:?) *(.*)\Z", line, re.IGNORECASE)

@@ -24,17 +24,17 @@ class Failed(Exception):
 
 
 def entries_in(text: str) -> int:
-    """Given LDIF, return of how many entries it is."""
+    """Return the number of entries in LDIF."""
     return len(re.findall(r"^dn:", text, re.MULTILINE))
 
 
 def unfolded(text: str) -> list[str]:
-    """Given LDIF, return its lines, those that go on in the next one joined; see RFC 2849."""
+    """Return the lines of LDIF, those that go on in the next one joined; see RFC 2849."""
     return re.sub(r"\r?\n ", "", text).split("\n")
 
 
 def elsewhere(text: str, folder: str) -> tuple[str, list[str]]:
-    """Given the LDIF of a configuration and a folder, return (it with its databases below that folder, these folders)."""
+    """Return (a configuration as LDIF with its databases below a folder, the folders of these databases)."""
     lines: list[str] = []
     folders: list[str] = []
     for line in unfolded(text):
@@ -49,7 +49,7 @@ def elsewhere(text: str, folder: str) -> tuple[str, list[str]]:
 
 
 def elsewhere_in_file(text: str, folder: str) -> tuple[str, list[str]]:
-    """Given the text of a slapd.conf and a folder, return the same as `elsewhere`."""
+    """Return the same as `elsewhere` for the text of a slapd.conf."""
     lines: list[str] = []
     folders: list[str] = []
     for line in text.split("\n"):
@@ -67,13 +67,13 @@ def _run(*argv: str) -> str:
     """Run a program and return what it says. Raise Failed."""
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "backslashreplace").strip()
-        raise Failed(f"{os.path.basename(argv[0])} failed with exit code {done.returncode}: {said[-_SAID:]}")
+        stderr_text = done.stderr.decode("utf-8", "backslashreplace").strip()
+        raise Failed(f"{os.path.basename(argv[0])} failed with exit code {done.returncode}: {stderr_text[-_SAID:]}")
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
 def survey(programs: Mapping[str, str], folder: str, order: Mapping[str, Any], room: str) -> dict[str, Any]:
-    """Given programs, a folder of LDIF and what is known of it, return {number of a database: its entries once loaded}. Raise Failed."""
+    """Return {number of a database: its entries once loaded}; `folder` has the LDIF, `order` is what is known of it. Raise Failed."""
     with open(os.path.join(folder, order["config"]), encoding="utf-8", errors="surrogateescape") as stream:
         text = stream.read()
     is_file = order["config"].endswith(".conf")
@@ -96,7 +96,7 @@ def survey(programs: Mapping[str, str], folder: str, order: Mapping[str, Any], r
 
 
 def main(argv: list[str]) -> int:
-    """Given JSON of programs, the folder of LDIF and JSON that tells of it, print how many entries there are as JSON."""
+    """Print how many entries there are as JSON; `argv` is JSON of programs, the folder of LDIF and JSON that tells of it."""
     try:
         found = survey(json.loads(argv[0]), argv[1], json.loads(argv[2]), os.getcwd())
     except Failed as error:

@@ -27,5 +27,5 @@ _LOADERS = {"postgresql": _postgresql, "mysql": _mysql, "ldap": _ldap}
 
 
 def loader_of(kind: str) -> Loader:
-    """Given one of the kinds of into.KEYS, return what loads its tarballs."""
+    """Return what loads the tarballs of a kind, one of into.KEYS."""
     return _LOADERS[kind]()

@@ -74,7 +74,7 @@ def check(item: Item, context: Context) -> None:
 
 
 def file_of(name: str) -> str:
-    """Given the name of a database, return that of its dump, which is that of no other file here."""
+    """Return the file name of a database's dump, which is that of no other file here."""
     file = f"{encode_name(name)}{ENDING}"
     return (
         f"%{ord(file[0]):02X}{file[1:]}" if file == USERS_FILE else file.replace(VIEWS_ENDING, f"%2E{VIEWS_ENDING[1:]}")
@@ -83,7 +83,7 @@ def file_of(name: str) -> str:
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given an item, dump its databases and yield the dumps."""
+    """Dump the item's databases and yield the dumps."""
     with _as_client(item) as asked:
         work = _Dump(asked, context)
         work.run()
@@ -116,7 +116,7 @@ def _as_client(item: Item) -> Iterator[Item]:
 
 
 def dump_share(item: Item, context: Context, share: Share) -> tuple[dict[str, Any], list[Any], list[str]]:
-    """Given an item with the options of one of this kind, dump its one database, without users; return (record, answers, notes).
+    """Dump the one database, without users, of an item with the options of this kind; return (record, answers, notes).
 
     Queries are asked before and after. Raise AltbackupError, or SourceChanged where their answers differ.
     """
@@ -127,7 +127,7 @@ def dump_share(item: Item, context: Context, share: Share) -> tuple[dict[str, An
 
 
 def ask(item: Item, context: Context, share: Share) -> list[Any]:
-    """Given such an item, return the answers of the queries of its share. Raise AltbackupError."""
+    """Return the answers of the queries of such an item's share. Raise AltbackupError."""
     return _Dump(item, context, share).answers_of(list(share.queries))
 
 
@@ -172,8 +172,8 @@ class _Dump:
 
     def _note_rights(self) -> None:
         """Tell that the login lacks TRIGGER: the dump is good by its exit code then, and has no trigger; all other rights are missed aloud."""
-        said = self._say("SHOW GRANTS").decode("utf-8", "replace").upper()
-        if not re.search(r"\bTRIGGER\b|\bALL PRIVILEGES ON\b", said):
+        grants = self._say("SHOW GRANTS").decode("utf-8", "replace").upper()
+        if not re.search(r"\bTRIGGER\b|\bALL PRIVILEGES ON\b", grants):
             self.notes.append(
                 "its login has not the right TRIGGER: triggers are not in the dump, nor known to be missing; see docs/mysql.md"
             )
@@ -183,8 +183,10 @@ class _Dump:
         for name in ("mariadb-dump", "mysqldump"):
             with contextlib.suppress(ToolMissing):
                 path = find_tool(name)
-                said = run([path, "--version"], what=f"asking {name} for its version", deadline=self._context.deadline)
-                versions[path] = said.decode("utf-8", "replace")
+                output = run(
+                    [path, "--version"], what=f"asking {name} for its version", deadline=self._context.deadline
+                )
+                versions[path] = output.decode("utf-8", "replace")
         return programs_for(self.version, versions)
 
     def _options(self) -> list[str]:
@@ -206,9 +208,9 @@ class _Dump:
 
     def _ask(self, *queries: str, database: str = "") -> list[Any]:
         """Return the rows, one JSON value each, of queries. Raise AltbackupError."""
-        said = self._say(*(query.format(database=text_of(database)) if database else query for query in queries))
+        output = self._say(*(query.format(database=text_of(database)) if database else query for query in queries))
         try:
-            return rows_from(said.decode("utf-8", "surrogateescape"))
+            return rows_from(output.decode("utf-8", "surrogateescape"))
         except mysql_survey.Failed as error:
             raise AltbackupError(f"{self._title}: {error}") from error
 
@@ -217,7 +219,7 @@ class _Dump:
         return self._ask(TABLES, database=name), dict(self._ask(OBJECTS, database=name))
 
     def answers_of(self, tables: Sequence[Any]) -> list[Any]:
-        """Given the tables of a database, return the answers of the queries of its share, as they are now. Raise AltbackupError."""
+        """Return the answers of the share's queries on the tables of a database, as they are now. Raise AltbackupError."""
         queries = self._share.queries if self._share else {}
         return [row for name in tables if name in queries for row in self._ask(queries[name])]
 
@@ -270,10 +272,10 @@ class _Dump:
         """Store the definitions of views that cannot be dumped, and tell of them."""
         texts = []
         for view in broken:
-            said = self._say(f"SHOW CREATE VIEW {identifier(name)}.{identifier(view)}").decode(
+            output = self._say(f"SHOW CREATE VIEW {identifier(name)}.{identifier(view)}").decode(
                 "utf-8", "surrogateescape"
             )
-            texts.append(said.split("\t", 1)[1].rsplit("\t", 2)[0] + ";\n")  # a definition may hold tabs
+            texts.append(output.split("\t", 1)[1].rsplit("\t", 2)[0] + ";\n")  # a definition may hold tabs
         path = os.path.join(self.folder, f"{encode_name(name)}{VIEWS_ENDING}")
         with name_os_errors(path), open(path, "x", encoding="utf-8", errors="surrogateescape") as out:
             os.chmod(out.fileno(), 0o600)
@@ -302,17 +304,17 @@ class _Dump:
         for name in self.users:
             user, _, host = name.rpartition("@")
             for what in ("CREATE USER", "GRANTS FOR"):
-                said = self._say(f"SHOW {what} {identifier(user)}@{identifier(host)}").decode(
+                output = self._say(f"SHOW {what} {identifier(user)}@{identifier(host)}").decode(
                     "utf-8", "surrogateescape"
                 )
-                lines += [f"{line};\n" for line in said.splitlines()]
+                lines += [f"{line};\n" for line in output.splitlines()]
         path = os.path.join(self.folder, USERS_FILE)
         with name_os_errors(path), open(path, "x", encoding="utf-8", errors="surrogateescape") as out:
             os.chmod(out.fileno(), 0o600)
             out.write("".join(sorted(lines, key=lambda line: not line.startswith("CREATE"))))
 
     def _leave_out(self, lines: Sequence[str]) -> None:
-        """Given how a dump program told of users that the server does not use, as their hosts are names that it does not resolve, tell of them.
+        """Add a note on users that the server does not use, as their hosts are names that it does not resolve; `lines` are what a dump program told of them.
 
         What else it wrote of them, without making them, goes.
         """

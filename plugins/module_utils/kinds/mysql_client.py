@@ -19,18 +19,18 @@ _SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock")
 
 
 def is_mariadb(version: str) -> bool:
-    """Given what a server or a program says of its version, return whether it is MariaDB's."""
+    """Return whether a server or a program with such a version is MariaDB's."""
     return "mariadb" in version.lower()
 
 
 def programs_for(server: str, versions: Mapping[str, str]) -> str:
-    """Given a server's version and {dump program: what it says of its own}, return the program that is of the same make. Raise ToolMissing."""
+    """Return the dump program that is of the same make as a server; `versions` is {dump program: what it prints as its version}. Raise ToolMissing."""
     wanted = is_mariadb(server)
-    for name, said in versions.items():
-        if is_mariadb(said) == wanted:
+    for name, version in versions.items():
+        if is_mariadb(version) == wanted:
             return name
     make, package = ("MariaDB", "mariadb-client") if wanted else ("MySQL", "mysql-client")
-    found = first_of([f"{name} is {said.strip()}" for name, said in versions.items()], 2) or "there is none"
+    found = first_of([f"{name} is {version.strip()}" for name, version in versions.items()], 2) or "there is none"
     raise ToolMissing(
         f"the server is {make} {server}, of which the dump program is not installed ({found}): install the package {package}"
     )
@@ -46,8 +46,8 @@ def any_client() -> str:
 def disobedient_client(deadline: Deadline) -> str:
     """Return a client that obeys no command of a dump where mysql_survey.DISOBEDIENT is given. Raise ToolMissing where there is none."""
     client = find_tool("mariadb")
-    said = run([client, "--help"], what="asking mariadb for its options", deadline=deadline)
-    if b"--sandbox" not in said:
+    output = run([client, "--help"], what="asking mariadb for its options", deadline=deadline)
+    if b"--sandbox" not in output:
         raise ToolMissing(
             "the client mariadb here has no --sandbox, without which it would obey commands in a dump: install 10.11.8 or newer"
         )
@@ -55,7 +55,7 @@ def disobedient_client(deadline: Deadline) -> str:
 
 
 def options_of(given: Mapping[str, Any]) -> list[str]:
-    """Given `login`, and `host`, `port` and `password_file` where they are given, return how programs come to the server.
+    """Return the options with which programs connect to the server; of `given`, `host`, `port` and `password_file` may be missing.
 
     The first of them says where options, such as a password, are read; there stand the login and the host, too, that are given as empty.
     """
@@ -71,7 +71,7 @@ def options_of(given: Mapping[str, Any]) -> list[str]:
 
 
 def client_lines(stream: IO[bytes], where: str) -> list[str]:
-    """Given an option file, return the lines of its `[client]`: those of dump programs, such as `where`, leave rows out of a dump that ends well.
+    """Return the lines of `[client]` in an option file: those of dump programs, such as `where`, leave rows out of a dump that ends well.
 
     Raise InvalidInput, which quotes nothing of it.
     """

@@ -92,11 +92,11 @@ class _Server:
             self._load.identity.argv(argv), stdin=source, stdout=PIPE, environment=self._environment, name="mariadb"
         ) as child:
             with ended_at(deadline, [child]):
-                said = child.stdout.read(_MOST)
+                output = child.stdout.read(_MOST)
                 while child.stdout.read(_MOST):
                     pass
             child.check(deadline, f"{self._load.title}: {what}")
-        return said
+        return output
 
     def say(self, *statements: str, deadline: Deadline | None = None) -> str:
         """Run statements of our own. Raise ToolFailed."""
@@ -258,7 +258,7 @@ def _require_no_might(load: Load, server: _Server) -> None:
 
 
 def mighty_in(grants: str) -> list[str]:
-    """Given what SHOW GRANTS says, return the rights in it with which a dump could do what it likes with the server, and where."""
+    """Return the rights in the output of SHOW GRANTS with which a dump could do what it likes with the server, and where."""
     found: dict[str, None] = {}
     for line in grants.split("\n"):
         match = _GRANT.match(line)
@@ -320,7 +320,7 @@ def _load_one(load: Load, server: _Server, original: str, path: str, name: str) 
 
 
 def users_to_make(text: str, there: Sequence[str]) -> tuple[str, int]:
-    """Given a dump of users and those that a server has, as name@host, return (it without what is of these, lines left out)."""
+    """Return (a dump of users without what is of the users `there`, name@host, that a server has; number of lines left out)."""
     words = []
     for user, _, host in (name.rpartition("@") for name in there):
         words += [f"{quote}{user}{quote}@{quote}{host}{quote}" for quote in "'`"]

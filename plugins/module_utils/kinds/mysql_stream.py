@@ -34,7 +34,7 @@ class Stream:
         return {name: str(digest.hexdigest()) for name, digest in self._digests.items()}
 
     def take(self, line: bytes) -> None:
-        """Given the next line."""
+        """Take in the next line."""
         self.bytes += len(line)
         if line.strip():
             self.completed = line.startswith(_COMPLETED) and not self._table
@@ -65,7 +65,7 @@ def _name(quoted: bytes) -> str:
 
 
 def read(lines: Iterable[bytes]) -> Stream:
-    """Given the lines of a dump, return what they tell."""
+    """Return what the lines of a dump tell."""
     stream = Stream()
     for line in lines:
         stream.take(line)

@@ -40,18 +40,18 @@ class Failed(Exception):
 
 
 def text_of(name: str) -> str:
-    """Given a name, return it as bytes of SQL, whatever characters it has; information_schema itself would not tell case apart."""
+    """Return a name as bytes of SQL, whatever characters it has; information_schema itself would not tell case apart."""
     return f"X'{name.encode('utf-8', 'surrogateescape').hex()}'"
 
 
 def identifier(name: str) -> str:
-    """Given a name, return it as an identifier of SQL."""
+    """Return a name as an identifier of SQL."""
     escaped = name.replace("`", "``")
     return f"`{escaped}`"
 
 
 def rows_from(text: str) -> list[Any]:
-    """Given what the client printed, return the value of each line. Raise Failed."""
+    """Return the value of each line of JSON that the client printed. Raise Failed."""
     try:
         return [json.loads(line) for line in text.split("\n") if line]
     except (ValueError, RecursionError) as error:
@@ -82,8 +82,8 @@ class _Server:
             given: dict[str, Any] = {"stdin": source} if path else {"input": text.encode("utf-8", "surrogateescape")}
             done: subprocess.CompletedProcess[bytes] = subprocess.run(argv, capture_output=True, check=False, **given)
         if done.returncode != 0:
-            said = done.stderr.decode("utf-8", "backslashreplace").strip()
-            raise Failed(f"the client failed with exit code {done.returncode}: {said[-_SAID:]}")
+            stderr_text = done.stderr.decode("utf-8", "backslashreplace").strip()
+            raise Failed(f"the client failed with exit code {done.returncode}: {stderr_text[-_SAID:]}")
         return done.stdout.decode("utf-8", "surrogateescape")
 
     def start(self) -> None:
@@ -166,7 +166,7 @@ USERS = "SELECT JSON_QUOTE(CONCAT(user, '@', host)) FROM mysql.user ORDER BY use
 
 
 def survey(programs: Mapping[str, str], folder: str, order: Mapping[str, Any], room: str) -> dict[str, Any]:
-    """Given programs, a folder with dumps and what is known of them, return what they hold once loaded. Raise Failed."""
+    """Return what dumps in a folder hold once loaded; `order` is what is known of them. Raise Failed."""
     server = _Server(programs, room)
     try:
         server.start()
@@ -191,7 +191,7 @@ def survey(programs: Mapping[str, str], folder: str, order: Mapping[str, Any], r
 
 
 def main(argv: list[str]) -> int:
-    """Given JSON of programs, the folder of dumps and JSON that tells of them, print what they hold as JSON."""
+    """Print what dumps hold as JSON; `argv` is JSON of programs, the folder of dumps and JSON that tells of them."""
     try:
         found = survey(json.loads(argv[0]), argv[1], json.loads(argv[2]), os.getcwd())
     except Failed as error:

@@ -55,7 +55,7 @@ class Pattern:
 
 
 def compile_pattern(text: str) -> Pattern:
-    """Given a pattern as it is written, return it. Raise InvalidInput, saying why, for one that cannot be meant."""
+    """Compile a pattern as it is written. Raise InvalidInput, saying why, for one that cannot be meant."""
     try:
         return _compile(text)
     except _Never as error:
@@ -150,7 +150,7 @@ def _tokens(pattern: bytes) -> Iterator[bytes | str]:
 
 
 def _bracket(pattern: bytes, at: int) -> tuple[set[int], int]:
-    """Given what stands behind a bracket, return the bytes that it allows, and where it ends. Raise _Never."""
+    """Return the bytes that a bracket expression allows, and where it ends; `at` is the place behind its bracket. Raise _Never."""
     unclosed = _Never("it has a [ without its ]; write \\[ for a bracket")
     negated = pattern[at : at + 1] in (b"!", b"^")
     at += negated
@@ -195,7 +195,7 @@ def _bracket(pattern: bytes, at: int) -> tuple[set[int], int]:
 
 
 def _expression(literal: bytes, tokens: Iterable[bytes | str]) -> bytes:
-    """Given what stands before all tokens, and these, return the regular expression of all that they match.
+    """Return the regular expression of all that a pattern matches; `literal` stands before all tokens.
 
     What a `*` stands for is the shortest that lets what follows it match, and is never reconsidered, since no other one leaves
     more to the rest: (?=(...))N is that. The last one of what stands behind a `**` has to reach the end.
@@ -237,7 +237,7 @@ class Patterns:
         self._unseen = dict(enumerate(self._patterns)) if watched else {}
 
     def match(self, path: str, folder: bool) -> bool:
-        """Given a path from the top and whether it is a folder, return whether it is excluded, if the folders above it are not."""
+        """Return whether a path from the top is excluded, if the folders above it are not; `folder` tells whether it is a folder."""
         if not self._patterns:
             return False
         whole = os.fsencode(path)
@@ -256,7 +256,7 @@ class Patterns:
 
 
 def find_faults(texts: Sequence[str], top: str) -> list[str]:
-    """Given patterns and the path of the folder in which they count, return a sentence for each that cannot be meant."""
+    """Return a sentence for each pattern that cannot be meant; `top` is the path of the folder in which the patterns count."""
     faults = []
     for text in texts:
         try:

@@ -103,7 +103,7 @@ def require_private(title: str, path: str | None, uid: int | None = None) -> Non
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given an item, dump its cluster and yield the dumps."""
+    """Dump the item's cluster and yield the dumps."""
     work = _Dump(item, context)
     work.run()
     rows, asked = work.rows, item.option("databases")
@@ -138,14 +138,14 @@ class Share:
 
 
 def dump_share(item: Item, context: Context, share: Share) -> tuple[dict[str, Any], list[Any], list[str]]:
-    """Given an item with the options of one of this kind, dump the share in its one database; return (record, answers, notes). Raise AltbackupError."""
+    """Dump the share in the one database of an item with the options of this kind; return (record, answers, notes). Raise AltbackupError."""
     work = _Dump(item, context, share.folder)
     work.run(share)
     return {**work.record, "rows": work.rows}, work.answers, work.notes
 
 
 def ask(item: Item, context: Context, query: str) -> list[Any]:
-    """Given such an item, return the answers of a query. Raise AltbackupError."""
+    """Return the answers of a query in the database of such an item. Raise AltbackupError."""
     return _Dump(item, context).ask(query)
 
 
@@ -291,10 +291,10 @@ class _Dump:
 
     def _require_data(self, name: str, path: str, tables: int) -> None:
         """Raise AltbackupError unless a dump has the data of so many tables, as pg_restore lists it."""
-        said = self._run(
+        listing = self._run(
             "pg_restore", "--list", path, what=f"{self._title}: reading the dump of database {name!r}", connects=False
         )
-        found = data_in(said.decode("utf-8", "replace"))
+        found = data_in(listing.decode("utf-8", "replace"))
         if found < tables:
             raise AltbackupError(
                 f"{self._title}: the dump of database {name!r} has data of {found} tables, expected {tables}"
@@ -307,7 +307,7 @@ class _Dump:
 
 
 def digest_of(owners: Mapping[str, str]) -> str:
-    """Given whose tables are, return one digest over that."""
+    """Return one digest of {table: its owner}."""
     total = new_hash("sha256")
     total.update(json.dumps(owners, sort_keys=True).encode("utf-8", "surrogateescape"))
     return str(total.hexdigest())
@@ -437,8 +437,8 @@ def _compare_listings(proof: Proof, files: Mapping[str, str], recorded: Mapping[
             found, max(found, default=0), str(proof.record.get("server", "")), "pg_restore"
         )
         with proof.opened(proof.plain(file)) as path:
-            said = proof.look(os.path.join(folder, "pg_restore"), "--list", proof.inside(path))
-        tables = data_in(said.decode("utf-8", "replace"))
+            listing = proof.look(os.path.join(folder, "pg_restore"), "--list", proof.inside(path))
+        tables = data_in(listing.decode("utf-8", "replace"))
         expected = recorded.get(name, {}).get("tables", 0)
         if tables < expected:
             raise proof.fail(f"its database {name} has data of {tables} tables, but its dump recorded {expected}")

@@ -33,20 +33,20 @@ _AT_ONCE = 500
 
 
 def installed(name: str, deadline: Deadline) -> dict[int, tuple[str, str]]:
-    """Given a program of PostgreSQL's, return {major version: (folder of its programs, version)} of those that are installed."""
+    """Return {major version: (folder of its programs, version)} of the installed versions of PostgreSQL that have the program."""
     found: dict[int, tuple[str, str]] = {}
     for path in postgresql_programs(name):
-        said = run([path, "--version"], what=f"asking {path} for its version", deadline=deadline).decode(
+        output = run([path, "--version"], what=f"asking {path} for its version", deadline=deadline).decode(
             "utf-8", "replace"
         )
-        version = _VERSION.search(said)
+        version = _VERSION.search(output)
         if version:
             found.setdefault(int(version[1]), (os.path.dirname(path), ".".join(filter(None, version.groups()))))
     return found
 
 
 def choose(found: Mapping[int, tuple[str, str]], server: int, version: str, name: str) -> tuple[str, str]:
-    """Given what is installed, return (folder, version) of the oldest that is no older than a server of a major version.
+    """Return (folder, version) of the oldest installed major version that is no older than that of the server.
 
     Raise ToolMissing, which names both versions.
     """
@@ -118,7 +118,7 @@ def _value(line: bytes) -> Any:
 
 
 def pinned(head: bytes) -> bytes:
-    """Given the beginning of a dump in the custom format, return it with a constant in the place of when it was made.
+    """Return the beginning of a dump in the custom format with a constant in the place of when it was made.
 
     Raise AltbackupError for what is none.
     """
@@ -147,7 +147,7 @@ def pin(path: str) -> None:
 
 
 def restricted(text: str, key: str) -> str:
-    """Given what pg_dumpall wrote, return it with a given key in the place of the random one that restricts psql; as it is where it has none."""
+    """Return the output of pg_dumpall with `key` in the place of the random key that restricts psql; as it is where it has none."""
     lines = text.split("\n")
     match = next((match for match in map(RESTRICTED.fullmatch, lines[:40]) if match), None)
     if match is None:
@@ -157,11 +157,11 @@ def restricted(text: str, key: str) -> str:
 
 
 def data_in(listing: str) -> int:
-    """Given what pg_restore --list says, return of how many tables there is data."""
+    """Return the number of tables with data from the output of `pg_restore --list`."""
     return len(re.findall(r"^\d+; \d+ \d+ TABLE DATA ", listing, re.MULTILINE))
 
 
 def knows(folder: str, name: str, option: str, deadline: Deadline) -> bool:
     """Return whether a program has an option, by its own help."""
-    said = run([os.path.join(folder, name), "--help"], what=f"asking {name} for its options", deadline=deadline)
-    return option.encode() in said
+    output = run([os.path.join(folder, name), "--help"], what=f"asking {name} for its options", deadline=deadline)
+    return option.encode() in output

@@ -123,11 +123,11 @@ class _Server:
             argv, stdin=source, stdout=PIPE, environment=self.environment, name=program, pass_fds=pass_fds
         ) as child:
             with ended_at(self._load.deadline, [child]):
-                said = child.stdout.read(_MOST + 1)
-            if len(said) > _MOST:
+                output = child.stdout.read(_MOST + 1)
+            if len(output) > _MOST:
                 raise self._load.fail(f"{program} said more than {_MOST} bytes")
             child.check(self._load.deadline, f"{self._load.title}: {what}")
-        return said.decode("utf-8", "surrogateescape")
+        return output.decode("utf-8", "surrogateescape")
 
     def script(self, statements: Sequence[str], what: str) -> None:
         """Let psql run statements of a dump, all or none, behind a restriction of our own. Raise ToolFailed."""
@@ -318,14 +318,14 @@ def _load_one(load: Load, server: _Server, original: str, path: str, name: str) 
         wanted.write("".join(f"{line}\n" for line in of_databases(listing)).encode("utf-8", "surrogateescape"))
         wanted.flush()
         load.identity.own_open(wanted.fileno())
-        said = server.run(
+        script = server.run(
             "pg_restore",
             *("--create", "--no-tablespaces", "--file=-", f"--use-list=/proc/self/fd/{wanted.fileno()}", *whose),
             source=source,
             what=f"reading the dump of {original}",
             pass_fds=[wanted.fileno()],
         )
-    creation, others = under_name(statements_of(said), name)
+    creation, others = under_name(statements_of(script), name)
     if not owners:
         others = [each for each in others if each.startswith(("ALTER DATABASE", "COMMENT")) and not _GIVES.match(each)]
     server.ask(creation)

@@ -30,7 +30,7 @@ _OF_DATABASES = re.compile(r"\d+; \d+ \d+ (?:DATABASE - |DATABASE PROPERTIES - |
 
 
 def statements_of(text: str) -> list[str]:
-    """Given a script, return its statements, without comments and without commands to psql."""
+    """Return the statements of a script, without comments and without commands to psql."""
     found: list[str] = []
     current = ""
     for piece in _PIECE.finditer(text):
@@ -43,24 +43,24 @@ def statements_of(text: str) -> list[str]:
 
 
 def identifier(name: str) -> str:
-    """Given a name, return it as an identifier of SQL."""
+    """Return a name as an identifier of SQL."""
     escaped = name.replace('"', '""')
     return f'"{escaped}"'
 
 
 def literal(text: str) -> str:
-    """Given a text, return it as a constant of SQL, whatever the server takes a backslash for."""
+    """Return a text as a constant of SQL, whatever the server takes a backslash for."""
     escaped = text.replace("'", "''").replace("\\", "\\\\")
     return f" E'{escaped}'" if "\\" in text else f"'{escaped}'"
 
 
 def plain(quoted: str) -> str:
-    """Given an identifier of SQL, return the name."""
+    """Return the name that an identifier of SQL stands for."""
     return quoted[1:-1].replace('""', '"') if quoted.startswith('"') else quoted
 
 
 def roles_to_make(text: str, there: Collection[str]) -> tuple[list[str], list[str], int]:
-    """Given what pg_dumpall wrote and the roles that a server has, return (statements, roles that they make, how many of tablespaces are left out).
+    """Return (statements, roles that they make, number of statements of tablespaces left out) of what pg_dumpall wrote, for a server with the roles `there`.
 
     What is of a role that is there is left out: it stays as it is, but for memberships.
     """
@@ -77,12 +77,12 @@ def roles_to_make(text: str, there: Collection[str]) -> tuple[list[str], list[st
 
 
 def of_databases(listing: str) -> list[str]:
-    """Given what pg_restore --list says, return the lines of what is of the database itself: it, its settings, grants and comment."""
+    """Return the lines of `pg_restore --list` on the database itself: its creation, settings, grants and comment."""
     return [line for line in listing.split("\n") if _OF_DATABASES.match(line)]
 
 
 def under_name(statements: Sequence[str], name: str) -> tuple[str, list[str]]:
-    """Given statements of a database itself, return (that which makes it, the others), each for one of another name.
+    """Return (the statement that makes the database, the others), each changed to another name, of statements of a database itself.
 
     Statements of any other form are left out.
     """

@@ -51,7 +51,7 @@ class Failed(Exception):
 
 
 def rows_from(text: str) -> list[Any]:
-    """Given what psql printed, return the value of each line. Raise Failed."""
+    """Return the value of each line of JSON that psql printed. Raise Failed."""
     try:
         return [json.loads(line) for line in text.split("\n") if line]
     except (ValueError, RecursionError) as error:
@@ -59,7 +59,7 @@ def rows_from(text: str) -> list[Any]:
 
 
 def script_of(text: str, bootstrap: str, token: str) -> tuple[str, int]:
-    """Given what pg_dumpall wrote, return (the script to load behind a restriction of our own, how many statements of tablespaces are left out).
+    """Return (the script of pg_dumpall to load behind a restriction of our own, number of statements of tablespaces left out).
 
     The role of that name, quoted, which a cluster has from the beginning, is not made again. psql obeys no command of the script.
     """
@@ -119,8 +119,8 @@ class _Cluster:
             check=False,
         )
         if done.returncode != 0:
-            said = done.stderr.decode("utf-8", "backslashreplace").strip()[:_SAID]
-            raise Failed(f"{name} failed with exit code {done.returncode}: {said}")
+            stderr_text = done.stderr.decode("utf-8", "backslashreplace").strip()[:_SAID]
+            raise Failed(f"{name} failed with exit code {done.returncode}: {stderr_text}")
         return done.stdout.decode("utf-8", "surrogateescape")
 
     def ask(self, *queries: str, database: str = "") -> list[Any]:
@@ -189,7 +189,7 @@ def load(cluster: _Cluster, name: str, path: str, notes: list[str], *more: str) 
 
 
 def conninfo(name: str) -> str:
-    """Given the name of a database, return it as a connection string, so that nothing in it is taken for one."""
+    """Return the name of a database as a connection string, so that nothing in it is taken for one."""
     escaped = name.replace("\\", "\\\\").replace("'", "\\'")
     return f"dbname='{escaped}'"
 
@@ -208,7 +208,7 @@ def look(cluster: _Cluster, name: str) -> dict[str, Any]:
 def facts_of(
     tables: Iterable[Any], counts: Iterable[int], owner: Iterable[Any], extensions: Iterable[Any], large: Iterable[Any]
 ) -> dict[str, Any]:
-    """Given what a database says to the questions above, return `rows`, `owners` ({table: whose it is}), `owner`, `extensions` and `large_objects`."""
+    """Return `rows`, `owners` ({table: whose it is}), `owner`, `extensions` and `large_objects` from a database's answers to the questions above."""
     names = [(f"{schema}.{table}", whose) for schema, table, whose, _ in tables]
     return {
         "rows": {name: count for (name, _), count in zip(names, counts)},
@@ -220,7 +220,7 @@ def facts_of(
 
 
 def survey(programs: str, folder: str, order: Mapping[str, Any], room: str) -> dict[str, Any]:
-    """Given where PostgreSQL's programs are, a folder with dumps and what is known of them, return what they hold once loaded. Raise Failed."""
+    """Return what dumps in a folder hold once loaded by the PostgreSQL in the folder `programs`; `order` is what is known of them. Raise Failed."""
     notes: list[str] = []
     bootstrap = str(order["bootstrap"])
     cluster = _Cluster(programs, bootstrap, room)
@@ -268,7 +268,7 @@ def _make_roles(cluster: _Cluster, path: str, bootstrap: str, notes: list[str]) 
 
 
 def main(argv: list[str]) -> int:
-    """Given the folder of PostgreSQL's programs, the folder of the dumps and JSON that tells of them, print what they hold as JSON."""
+    """Print what dumps hold as JSON; `argv` is the folder of PostgreSQL's programs, the folder of the dumps and JSON that tells of them."""
     try:
         found = survey(argv[0], argv[1], json.loads(argv[2]), os.getcwd())
     except Failed as error:

@@ -34,7 +34,7 @@ def prove(
     absent: Mapping[str, tuple[bytes, str]] | None = None,
     verify: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Given an unpacked item of a kind, what its dump recorded of it and a private scratch folder, prove that it restores.
+    """Prove that an unpacked item restores; `record` is what its dump recorded of it, `scratch` a private folder.
 
     Of a folder, `absent` are the members that were left out: {name in the archive: (type, what a hard link leads to)}.
 
@@ -103,7 +103,7 @@ class Proof:
             raise
 
     def told(self, text: bytes) -> dict[str, Any]:
-        """Given what a program in the sandbox said, a mapping as JSON, return it. Raise ProofFailed where it is none: what it read may be hostile."""
+        """Return the mapping that a program in the sandbox printed as JSON. Raise ProofFailed where it is none: what it read may be hostile."""
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):
@@ -163,8 +163,8 @@ class Proof:
 
 
 def version_of(tool: str, deadline: Deadline, *arguments: str) -> str:
-    """Given a program that is installed, return its version. Raise ToolFailed."""
+    """Return the version of an installed program. Raise ToolFailed."""
     argv = [find_tool(tool), *(arguments or ("--version",))]
-    said = run(argv, what=f"asking {tool} for its version", deadline=deadline).decode("utf-8", "replace")
-    found = re.search(r"\d+(?:\.\d+)+", said)
-    return found.group() if found else said.strip()
+    output = run(argv, what=f"asking {tool} for its version", deadline=deadline).decode("utf-8", "replace")
+    found = re.search(r"\d+(?:\.\d+)+", output)
+    return found.group() if found else output.strip()

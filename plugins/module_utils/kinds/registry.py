@@ -131,7 +131,7 @@ DISCOVERABLE = tuple(kind for kind, entry in KINDS.items() if entry.discoverable
 
 
 def kind_in(category: str, recorded: object = "", members: Collection[str] = ()) -> str:
-    """Given a category, the kind that a dump recorded and the members of an archive's top folder, return the kind, empty where there is none.
+    """Return the kind of an archive, empty where there is none; `recorded` is the kind that its dump recorded, `members` are in its top folder.
 
     What is recorded counts only where it is a kind of the category; without that what an archive holds tells, and then it is the first one.
     """
@@ -141,5 +141,5 @@ def kind_in(category: str, recorded: object = "", members: Collection[str] = ())
 
 
 def kind_of(name: str) -> Kind:
-    """Given the name of a kind, return what its file says of it."""
+    """Return what the file of a kind says of it."""
     return KINDS[name].load()

@@ -46,7 +46,7 @@ def arrange(item: Item, context: Context) -> Arrangement:
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given a set, write the list of its members and yield that. Raise AltbackupError where one is not there."""
+    """Write the list of the set's members and yield that. Raise AltbackupError where one is not there."""
     members = context.known["members"]
     there = {f"{entry['category']}/{entry['name']}" for entry in members}
     lacking = [key for key in item.option("members") if key not in there]

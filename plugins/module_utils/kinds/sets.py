@@ -20,7 +20,7 @@ _COMMON = ("encrypt_to",)
 
 
 def flattened(values: Iterable[Any]) -> list[Any]:
-    """Given items as written, return them with the members of each set as items before it, and by their names, category/name, in it.
+    """Return items as written with the members of each set as items before it, and by their names, category/name, in it.
 
     Members that say nothing of it are encrypted as their set is. What is none of a form that is known stays as it is, for whoever reads it.
     """
@@ -46,7 +46,7 @@ def _key_of(member: Any) -> Any:
 
 
 def of_one_set(items: Sequence[Item], keys: Collection[str]) -> set[str]:
-    """Given items, and some of their names (category/name), return these with those of all that are of one set with one of them."""
+    """Return `keys`, some items (category/name), with those of all items that are of one set with one of them."""
     found = set(keys)
     for one in items:
         whole = {one.key, *one.option("members")} if one.kind == SET else set()
@@ -55,8 +55,8 @@ def of_one_set(items: Sequence[Item], keys: Collection[str]) -> set[str]:
 
 
 def problems_of_sets(items: Sequence[Item], values: Iterable[Any]) -> dict[str, str]:
-    """Given the items that are good by themselves, and all as written but flattened, return {category/name: why it cannot be dumped} of sets and
-    their members.
+    """Return {category/name: why it cannot be dumped} of sets and their members; `items` are good by themselves, `values` are all as written but
+    flattened.
 
     A set of which anything is wrong is not dumped, and none of its members: without its hooks they would be of no one time.
     """
@@ -103,7 +103,7 @@ def _check(one: Item, known: Mapping[str, Item], owners: Mapping[str, Sequence[s
 
 
 def parse_members(value: object, key: str) -> tuple[str, ...]:
-    """Given the members of a set by their names, return these. Raise InvalidInput."""
+    """Parse the members of a set, which are their names. Raise InvalidInput."""
     if not isinstance(value, (list, tuple)) or not value:
         raise InvalidInput(f"{key} {quoted(value)} is not a list of items")
     for member in value:

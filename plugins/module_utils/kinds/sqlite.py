@@ -31,7 +31,7 @@ def check(item: Item, context: Context) -> None:
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given an item, yield a checked copy of one committed state."""
+    """Yield a checked copy of one committed state of the item's database."""
     live, folder = context.known["path"], scratch_folder(context, item)
     filename = os.path.basename(item.path)
     destination = os.path.join(folder, filename)

@@ -32,7 +32,7 @@ _INSTRUCTIONS = 1_000_000
 
 
 def uri(path: str, options: str) -> str:
-    """Given a path and options, return SQLite's URI of it."""
+    """Return SQLite's URI of a path, with options."""
     return f"file:{quote_from_bytes(os.fsencode(path))}?{options}"
 
 
@@ -126,7 +126,7 @@ def _size_of(path: str) -> int | None:
 
 @contextlib.contextmanager
 def open_live(path: str, deadline: Deadline) -> Iterator[sqlite3.Connection]:
-    """Given a live database, yield a connection for reading that leaves nothing behind and waits a minute for writers.
+    """Yield a connection for reading a live database that leaves nothing behind and waits a minute for writers.
 
     To be called as the owner of the database. Raise AltbackupError where what stands beside it is not to be taken up,
     SourceChanged where one that nobody had open was opened meanwhile.
@@ -149,7 +149,7 @@ def _trace(path: str) -> tuple[int, ...]:
 def copy_database(
     path: str, destination: str, deadline: Deadline, identity: Identity = UNCHANGED
 ) -> tuple[dict[str, int | None], list[str]]:
-    """Given a live database, write a copy of one committed state, check it, and return ({table: number of rows, None if that cannot be known here}, notes).
+    """Write a copy of one committed state of a live database, check it, and return ({table: rows, None if that cannot be known here}, notes).
 
     What is still in the write-ahead log is in the copy, too. Raise AltbackupError where it is damaged or locked for long.
     """
@@ -204,7 +204,7 @@ def _require_room(live: sqlite3.Connection, path: str, folder: str) -> None:
 
 @contextlib.contextmanager
 def _taken(path: str, room: str, deadline: Deadline) -> Iterator[str]:
-    """Given a database in WAL mode that nobody has open, yield a copy of it and its log, beside which SQLite can write. Raise SourceChanged."""
+    """Yield a copy, beside which SQLite can write, of a database in WAL mode that nobody has open, and of its log. Raise SourceChanged."""
     folder = tempfile.mkdtemp(dir=room)
     try:
         before = [_trace(f"{path}{suffix}") for suffix in ("", "-wal")]
@@ -226,7 +226,7 @@ def _hint(path: str, message: str) -> str:
 
 
 def inspect_database(path: str, name: str, deadline: Deadline) -> tuple[dict[str, int | None], list[str]]:
-    """Given a private copy that nobody writes, check it and return ({table: rows}, notes). Raise AltbackupError if it is damaged."""
+    """Check a private copy that nobody writes and return ({table: rows}, notes). Raise AltbackupError if it is damaged."""
     with contextlib.closing(sqlite3.connect(uri(path, "immutable=1"), uri=True)) as database:
         database.text_factory = readable
         database.set_progress_handler(deadline.is_over, _INSTRUCTIONS)

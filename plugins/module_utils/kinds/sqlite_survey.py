@@ -41,7 +41,7 @@ _VIRTUAL_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql L
 
 
 def readable(text: bytes) -> str:
-    """Given a text of a database, return it, with bytes that are no UTF-8 as \\xNN."""
+    """Return a text of a database with bytes that are no UTF-8 as \\xNN."""
     return text.decode("utf-8", "backslashreplace")
 
 
@@ -134,7 +134,7 @@ def _count(database: sqlite3.Connection, table: str) -> int | None:
 
 
 def notes_on(name: str, unchecked: Mapping[str, str], rows: Mapping[str, int | None]) -> list[str]:
-    """Given a database's name, the tables that could not be checked and the rows of all, return what is said of it."""
+    """Return notes on the tables of a database that could not be checked ({table: why}), or whose rows were not counted (None)."""
     notes = []
     foreign = {table: reason for table, reason in unchecked.items() if table not in (*rows, "sqlite_master")}
     if foreign:
@@ -178,7 +178,7 @@ def _authorize(action: int, first: str | None, second: str | None, *_: str | Non
 
 
 def survey(path: bytes) -> dict[str, Any]:
-    """Given a database that may be hostile, return `problems`, `unchecked`, `rows`, `attachments` and `version`."""
+    """Return `problems`, `unchecked`, `rows`, `attachments` and `version` of a database that may be hostile."""
     uri = f"file:{quote_from_bytes(path)}?mode=ro&immutable=1"
     with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
         database.text_factory = readable
@@ -199,7 +199,7 @@ def survey(path: bytes) -> dict[str, Any]:
 
 
 def main(argv: list[str]) -> int:
-    """Given the path of a database, print what it holds as JSON; return the exit code."""
+    """Print what the database at the path in `argv` holds as JSON; return the exit code."""
     try:
         found = survey(argv[0].encode("utf-8", "surrogateescape"))
     except sqlite3.Error as error:

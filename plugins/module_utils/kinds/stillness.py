@@ -30,7 +30,7 @@ class Stillness:
         self._changing = Patterns(item.changing)
 
     def judge(self, after: Mapping[bytes, tuple[int, ...]], asked: Asked) -> tuple[list[str], list[str]]:
-        """Given a walk after it was archived, return notes, and what is not stored as one state.
+        """Return notes, and what is not stored as one state; `after` is a walk of the folder after it was archived.
 
         What only grew, or may change, is no fault. Raise SourceChanged for anything else as long as it is worth another try.
         """
@@ -73,7 +73,7 @@ class Stillness:
         return bool(same and stat.S_ISDIR(one[_MODE]) and (name in above or self._context.lenient))
 
     def _stored_whole(self, names: Sequence[bytes], after: Mapping[bytes, tuple[int, ...]], asked: Asked) -> set[bytes]:
-        """Given files that grew, return those whose first bytes still are what the archive holds of them."""
+        """Return those of the files that grew whose first bytes still are what the archive holds of them."""
         if not names:
             return set()
         told = asked([_path(name) for name in names])

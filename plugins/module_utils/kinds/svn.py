@@ -86,7 +86,7 @@ _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122, appe
 
 
 def looks_like(path: str) -> bool:
-    """Given a path, return whether a Subversion repository is there, or what is left of one."""
+    """Return whether a Subversion repository is at a path, or what is left of one."""
     return members_of(path, _MEMBERS) >= 2
 
 
@@ -132,7 +132,7 @@ def _cache_problem(item: Item, context: Context) -> str:
 
 
 def find_cache_problem(live: str) -> str:
-    """Given a repository, return what is wrong with the files of its cache for this user, empty if nothing is."""
+    """Return what is wrong with the files of a repository's cache for this user, empty if nothing is."""
     for member in CACHE:
         path = os.path.join(live, member)
         try:
@@ -149,7 +149,7 @@ def find_cache_problem(live: str) -> str:
 
 
 def is_sound_cache(live: str) -> bool:
-    """Given a repository, return whether its cache can be read whole by this user, and nothing stands beside it that nobody has finished.
+    """Return whether a repository's cache can be read whole by this user, and nothing stands beside it that nobody has finished.
 
     The database is read as a file that nobody writes to: nothing is made beside it.
     """
@@ -181,20 +181,20 @@ def _without_cache(problem: str) -> str:
 
 
 def youngest(path: str, context: Context) -> int:
-    """Given a repository, return its youngest revision. Raise ToolFailed."""
+    """Return the youngest revision of a repository. Raise ToolFailed."""
     argv = context.identity.argv([find_tool("svnlook"), "youngest", path])
-    said = run(argv, what=f"asking {path} for its youngest revision", deadline=context.deadline, name="svnlook")
-    return int(said)
+    output = run(argv, what=f"asking {path} for its youngest revision", deadline=context.deadline, name="svnlook")
+    return int(output)
 
 
 def identity(path: str, context: Context) -> str:
-    """Given a repository, return its UUID. Raise ToolFailed."""
+    """Return the UUID of a repository. Raise ToolFailed."""
     argv = context.identity.argv([find_tool("svnlook"), "uuid", path])
     return run(argv, what=f"asking {path} for its UUID", deadline=context.deadline, name="svnlook").decode().strip()
 
 
 def date_of(path: str, revision: int, context: Context) -> str:
-    """Given a repository, return the date of a revision to the microsecond, empty if it has none. Raise ToolFailed."""
+    """Return the date of a revision to the microsecond, empty if it has none. Raise ToolFailed."""
     words = [find_tool("svnlook"), "proplist", "--revprop", f"--revision={revision}", "--verbose", "--xml", path]
     what = f"asking {path} for the date of revision {revision}"
     listing = run(context.identity.argv(words), what=what, deadline=context.deadline, name="svnlook")
@@ -204,7 +204,7 @@ def date_of(path: str, revision: int, context: Context) -> str:
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given an item, bring its scratch copy up to date and yield it; its revision is the copy's, never the live one's."""
+    """Bring the item's scratch copy up to date and yield it; its revision is the copy's, never the live one's."""
     scratch = Scratch(item, context)
     notes = scratch.update()
     left_out = tuple(f"./{member}/".encode() for member in _NOT_ARCHIVED)
@@ -452,7 +452,7 @@ class Scratch:
 
 
 def other_members(live: str, copied: str) -> list[str]:
-    """Given a folder and its copy, return the members of the copy that are no folders of it and no files of equal bytes; `.` if that cannot be known."""
+    """Return the members of a folder's copy that are no folders of it and no files of equal bytes; `.` if that cannot be known."""
     others = []
     try:
         for parent, folders, files in os.walk(copied, onerror=_raise):
@@ -493,7 +493,7 @@ def _remove_cache(path: str) -> None:
 
 
 def _revision_files(path: str) -> set[tuple[tuple[str, int], int]]:
-    """Given a repository, return ((path, time of writing), first revision in it) of each file that holds revisions."""
+    """Return ((path, time of writing in ns), first revision in it) of each file that holds revisions."""
     with open_plain(os.path.join(path, "db", "format")) as stream:
         sharded = re.search(rb"^layout sharded (\d+)$", stream.read(4096), re.MULTILINE)
     found = set()

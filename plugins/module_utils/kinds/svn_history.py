@@ -22,7 +22,7 @@ _DIGEST = 1
 
 
 def revision_files(names: Iterable[bytes], youngest: int) -> tuple[dict[str, list[int]], list[str]]:
-    """Given what is archived of a repository, return ({folder: its revisions, up to the youngest, sorted}, paths of what packed ones are in).
+    """Return ({folder: its revisions, up to the youngest, sorted}, paths of what packed revisions are in) of the names archived of a repository.
 
     A folder of revisions has the name of a revision of the oldest layout; of folders nothing is told.
     """
@@ -56,7 +56,7 @@ class Contents:
         self._folders = {folder: numbers for folder, numbers in kept.items() if numbers}
 
     def compare(self, known: Mapping[str, Any]) -> dict[str, str]:
-        """Given what an earlier dump noted, return what of it holds something else now, {as messages name it: digest of that}.
+        """Return {name in messages: digest now} of all that an earlier dump noted and that holds something else now.
 
         Of a folder the revisions of then are compared; those that were packed since are not, nor those that a repository which went
         back no longer has all of.
@@ -96,15 +96,15 @@ class Contents:
 
 
 def digest_of(changed: Mapping[str, str]) -> str:
-    """Given what holds something else than it did, {name: digest of that}, return the digest of all of it."""
+    """Return one digest of all changes, {name: digest of its content now}."""
     total = new_hash("sha256")
     total.update(json.dumps(sorted(changed.items())).encode())
     return str(total.hexdigest())
 
 
 def doubt_of(changed: Iterable[str], when: str, *, confirmed: bool) -> str:
-    """Given what holds something else than at the dump of `when`, return what is said of it; and whether a copy that was built anew since holds
-    just that, too."""
+    """Return the text of a doubt about what holds something else than at the dump of `when`; `confirmed` tells that a copy that was built anew since
+    holds just that, too."""
     why = (
         "the repository itself holds something else, though its UUID is the same"
         if confirmed

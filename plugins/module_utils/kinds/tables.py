@@ -24,7 +24,7 @@ _OF_THE_ENGINE = "sqlite_"
 
 
 def content_of(rows: Mapping[str, int | None]) -> dict[str, int | None]:
-    """Given the rows of tables, return those of tables that hold content: not what the engine keeps, such as indexes for searching."""
+    """Return the rows of those tables that hold content: not of what the engine keeps, such as indexes for searching."""
     storage: set[str] = set()
     for siblings, changing in _STORAGE:
         for table in rows:
@@ -35,19 +35,19 @@ def content_of(rows: Mapping[str, int | None]) -> dict[str, int | None]:
 
 
 def total_of(rows: Mapping[str, int | None]) -> int:
-    """Given the rows of tables, return how many hold content, as far as that is known."""
+    """Return the number of rows in tables that hold content, as far as that is known."""
     return sum(count or 0 for count in content_of(rows).values())
 
 
 def measure(rows: Mapping[str, int | None], may_empty: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
-    """Given the rows of tables, return `measures` and `counted`, as a record has them: rows of tables that no pattern of `may_empty` matches."""
+    """Return `measures` and `counted`, as a record has them: rows of tables that no pattern of `may_empty` matches."""
     patterns = sorted({*may_empty})
     lasting = {table: count for table, count in rows.items() if not _matches(table, patterns)}
     return {"measures": {"rows": total_of(lasting)}, "counted": {"rows": ", ".join(patterns)} if patterns else {}}
 
 
 def rows_of(record: Mapping[str, object]) -> dict[str, int | None]:
-    """Given the record of a dump, return the rows of its tables; nothing where it tells none."""
+    """Return the rows of tables from the record of a dump; nothing where it tells none."""
     rows = record.get("rows")
     found = rows.items() if isinstance(rows, Mapping) else ()
     return {str(table): count if isinstance(count, int) else None for table, count in found}
@@ -56,7 +56,7 @@ def rows_of(record: Mapping[str, object]) -> dict[str, int | None]:
 def judge_tables(
     then: Mapping[str, int | None], now: Mapping[str, int | None], when: str, may_empty: Iterable[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """Given rows at the dump of a stamp, `when`, and now, return (doubts, notes) on tables that lost all their rows, or are gone.
+    """Return (doubts, notes) on tables that lost all their rows, or are gone, between the dump of the stamp `when` and now.
 
     Where what came in the place of tables that are gone has as many rows, an application moved its data: that is a note, as
     is the end of a table of a few rows, and of one that one of the patterns of `may_empty` matches. Where no table is left, it
@@ -108,7 +108,7 @@ def judge_databases(
     asked: Iterable[str] | None,
     may_empty: Iterable[str] = (),
 ) -> tuple[list[str], list[str]]:
-    """Given the record of the last good dump of a server, the databases of this one and the rows of their tables, return (doubts, notes).
+    """Return (doubts, notes) on the databases of a server and the rows of their tables, compared with the record of its last good dump.
 
     Tables are named `database.table`. Of databases that are `asked` for by name, those that no longer are, are not missed.
     """
@@ -132,7 +132,7 @@ def judge_databases(
 def measure_databases(
     rows: Mapping[str, int | None], more: Mapping[str, int], asked: Iterable[str] | None, may_empty: Iterable[str] = ()
 ) -> dict[str, dict[str, Any]]:
-    """Given the rows of tables of several databases and `more` amounts, return `measures` and `counted` as `measure` does.
+    """Return `measures` and `counted`, as `measure` does, of the rows of tables of several databases and of `more` amounts.
 
     Where databases are `asked` for by name, fewer of them are no loss.
     """

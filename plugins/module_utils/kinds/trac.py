@@ -71,7 +71,7 @@ _SIZE = 3  # in what a walk tells of a file
 
 
 def looks_like(path: str) -> bool:
-    """Given a path, return whether a Trac environment is there, or what is left of one."""
+    """Return whether a Trac environment is at a path, or what is left of one."""
     return members_of(path, ("conf/trac.ini", _USUAL_DATABASE)) >= 1
 
 
@@ -136,7 +136,7 @@ def _server_of(item: Item, context: Context, setting: _Setting) -> Server | None
 
 
 def _database_path(item: Item, setting: _Setting) -> str:
-    """Given an item and the setting of one of SQLite's, return its database's path inside the environment. Raise InvalidInput."""
+    """Return the path of the item's database, which is SQLite's, inside the environment. Raise InvalidInput."""
     path = setting.value.partition(":")[2]
     path = os.path.relpath(os.path.join(item.path, path.partition("?")[0]), item.path)
     if path == ".." or path.startswith("../"):
@@ -207,7 +207,7 @@ class _Copied:
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given an item, yield the environment with its database as of one committed state, copied before the attachments."""
+    """Yield the environment with its database as of one committed state, copied before the attachments."""
     setting = _database_setting(item, context)
     server = _server_of(item, context, setting)
     folder = scratch_folder(context, item)
@@ -343,7 +343,7 @@ def _copy_logs(environment: str, folder: str) -> None:
 
 
 def _check_attachments(item: Item, copied: _Copied, tree: dict[bytes, tuple[int, ...]]) -> tuple[int, list[str]]:
-    """Given the copied database and the tree, return the number of attachments, and those whose file the live environment has lost.
+    """Return the number of attachments in the copied database, and those whose file the live environment has lost.
 
     Raise SourceChanged if one was deleted or replaced while the environment was read.
     """
@@ -398,7 +398,7 @@ def _attachments(item: Item, database: sqlite3.Connection) -> list[tuple[str, st
 
 
 def attachment_paths(realm: str, parent: str, filename: str) -> list[str]:
-    """Given an attachment's row, return the paths in the tree that Trac 1.0 and newer, and older ones, give its file."""
+    """Return the paths in the tree that Trac 1.0 and newer, and older ones, give the file of an attachment."""
     folder = hashlib.sha1(parent.encode("utf-8")).hexdigest()  # noqa: S324 (Trac's own layout)
     stored = hashlib.sha1(filename.encode("utf-8")).hexdigest()  # noqa: S324 (Trac's own layout)
     extension = re.search(r"\.[A-Za-z0-9]+\Z", filename)

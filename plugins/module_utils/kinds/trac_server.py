@@ -76,7 +76,7 @@ class Server:
 
 
 def parse(setting: str, title: str) -> Server:
-    """Given the connection string of a database in a server, return what it tells. Raise InvalidInput, which quotes no secret."""
+    """Parse the connection string of a database in a server. Raise InvalidInput, which quotes no secret."""
     scheme, _, rest = setting.partition(":")
     where = f"{title}: the setting database of its trac.ini"
     if not rest.startswith("/"):
@@ -123,12 +123,12 @@ def check(item: Item, context: Context, server: Server) -> None:
 
 
 def request_of(server: Server, owner: int, odd: list[list[Any]] | None = None) -> dict[str, Any]:
-    """Given a server and whose the file is that names it, return what NeedsServer asks for: a dump, or else what attachments there are now, as some are odd."""
+    """Return what NeedsServer asks for: a dump, or else, as some are `odd`, the attachments that there are now. `owner` owns the file that names the server."""
     return {"server": vars(server), "owner": owner, "fills": odd is None, "odd": odd}
 
 
 def serve(item: Item, context: Context, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Given what `request_of` returned, return `served`, what was dumped, or `still`, the attachments that there are, and `odd`.
+    """Return `served`, what was dumped, or `still`, the attachments that there are, and `odd`; `request` is what `request_of` returned.
 
     Raise AltbackupError or OSError.
     """
@@ -210,7 +210,7 @@ def attachments_query(server: Server) -> str:
 
 
 def plain_rows(record: Mapping[str, Any]) -> dict[str, int | None]:
-    """Given the record of what was dumped, return {table: rows}, tables of Trac's own schema by their name alone, as with SQLite."""
+    """Return {table: rows} from the record of a dump, tables of Trac's own schema by their name alone, as with SQLite."""
     server = _server_in(record)
     own = f"{server.schema or _USUAL_SCHEMA}." if server.kind == "postgresql" else ""
     rows = {table[len(server.database) + 1 :]: count for table, count in rows_of(record).items()}

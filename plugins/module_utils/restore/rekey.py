@@ -69,7 +69,7 @@ class Wanted:
 
 
 def parse_wanted_recipients(items: Sequence[Mapping[str, Any]], to: Sequence[str], names: Sequence[str]) -> Wanted:
-    """Given items as a plan has them, the recipients of their source, and the items asked for, return to whom they are encrypted. Raise InvalidInput."""
+    """Return to whom items are encrypted: as a plan has them, with `to` as the recipients of their source; `names` are asked for. Raise InvalidInput."""
     own = {
         f"{CATEGORIES[str(item['kind'])]}/{item['name']}": parse_recipients(item["encrypt_to"], "encrypt_to")
         for item in items
@@ -247,7 +247,7 @@ def _rekey_chain(work: Work, chain: Sequence[Tarball], result: dict[str, Any]) -
 
 
 def _own_full(tree: Tree, key: str, dig: str) -> str:
-    """Given an item, and the digest by which a differential knows its full tarball, return the digest that one has here now, empty where there is none.
+    """Return the digest that an item's full tarball has here now, empty where there is none; `dig` is the one by which a differential knows it.
 
     It may have another stamp than the differential names: links are one tarball.
     """
@@ -283,12 +283,12 @@ class _Made:
         self._stack.close()
 
     def digest_of(self, key: str, dig: str) -> str:
-        """Given an item, and the digest that one of its tarballs had, return what it has now, empty where it was not encrypted anew here."""
+        """Return the digest that an item's tarball, which had the digest `dig`, has now, empty where it was not encrypted anew here."""
         known = self._done.get((key, dig))
         return known[1].dig if known else ""
 
     def made(self, old: _Old, full: Callable[[str, str], str]) -> tuple[str, Dna, dict[str, Any]]:
-        """Given a tarball of before, and what has the digest of a full one now, return its new file, dna and record. Raise AltbackupError or OSError."""
+        """Return new file, dna and record of a tarball of before; `full` tells the digest that a full one has now. Raise AltbackupError or OSError."""
         work, to = self._work, self._work.wanted.of(old.key)
         base_dig = old.dna.base_dig
         if old.dna.base is not None and base_dig is not None:
@@ -364,7 +364,7 @@ def rekey_of_target(
     signing_key: str = "",
     deadline: Deadline,
 ) -> dict[str, Any]:
-    """Given a source, a target and the encrypted tarballs that are there, make what is to take the places of those for others; return that as `rekeyed`.
+    """Make what is to take the places of `tarballs` on a target that are encrypted to other recipients than is wanted; return that as `rekeyed`.
 
     What this source has for today's recipients is taken from its own tree; what came from the target is encrypted anew, if this source signed it
     as just that. Raise AltbackupError where nothing can be done.
@@ -430,7 +430,7 @@ def require_own_signature(work: Work, offer: Offer) -> None:
 
     Else a target could have it sign, and encrypt, what it never dumped.
     """
-    said = verified_statement(offer.record, work.signing_key, work.deadline, offer.relpath)
+    statement = verified_statement(offer.record, work.signing_key, work.deadline, offer.relpath)
     asked = {
         "source": work.source,
         "item": offer.key,
@@ -444,7 +444,7 @@ def require_own_signature(work: Work, offer: Offer) -> None:
         BEFORE: str(offer.record.get(BEFORE) or ""),
     }
     for what, text in asked.items():
-        if said.get(what, "") != text:
+        if statement.get(what, "") != text:
             raise AltbackupError(f"it is not what this source signed: {what} is another one. Somebody exchanged it")
 
 

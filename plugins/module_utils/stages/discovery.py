@@ -82,11 +82,11 @@ def _look_below(
     level = [""]
     for depth in range(_DEPTH + 1):
         limit = mounts.answer_timeout(deadline)
-        silent = mounts.find_hung([os.path.join(folder, relative) for relative in level if relative], limit)
+        hung = mounts.find_hung([os.path.join(folder, relative) for relative in level if relative], limit)
         for relative in level:
             path = os.path.join(folder, relative)
             try:
-                if path in silent:
+                if path in hung:
                     raise InvalidInput(mounts.hung_message(path, limit))
                 if relative and is_of_restore(path):
                     continue

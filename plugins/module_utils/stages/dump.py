@@ -68,12 +68,12 @@ def dump(
     marks = _marks(tree, failures)
     controller_items = _controller_items(tree, controller, check_mode, failures)
     limit = mounts.answer_timeout(context.deadline)
-    silent = mounts.find_hung(received, limit)
+    hung = mounts.find_hung(received, limit)
     good, bad = find_problems(
         [*items, *controller_items],
         base,
-        [folder for folder in received if folder not in silent],
-        lambda asked: _silent_items(asked, limit),
+        [folder for folder in received if folder not in hung],
+        lambda asked: _hung_items(asked, limit),
     )
     failures += [_bad_input(value, reason) for value, reason in bad]
     declared = [*readable([value for value, _ in bad]), *good]
@@ -197,19 +197,19 @@ def _controller_items(
 
 def _require_fit(item: Item, base: str, received: Sequence[str], limit: float) -> None:
     """Raise InvalidInput if an item cannot be dumped from its path as it is now, for instance after a hook mounted something there."""
-    silent = _silent_items([item], limit)
-    if item in silent:
-        raise InvalidInput(silent[item])
+    hung = _hung_items([item], limit)
+    if item in hung:
+        raise InvalidInput(hung[item])
     folders = [
         (folder, os.path.realpath(folder)) for folder in (base, *received) if not mounts.find_hung([folder], limit)
     ]
     check_outside(item, *folders)
 
 
-def _silent_items(items: Sequence[Item], limit: float) -> dict[Item, str]:
+def _hung_items(items: Sequence[Item], limit: float) -> dict[Item, str]:
     """Return {item: reason} of items whose path, or a mount in it that is not excluded, does not answer within `limit` seconds."""
-    silent = mounts.find_hung_within({item: item.path for item in items if item.path}, limit, _enters)
-    return {item: mounts.hung_message(path, limit) for item, path in silent.items()}
+    hung = mounts.find_hung_within({item: item.path for item in items if item.path}, limit, _enters)
+    return {item: mounts.hung_message(path, limit) for item, path in hung.items()}
 
 
 def _enters(item: Item, inside: str) -> bool:

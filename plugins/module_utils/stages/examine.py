@@ -79,7 +79,7 @@ def examine(asked: Questions) -> dict[str, Any]:
     bases = [os.path.normpath(str(one["base"])) for one in asked.owners]
     items = _parsed(asked.items)
     seconds = mounts.answer_timeout(asked.deadline)
-    silent = mounts.find_hung_within(
+    hung = mounts.find_hung_within(
         {path: path for path in [*filter(_is_path, bases), *(item.path for item in items)]}, seconds
     )
     return {
@@ -94,9 +94,9 @@ def examine(asked: Questions) -> dict[str, Any]:
         "host_keys": host_keys(),
         "tools": {name: _version(name) for name in _needed(asked)},
         "missing_compressor": [str(error) for error in missing_tools((), asked.ext)],
-        "bases": [_base(one, silent, seconds) for one in asked.owners],
-        "space": _space(asked, items, silent, bases),
-        "items": [_item(item, silent, seconds, asked.key_files) for item in items],
+        "bases": [_base(one, hung, seconds) for one in asked.owners],
+        "space": _space(asked, items, hung, bases),
+        "items": [_item(item, hung, seconds, asked.key_files) for item in items],
         "discovered": _discovered(asked),
         "peers": _tried(asked.peers, asked.deadline, fetch=False) + _tried(asked.fetched, asked.deadline, fetch=True),
         "authorized": {user: _authorized(user) for user in asked.logins},
@@ -145,7 +145,7 @@ def _version(tool: str) -> str:
     """Return the first line of a program's version, `there` if it prints none, empty if it is missing."""
     try:
         path = find_installed(tool)
-        said = subprocess.run(
+        output = subprocess.run(
             [path, *_VERSION_OF.get(tool, ["--version"])],
             env=clean_environment(),
             stdin=subprocess.DEVNULL,
@@ -158,17 +158,17 @@ def _version(tool: str) -> str:
         return ""
     except (OSError, subprocess.SubprocessError):
         return "there"
-    return (said.strip().splitlines() or ["there"])[0][:200]
+    return (output.strip().splitlines() or ["there"])[0][:200]
 
 
-def _base(one: Mapping[str, Any], silent: Mapping[str, str], seconds: float) -> dict[str, Any]:
+def _base(one: Mapping[str, Any], hung: Mapping[str, str], seconds: float) -> dict[str, Any]:
     """Return the facts about a base."""
     base = os.path.normpath(str(one["base"]))
     found: dict[str, Any] = {"base": base, "role": str(one["role"]), "there": False, "marker": False, "problem": ""}
     if not _is_path(base):
         return {**found, "problem": f"base {base!r} is not an absolute path"}
-    if base in silent:
-        return {**found, "problem": mounts.hung_message(silent[base], seconds)}
+    if base in hung:
+        return {**found, "problem": mounts.hung_message(hung[base], seconds)}
     above = base
     while not os.path.isdir(above):
         above = os.path.dirname(above)
@@ -204,12 +204,12 @@ def _base(one: Mapping[str, Any], silent: Mapping[str, str], seconds: float) -> 
     return found
 
 
-def _space(asked: Questions, items: Sequence[Item], silent: Mapping[str, str], bases: Sequence[str]) -> list[str]:
+def _space(asked: Questions, items: Sequence[Item], hung: Mapping[str, str], bases: Sequence[str]) -> list[str]:
     """Return a sentence on each disk with too little space for a night, as far as its bases can be used."""
     own = [os.path.normpath(str(one["base"])) for one in asked.owners if one["role"] == "source"]
-    usable = [base for base in bases if base not in silent and os.path.isdir(os.path.join(base, MARKER))]
+    usable = [base for base in bases if base not in hung and os.path.isdir(os.path.join(base, MARKER))]
     trees = [tree for tree in asked.trees if os.path.dirname(str(tree["base"])) in usable]
-    answering = [item for item in items if item.path not in silent] if own and own[0] in usable else []
+    answering = [item for item in items if item.path not in hung] if own and own[0] in usable else []
     try:
         estimates, _, _ = estimate(
             own[0] if own else "", answering, trees, {"keeps": asked.keeps, "rules": asked.rules}
@@ -219,11 +219,11 @@ def _space(asked: Questions, items: Sequence[Item], silent: Mapping[str, str], b
         return [explain(error)]
 
 
-def _item(item: Item, silent: Mapping[str, str], seconds: float, key_files: Sequence[str]) -> dict[str, Any]:
+def _item(item: Item, hung: Mapping[str, str], seconds: float, key_files: Sequence[str]) -> dict[str, Any]:
     """Return whether an item exists and can be read by this user, and which private keys lie in it."""
     found = {"key": item.key, "path": item.path, "kind": item.kind, "problem": "", "denied": False}
-    if item.path in silent:
-        return {**found, "problem": mounts.hung_message(silent[item.path], seconds)}
+    if item.path in hung:
+        return {**found, "problem": mounts.hung_message(hung[item.path], seconds)}
     try:
         status = os.stat(item.path)
     except OSError as error:

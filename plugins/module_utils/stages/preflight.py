@@ -118,14 +118,12 @@ def inspect(demands: Demands) -> dict[str, Any]:
     seconds = mounts.answer_timeout(limit)
     inner = list(dict.fromkeys(base for base in (str(tree["base"]) for tree in demands.trees) if base not in bases))
     steady: list[dict[str, Any]] = []
-    silent = _silent(bases, inner, [item.path for item in parsed if item.path], seconds)
-    seen = _look_at_bases(
-        demands, bases, inner, {path: mounts.hung_message(at, seconds) for path, at in silent.items()}
-    )
+    hung = _hung(bases, inner, [item.path for item in parsed if item.path], seconds)
+    seen = _look_at_bases(demands, bases, inner, {path: mounts.hung_message(at, seconds) for path, at in hung.items()})
     reasons = [*seen.reasons, *missing_tools([*demands.tools, *demands.programs], demands.ext)]
     wrong, differing = clocks(time.time(), demands.now)
     reasons += wrong
-    items, notes, failures = _discovered(demands, next((base for base in bases[:1] if base not in silent), ""))
+    items, notes, failures = _discovered(demands, next((base for base in bases[:1] if base not in hung), ""))
     complete = not failures
     problems = in_parallel(lambda peer: _try(peer, limit, demands.fetch), demands.peers, max(1, len(demands.peers)))
     unreachable = [(peer.node, problem) for peer, problem in zip(demands.peers, problems) if problem is not None]
@@ -143,10 +141,10 @@ def inspect(demands: Demands) -> dict[str, Any]:
     if usable and not seen.unusable and demands.space:
         explicit = {item.path for item in parsed}
         more = [item for item in _parsed(items) if item.path not in explicit]
-        silent.update(
+        hung.update(
             mounts.find_hung_within({item.path: item.path for item in more if item.path}, mounts.answer_timeout(limit))
         )
-        answers = [item for item in [*more, *parsed] if item.path not in silent]  # the dump reports the others
+        answers = [item for item in [*more, *parsed] if item.path not in hung]  # the dump reports the others
         estimates, unseen, steady = estimate(
             bases[0], answers, demands.trees, {"keeps": demands.keeps, "rules": demands.rules}
         )
@@ -201,7 +199,7 @@ def _failure(reason: str | BaseException) -> dict[str, Any]:
     return {**failure(_STAGE, reason), **({"node": reason.owner.name} if isinstance(reason, Taken) else {})}
 
 
-def _silent(bases: Sequence[str], inner: Sequence[str], paths: Sequence[str], seconds: float) -> dict[str, str]:
+def _hung(bases: Sequence[str], inner: Sequence[str], paths: Sequence[str], seconds: float) -> dict[str, str]:
     """Return {base, tree or path that does not answer within `seconds`: its hung mount or folder}.
 
     Of a base of which trees are given, only its private folder has to answer.
@@ -214,8 +212,8 @@ def _silent(bases: Sequence[str], inner: Sequence[str], paths: Sequence[str], se
     return {**{private[place]: path for place, path in found.items() if place in private}, **found}
 
 
-def _look_at_bases(demands: Demands, bases: Sequence[str], inner: Sequence[str], silent: Mapping[str, str]) -> _Bases:
-    """Test bases and the trees in them; `silent` is {path that does not answer: reason}."""
+def _look_at_bases(demands: Demands, bases: Sequence[str], inner: Sequence[str], hung: Mapping[str, str]) -> _Bases:
+    """Test bases and the trees in them; `hung` is {path that does not answer: reason}."""
     seen = _Bases()
     owners = {os.path.normpath(str(one["base"])): parse_owner(one) for one in demands.owners}
     origins = {os.path.normpath(str(tree["base"])): tree.get("origin") for tree in demands.trees}
@@ -223,8 +221,8 @@ def _look_at_bases(demands: Demands, bases: Sequence[str], inner: Sequence[str],
         if base in inner and os.path.dirname(base) in seen.unusable:
             continue
         try:
-            if base in silent:
-                raise AltbackupError(silent[base])
+            if base in hung:
+                raise AltbackupError(hung[base])
             if base in inner:
                 _require_received(base, bases, owners.get(os.path.dirname(base)), origins.get(base))
             else:

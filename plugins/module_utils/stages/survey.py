@@ -52,12 +52,12 @@ def survey(below: Sequence[str], folders: Sequence[str], deadline: Deadline) -> 
     unseen += [printable(path) for path in below if "\0" in path]
     level = [os.path.normpath(path) for path in dict.fromkeys(below) if "\0" not in path]
     for depth in range(_DEPTH + 1):
-        silent = mounts.find_hung(level, seconds) if level else set()
-        unseen += sorted(silent)
+        hung = mounts.find_hung(level, seconds) if level else set()
+        unseen += sorted(hung)
         following: list[str] = []
         for path in level:
             count += 1
-            if path in silent or count > _MOST_FOLDERS or len(found) > _MOST_FOUND:
+            if path in hung or count > _MOST_FOLDERS or len(found) > _MOST_FOUND:
                 continue
             kind = _kind_at(path, recognizers, unseen)
             if kind:

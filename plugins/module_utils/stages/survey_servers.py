@@ -36,11 +36,11 @@ def find_servers(places: Mapping[str, Sequence[str]], deadline: Deadline) -> lis
     """
     usable = [(kind, path) for kind, paths in places.items() for path in paths if kind in _AT and "\0" not in path]
     seconds = mounts.answer_timeout(deadline)
-    silent = mounts.find_hung([path for _, path in usable], seconds) if usable else set()
+    hung = mounts.find_hung([path for _, path in usable], seconds) if usable else set()
     listening = _listening()
     found: dict[str, dict[str, Any]] = {}
     for kind, place in usable:
-        if place in silent:
+        if place in hung:
             continue
         with contextlib.suppress(OSError):
             for path in _AT[kind](os.path.normpath(place), listening)[:_MOST]:

@@ -40,7 +40,7 @@ EMPTY: dict[str, Any] = {"proved": [], "left": [], "notes": []}
 
 
 def drill_store(options: Mapping[str, Any], check_mode: bool = False) -> dict[str, Any]:
-    """Given the options of the module, prove that what a store has of a few items restores; return `proved`, `left`, `notes` and `failures`.
+    """Prove, with the options of the module, that what a store has of a few items restores; return `proved`, `left`, `notes` and `failures`.
 
     They are those of which no tarball of the store was proved for the longest time. What cannot be asked, or brought, is a failure. In check mode nothing
     is brought. Raise AltbackupError or OSError where nothing can be done.
@@ -160,7 +160,7 @@ def _require_room(tree: Tree, size: int) -> None:
 
 
 def drilled_at(tree: Tree, store: str) -> dict[str, str]:
-    """Given a tree and a store that it fills, return {item: the stamp of the run that drilled it from there last}; what is damaged tells nothing."""
+    """Return {item: the stamp of the run that drilled it last from a store that the tree fills}; what is damaged tells nothing."""
     path = os.path.join(folder_of(tree, store), _DRILLED)
     try:
         value = json.loads(read_private(tree, path, _LONGEST).decode("utf-8"))

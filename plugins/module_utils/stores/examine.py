@@ -22,7 +22,7 @@ _PATIENCE = 1.0
 
 
 def examine_store(value: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
-    """Given a store as modules take it, return `name`, `place`, `is_disk`, `there`, `away` (why a disk is not there), `problem`, `id` and `other` (the name of
+    """Return, of a store as modules take it, `name`, `place`, `is_disk`, `there`, `away` (why a disk is not there), `problem`, `id` and `other` (the name of
     the store that it says to be), `loose` (files of secrets that are not their user's alone), and of a bucket whether it `versioned` and `lockable` is."""
     found: dict[str, Any] = {
         **dict.fromkeys(("name", "place"), ""),

@@ -106,7 +106,7 @@ def _is_of(path: str, keys: Collection[str] | None) -> bool:
 
 
 def find(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Given the options of the module, return in `trees` what the store holds of some items, as tarball_find tells of a tree.
+    """Return in `trees` what the store holds of some items, as tarball_find tells of a tree; `options` are the module's.
 
     What keeps it from being asked is the `problem` of the tree, no failure: another node may hold the same.
     """
@@ -129,7 +129,7 @@ def find(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def listed(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Given the options of the module, return all `tarballs` of the source in the store, as tarball_list does. Raise AltbackupError or OSError."""
+    """Return all `tarballs` of the source in the store, as tarball_list does; `options` are the module's. Raise AltbackupError or OSError."""
     shelf, moment, tree = Shelf(options), moment_of(options), open_tree(options["base"])
     day = options["day"]
     known, marks = _known(tree, shelf.store.name), _marks(tree)
@@ -232,7 +232,7 @@ def _entry(
 
 
 def folder_of(options: Mapping[str, Any]) -> str:
-    """Given the options of the module, return the tree in which lies what was brought from a store."""
+    """Return the tree in which lies what was brought from a store; `options` are the module's."""
     tree = open_tree(options["base"])
     return os.path.join(_root(tree, str(options["store"]["name"])), str(options["source"]))
 
@@ -243,7 +243,7 @@ def _root(tree: Tree, store: str) -> str:
 
 
 def fetch(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Given the options of the module, bring tarballs and their sidecars, each read and found as it should be. Raise AltbackupError or OSError."""
+    """Bring tarballs and their sidecars, each read and found as it should be; `options` are the module's. Raise AltbackupError or OSError."""
     relpaths = {str(entry["relpath"]): entry for entry in options["tarballs"]}
     for relpath in relpaths:
         split_relpath(relpath)
@@ -253,8 +253,8 @@ def fetch(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bring(shelf: Shelf, tree: Tree, root: str, relpaths: Mapping[str, Mapping[str, Any]]) -> None:
-    """Given a store, a tree of this node, and {relpath: its size, dig and alg}, bring tarballs and their sidecars into a marked folder below the private
-    one of the tree, each read and found as it should be. Raise AltbackupError or OSError."""
+    """Bring tarballs, {relpath: its size, dig and alg}, and their sidecars from a store into a marked folder below the private one of a tree of
+    this node, each read and found as it should be. Raise AltbackupError or OSError."""
     require_there(shelf.remote)
     make_folders(os.path.join(root, MARKER), tree.private)
     sizes = {f"{shelf.source}/{relpath}": int(entry["size"]) for relpath, entry in relpaths.items()}
@@ -275,7 +275,7 @@ def bring(shelf: Shelf, tree: Tree, root: str, relpaths: Mapping[str, Mapping[st
 
 
 def remove(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Given the options of the module, remove what was brought. Raise AltbackupError or OSError."""
+    """Remove what was brought; `options` are the module's. Raise AltbackupError or OSError."""
     tree = open_tree(options["base"])
     root = _root(tree, str(options["store"]["name"]))
     there = os.path.isdir(root)

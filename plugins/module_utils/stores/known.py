@@ -69,7 +69,7 @@ def folder_of(tree: Tree, store: str) -> str:
 
 
 def recall(tree: Tree, store: str, id: str) -> Memory:
-    """Given a tree, a store and its id, return what is remembered, nothing where it is new. Raise AltbackupError where that is damaged."""
+    """Return what is remembered of a store with that id, nothing where it is new. Raise AltbackupError where that is damaged."""
     path = os.path.join(folder_of(tree, store), f"{id}.json")
     try:
         value = json.loads(read_private(tree, path, _MOST).decode("utf-8"))
@@ -115,7 +115,7 @@ def _copy(relpath: Any, entry: Mapping[str, Any]) -> Copy:
 
 
 def remember(tree: Tree, store: str, memory: Memory) -> None:
-    """Given a tree whose lock is held, keep what is known of a store. Raise OSError."""
+    """Keep what is known of a store in a tree whose lock is held. Raise OSError."""
     folder = folder_of(tree, store)
     make_folders(folder, tree.private)
     text = json.dumps({**asdict(memory), "id": memory.id}, sort_keys=True, separators=(",", ":"))

@@ -102,7 +102,7 @@ class Locker:
 
 
 def locker_of(store: Store, secrets: Secrets, deadline: Deadline) -> Locker | None:
-    """Given a store and what opens it, return its bucket, None where it is none. Raise InvalidInput where it must be one, as it is to lock."""
+    """Return the bucket of a store, None where it is none. Raise InvalidInput where it must be one, as it is to lock."""
     found = bucket_of(store, secrets)
     if found is None:
         if store.lock_days:
@@ -115,7 +115,7 @@ def locker_of(store: Store, secrets: Secrets, deadline: Deadline) -> Locker | No
 
 
 def markers_told(seen: Seen) -> list[tuple[str, str]]:
-    """Given what a bucket has, return (relpath, reason) of the tarballs that somebody hid, or their sidecars, by delete markers."""
+    """Return (relpath, reason) of the tarballs in a bucket that somebody hid, or their sidecars, by delete markers."""
     told: dict[str, str] = {}
     for path, marker in sorted(seen.markers.items()):
         relpath = path[: -len(SUFFIX)] if path.endswith(SUFFIX) else path

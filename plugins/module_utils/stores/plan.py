@@ -62,8 +62,8 @@ class Held:
 def unread_sidecars(
     objects: Iterable[Object], copies: Mapping[str, Copy], digests: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Given what was listed, what is remembered, and {path: MD5 that the store has of it}, return the sidecars (paths as listed) that have to be read to
-    know what the store has."""
+    """Return the sidecars (paths as listed) that have to be read to know what the store has; `copies` is what is remembered, `digests` is
+    {path: MD5 that the store has of it}."""
     sizes = {entry.path: entry.size for entry in objects}
     wanted = []
     for path, size in sizes.items():
@@ -87,8 +87,8 @@ def _is_of(dna: Dna, size: int, digest: str) -> bool:
 def view_of(
     objects: Sequence[Object], copies: Mapping[str, Copy], read: Mapping[str, Dna | str], hidden: Collection[str] = ()
 ) -> View:
-    """Given what was listed (paths from the folder of the source), what is remembered, and {sidecar: what was read of it, or what is wrong with it}, return
-    what the store has. `hidden` are paths over which somebody put a delete marker."""
+    """Return what the store has; `objects` is what was listed (paths from the folder of the source), `copies` what is remembered, `read` is {sidecar: what
+    was read of it, or what is wrong with it}. `hidden` are paths over which somebody put a delete marker."""
     there = {entry.path: entry for entry in objects}
     whole: dict[str, Copy] = {}
     halves: dict[str, int] = {}
@@ -107,15 +107,15 @@ def view_of(
             if path + SUFFIX not in hidden:
                 halves[path] = entry.size
             continue
-        known, said = copies.get(path), read.get(path + SUFFIX)
-        if isinstance(said, str):
-            damaged[path] = said
+        known, sidecar = copies.get(path), read.get(path + SUFFIX)
+        if isinstance(sidecar, str):
+            damaged[path] = sidecar
             continue
-        if known is not None and said not in (None, known.dna):
-            damaged[path] = f"has a dna of {said.dig if said else ''}, which was {known.dna.dig}"
+        if known is not None and sidecar not in (None, known.dna):
+            damaged[path] = f"has a dna of {sidecar.dig if sidecar else ''}, which was {known.dna.dig}"
             continue
-        if known is None and said is not None:
-            known = Copy(said)
+        if known is None and sidecar is not None:
+            known = Copy(sidecar)
         if there[path + SUFFIX].size > MAX_BYTES:
             damaged[path] = f"has a malformed dna: it has {there[path + SUFFIX].size} bytes"
         elif known is None:
@@ -144,8 +144,8 @@ def plan_uploads(
     hidden: Collection[str] = (),
     holds: Mapping[str, str] | None = None,
 ) -> list[Upload]:
-    """Given what the node holds, what the store has, and {item: its rules}, return what is put there, the newest first, but each full tarball before
-    the differential that needs it. What the store's own purge would remove at once is left out, as is what is `hidden` there on purpose."""
+    """Return what of that which the node holds is put into the store, the newest first, but each full tarball before the differential that needs it;
+    `rules` is {item: its rules}. What the store's own purge would remove at once is left out, as is what is `hidden` there on purpose."""
     lacking = [
         one
         for one in held.tarballs
@@ -209,8 +209,8 @@ def differing(held: Held, view: View) -> list[tuple[Tarball, Copy]]:
 def plan_reading(
     copies: Mapping[str, Copy], days: int, moment: Moment, *, good: Collection[str] = (), every: bool = False
 ) -> list[str]:
-    """Given the copies of a store, in how many days all are to be read, and those of which the store's own digest is `good`, return the relpaths of those
-    to be read tonight, that which waits for the longest time first; all of them with `every`."""
+    """Return the relpaths of a store's copies that are to be read tonight, that which waits for the longest time first; all are to be read in `days` days,
+    but for those of which the store's own digest is `good`. All of them with `every`."""
     if every:
         return sorted({*copies} - {*good}, key=lambda path: (copies[path].read, path))
     rest = [path for path, copy in copies.items() if path not in good and copy.read != moment.stamp]

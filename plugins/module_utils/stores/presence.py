@@ -35,7 +35,7 @@ class Presence:
 
 
 def find(remote: Remote, tree: Tree, *, adopted: bool, check_mode: bool) -> Presence:
-    """Given a store and the tree that fills it, return what is there, and give it an id if it has none. Raise NotMounted where a disk is away,
+    """Return what is there of a store, and give it an id if it has none; `tree` is the one that fills it. Raise NotMounted where a disk is away,
     BaseUnusable where it is another one, AltbackupError where that cannot be known."""
     store = remote.store
     require_there(remote)
@@ -114,22 +114,24 @@ class Absence:
 
 
 def absent_disks(tree: Tree, remote: Remote, present: str, moment: Moment) -> Absence:
-    """Given a store of disks that take turns and the id of the one that is there, return what there is to say of the others."""
+    """Return notes and failures on the other disks of a store whose disks take turns; `present` is the id of the one that is there."""
     others = {id: seen for id, seen in seen_at(tree, remote.store.name).items() if id != present}
-    said = _absence(remote, others, moment, f"disk {{}} of the store {remote.store.name}")
+    absence = _absence(remote, others, moment, f"disk {{}} of the store {remote.store.name}")
     forget = f"If it is gone for good, remove what is remembered of it in {folder_of(tree, remote.store.name)}"
-    return Absence(said.notes, [f"{entry}. {forget}" for entry in said.failures])
+    return Absence(absence.notes, [f"{entry}. {forget}" for entry in absence.failures])
 
 
 def absent_store(tree: Tree, remote: Remote, why: AltbackupError, moment: Moment) -> Absence:
-    """Given a store that is not there, and why, return what there is to say of it."""
+    """Return notes and failures on a store that is not there; `why` tells the reason."""
     known = seen_at(tree, remote.store.name)
     reason = first_of(str(why).splitlines(), 3)
     if not known:
         return Absence(failures=[reason])
     last = {max(known, key=lambda id: known[id]): max(known.values())}
-    said = _absence(remote, last, moment, f"the store {remote.store.name}")
-    return Absence([f"{note}: {reason}" for note in said.notes], [f"{reason} ({entry})" for entry in said.failures])
+    absence = _absence(remote, last, moment, f"the store {remote.store.name}")
+    return Absence(
+        [f"{note}: {reason}" for note in absence.notes], [f"{reason} ({entry})" for entry in absence.failures]
+    )
 
 
 def _absence(remote: Remote, seen: dict[str, str], moment: Moment, title: str) -> Absence:

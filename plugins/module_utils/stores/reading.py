@@ -35,7 +35,7 @@ def read_sidecars(remote: Remote, source: str, paths: Sequence[str]) -> dict[str
 
 
 def parsed(content: bytes) -> Dna | str:
-    """Given what a sidecar holds, return what it says, or what is wrong with it."""
+    """Return the dna in the content of a sidecar, or what is wrong with it."""
     try:
         if len(content) > MAX_BYTES:
             return "has a malformed dna: it is too long"
@@ -94,8 +94,8 @@ def read_back(
 def _problem(work: Work, relpath: str, copy: Copy, sidecar: Dna | str) -> tuple[str, bool] | None:
     """Return what is wrong with a copy that is read, and whether that is known of its bytes; None for a good one."""
     if sidecar != copy.dna:
-        said = sidecar if isinstance(sidecar, str) else f"has a dna of {sidecar.dig}, which was {copy.dna.dig}"
-        return f"{relpath} {said}", True
+        problem = sidecar if isinstance(sidecar, str) else f"has a dna of {sidecar.dig}, which was {copy.dna.dig}"
+        return f"{relpath} {problem}", True
     try:
         dig, size = work.remote.digest(work.at(relpath), copy.dna.alg, copy.dna.size)
     except (AltbackupError, OSError) as error:

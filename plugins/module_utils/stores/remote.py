@@ -60,7 +60,7 @@ class Remote:
         self._copies: bool | None = None
 
     def at(self, path: str) -> str:
-        """Given a path below the root of the store, return it as rclone takes it."""
+        """Return a path below the root of the store as rclone takes it."""
         root = self.store.remote
         return f"{root}{'' if not path or root.endswith((':', '/')) else '/'}{path}"
 
@@ -236,13 +236,13 @@ class Remote:
         rc = child.wait(self.deadline, silence=self._silence)
         if rc == 0:
             return
-        said = self._secrets.masked(child.stderr())
-        lines = [_STARTS.sub("", line) for line in said.splitlines()]
+        stderr_text = self._secrets.masked(child.stderr())
+        lines = [_STARTS.sub("", line) for line in stderr_text.splitlines()]
         text = printable("; ".join(dict.fromkeys(filter(None, lines[-6:])))) or "it said nothing"
         if rc in _MISSING:
             raise Missing(f"{self.store.name}: {what}: it is not there: {text}")
         ending = f"was killed by signal {-rc}" if rc < 0 else f"failed with exit code {rc}"
-        raise ToolFailed(f"{self.store.name}: {what}: rclone {ending}: {text}", rc, said)
+        raise ToolFailed(f"{self.store.name}: {what}: rclone {ending}: {text}", rc, stderr_text)
 
 
 @contextlib.contextmanager

@@ -76,7 +76,7 @@ class Version:
 
 
 def sign(bucket: Bucket, method: str, path: str, query: str, headers: Mapping[str, str], now: float) -> dict[str, str]:
-    """Given a request, with the digest of its body in the headers, return the headers with its signature."""
+    """Return the headers of a request with its signature; they have the digest of its body already."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     signed = {**{name.lower(): value for name, value in headers.items()}, "x-amz-date": stamp}
     if bucket.token:
@@ -96,7 +96,7 @@ def sign(bucket: Bucket, method: str, path: str, query: str, headers: Mapping[st
 
 
 def versions(bucket: Bucket, prefix: str, deadline: Deadline) -> Iterator[Version]:
-    """Given a bucket and a prefix, yield all versions of all objects below it, of each object the newest first. Raise AltbackupError."""
+    """Yield all versions of all objects below a prefix, of each object the newest first. Raise AltbackupError."""
     markers: dict[str, str] = {}
     for _ in range(_MOST_PAGES):
         query = {"versions": "", "prefix": prefix, "encoding-type": "url", **markers}
@@ -131,7 +131,7 @@ def retain(bucket: Bucket, key: str, version: str, until: float, mode: str, dead
 
 
 def locked_until(bucket: Bucket, key: str, version: str, deadline: Deadline) -> float:
-    """Given a version of an object, return until when it is locked (seconds since 1970), 0 for not at all, and beyond all dates for a legal hold."""
+    """Return until when a version of an object is locked (seconds since 1970), 0 for not at all, and beyond all dates for a legal hold."""
     with _answered(bucket, "HEAD", key, {"versionId": version}, deadline) as answer:
         if (answer.getheader("x-amz-object-lock-legal-hold") or "").upper() == "ON":
             return float("inf")
@@ -153,8 +153,8 @@ def read(bucket: Bucket, version: Version, deadline: Deadline, take: Callable[[b
                 break
             take(chunk)
     if count != version.size:
-        said = "has more" if count > version.size else f"ended after {count}"
-        raise AltbackupError(f"{bucket.endpoint}: {one_line(version.key)}: the answer {said} of {version.size} bytes")
+        ending = "has more" if count > version.size else f"ended after {count}"
+        raise AltbackupError(f"{bucket.endpoint}: {one_line(version.key)}: the answer {ending} of {version.size} bytes")
 
 
 def is_versioned(bucket: Bucket, deadline: Deadline) -> bool:
@@ -206,8 +206,8 @@ def _answered(
             )
             answer = connection.getresponse()
             if answer.status >= 300:
-                said = one_line(answer.reason) + _said(answer.read(1 << 16))
-                raise Refused(f"{what}: {answer.status} {said}", answer.status)
+                message = one_line(answer.reason) + _said(answer.read(1 << 16))
+                raise Refused(f"{what}: {answer.status} {message}", answer.status)
             yield answer
             deadline.remaining()
     except (OSError, http.client.HTTPException) as error:
@@ -249,7 +249,7 @@ def _md5(content: bytes) -> bytes:
 
 
 def _said(content: bytes) -> str:
-    """Given the body of an error, return code and message, as far as it has them."""
+    """Return code and message from the body of an error, as far as it has them."""
     found = [re.search(rb"<%s>([^<]{1,300})</" % name, content) for name in (b"Code", b"Message")]
     words = [one_line(match[1].decode("utf-8", "replace")) for match in found if match]
     return f" ({': '.join(words)})" if words else ""
@@ -290,6 +290,6 @@ def _word(tag: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    """Given a date of S3, return it in seconds since 1970, 0 for none."""
+    """Return a date as S3 writes it in seconds since 1970, 0 for none."""
     match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", text)
     return float(calendar.timegm(time.strptime(f"{match[1]}Z", _DATE))) if match else 0.0

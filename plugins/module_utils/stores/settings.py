@@ -79,7 +79,7 @@ class Secrets:
     """{remote: its options}; nothing of a configuration that is encrypted"""
 
     def masked(self, text: str) -> str:
-        """Given what rclone said, return it without anything secret."""
+        """Return what rclone wrote without anything secret."""
         text = re.sub(r"(://[^\s/:@]+:)[^\s/@]+@", r"\1***@", text)
         values = [*self.environment.items(), *(pair for options in self.sections.values() for pair in options.items())]
         for name, value in sorted(values, key=lambda pair: -len(pair[1])):
@@ -89,7 +89,7 @@ class Secrets:
 
 
 def parse_store(values: Mapping[str, Any]) -> Store:
-    """Given a store as modules take it, return it. Raise InvalidInput."""
+    """Parse a store from the form in which modules take it. Raise InvalidInput."""
     store = Store(**{name: values[name] for name in _OPTIONS if values.get(name) is not None})
     require_name(store.name, "store")
     problem = problem_of_remote(store.remote)
@@ -105,7 +105,7 @@ def require_name(text: str, what: str) -> None:
 
 
 def problem_of_remote(text: str) -> str:
-    """Given what is written as the place of a store, return what is wrong with it, empty if nothing."""
+    """Return what is wrong with the place of a store as it is written, empty if nothing."""
     if text.startswith("/"):
         if os.path.normpath(text) != text or text == "/" or "\0" in text or "\n" in text:
             return f"{quoted(text)} is not a plain absolute path, like /mnt/drawer/backup"
@@ -124,7 +124,7 @@ def problem_of_remote(text: str) -> str:
 
 
 def read_secrets(store: Store) -> Secrets:
-    """Given a store, return what opens it. Raise InvalidInput for a file that others can read or change, or that cannot be understood."""
+    """Return what opens a store. Raise InvalidInput for a file that others can read or change, or that cannot be understood."""
     environment: dict[str, str] = {}
     if store.environment:
         for number, line in enumerate(_text_of(store.environment, "environment of a store").splitlines(), 1):
@@ -165,7 +165,7 @@ def _require_known(store: Store, environment: Mapping[str, str], sections: Mappi
 
 
 def bucket_of(store: Store, secrets: Secrets) -> tuple[s3.Bucket, str] | None:
-    """Given a store and what opens it, return its bucket and the path in it, None where it is none or its keys are not told here."""
+    """Return the bucket of a store and the path in it, None where it is none or its keys are not told here."""
     remote, _, path = store.remote.partition(":")
     prefix = f"RCLONE_CONFIG_{remote.upper()}_"
     given = {

@@ -35,7 +35,7 @@ from .work import EMPTY, STAGE, TOLD, Work
 
 
 def sync(options: Mapping[str, Any], check_mode: bool = False) -> dict[str, Any]:
-    """Given the options of the module, do its `steps` for what one node holds of one source; return what was found and done. Raise AltbackupError."""
+    """Do the `steps` in the module's options for what one node holds of one source; return what was found and done. Raise AltbackupError."""
     store = parse_store(options["store"])
     tree, moment = open_tree(options["base"]), moment_of(options)
     source = str(options["source"] or tree.source or os.path.basename(tree.base))
@@ -70,10 +70,10 @@ def _absent(work: Work, error: AltbackupError | OSError) -> dict[str, Any]:
         work.fail(error)
         return {**EMPTY, "store": work.store.name, "changed": False, "failures": work.failures}
     why = error if isinstance(error, AltbackupError) else AltbackupError(explain(error))
-    said = absent_store(work.tree, work.remote, why, work.moment)
-    for reason in said.failures:
+    absence = absent_store(work.tree, work.remote, why, work.moment)
+    for reason in absence.failures:
         work.fail(reason)
-    return {**EMPTY, "store": work.store.name, "changed": False, "notes": said.notes, "failures": work.failures}
+    return {**EMPTY, "store": work.store.name, "changed": False, "notes": absence.notes, "failures": work.failures}
 
 
 def _is_away(error: BaseException) -> bool:

@@ -219,7 +219,7 @@ def _has(work: Work, path: str, record: Mapping[str, Any]) -> bool:
 
 
 def digest_both(path: str, algorithm: str) -> tuple[str, str, int]:
-    """Given a file, return its digest, its MD5 and its size, read once. Raise OSError."""
+    """Return the digest, the MD5 and the size in bytes of a file, read once. Raise OSError."""
     one, other, size = new_hash(algorithm), new_hash("md5"), 0
     with open_plain(path) as stream:
         while chunk := stream.read(CHUNK):

@@ -51,10 +51,10 @@ class Peer:
             f"{self.user + '@' if self.user else ''}{self.host}{f' port {self.port}' if self.port else ''}{key}{more}"
         )
 
-    def censored(self, said: str) -> str:
+    def censored(self, text: str) -> str:
         """Return output of ssh or rsync without what may be a secret in the options of ssh."""
         known = (self.node, self.host, self.user, self.folder, self.ssh_key, str(self.port or ""))
-        return scrub(said, self.ssh_args, known)
+        return scrub(text, self.ssh_args, known)
 
 
 def parse_peer(value: Mapping[str, Any], ssh_args: str = "") -> Peer:

@@ -99,28 +99,30 @@ def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
         command = rsync_command(peer, empty, fetch=fetch)
         command.insert(1, "--dry-run")
         try:
-            rc, said, _ = _run(command, b"", peer, limit)
+            rc, stderr_text, _ = _run(command, b"", peer, limit)
         except DeadlineExceeded:
-            rc, said = (
+            rc, stderr_text = (
                 _TIMED_OUT,
                 f"no answer about {peer.folder} within {limit.seconds:g} s: is the server of its mount up?",
             )
-    if rc and not (fetch and _is_missing(said, peer.folder)):
-        if _NO_RSYNC.search(said):
+    if rc and not (fetch and _is_missing(stderr_text, peer.folder)):
+        if _NO_RSYNC.search(stderr_text):
             reason = (
                 f"{peer.node} was reached from this node as {peer}, but has no rsync: install it there, or put it on the PATH of "
-                f"commands over ssh: {said}"
+                f"commands over ssh: {stderr_text}"
             )
-            raise ToolFailed(reason, rc, said)
+            raise ToolFailed(reason, rc, stderr_text)
         raise ToolFailed(
-            f"{peer.node} cannot be reached from this node as {peer}: {said or 'it said nothing'}", rc, said
+            f"{peer.node} cannot be reached from this node as {peer}: {stderr_text or 'it said nothing'}",
+            rc,
+            stderr_text,
         )
 
 
-def _is_missing(said: str, folder: str) -> bool:
+def _is_missing(stderr_text: str, folder: str) -> bool:
     return any(
         "change_dir" in line and folder in line and line.endswith("No such file or directory (2)")
-        for line in said.splitlines()
+        for line in stderr_text.splitlines()
     )
 
 
@@ -131,15 +133,17 @@ def _run(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -
     """
     start = time.monotonic()
     for tries in itertools.count(1):
-        rc, said, wire = _run_once(command, names, peer, deadline)
+        rc, stderr_text, wire = _run_once(command, names, peer, deadline)
         left = peer.connect_timeout - (time.monotonic() - start)
-        if rc == 0 or not _NAME_SERVER.search(said):
+        if rc == 0 or not _NAME_SERVER.search(stderr_text):
             break
         if left <= 0 or deadline.is_over():
-            said = f"{said} (tried {tries} times in {peer.connect_timeout:g} s)" if tries > 1 else said
+            stderr_text = (
+                f"{stderr_text} (tried {tries} times in {peer.connect_timeout:g} s)" if tries > 1 else stderr_text
+            )
             break
         time.sleep(min(left, _PAUSES[min(tries, len(_PAUSES)) - 1]))
-    return rc, said, wire
+    return rc, stderr_text, wire
 
 
 def _run_once(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -> tuple[int, str, int]:
@@ -151,8 +155,8 @@ def _run_once(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadli
             rc = child.wait(
                 deadline, _silence(peer), Pace(peer.min_rate, 5 * peer.io_timeout) if peer.min_rate else None
             )
-            said = peer.censored(unframed(child.stderr()))
-        return rc, said, _wire_bytes(out)
+            stderr_text = peer.censored(unframed(child.stderr()))
+        return rc, stderr_text, _wire_bytes(out)
 
 
 def _silence(peer: Peer) -> float:
@@ -212,11 +216,13 @@ def transfer(
 
 def _moved(peer: Peer, command: Sequence[str], names: bytes, deadline: Deadline, *, fetch: bool) -> int:
     """Run an rsync that moves the files in `names`, each ended by NUL; return the bytes on the wire. Raise ToolFailed."""
-    rc, said, wire = _run(command, names, peer, deadline)
-    if rc and not (rc == PARTIAL[0] and said and all(map(_MODES.fullmatch, said.splitlines()))):
+    rc, stderr_text, wire = _run(command, names, peer, deadline)
+    if rc and not (rc == PARTIAL[0] and stderr_text and all(map(_MODES.fullmatch, stderr_text.splitlines()))):
         what = "fetching from" if fetch else "sending to"
         raise ToolFailed(
-            f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {said or 'it said nothing'}", rc, said
+            f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {stderr_text or 'it said nothing'}",
+            rc,
+            stderr_text,
         )
     return wire
 

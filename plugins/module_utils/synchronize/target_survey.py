@@ -139,8 +139,8 @@ def held_of(
             came = arrivals(tree, key)
         except (AltbackupError, OSError) as error:
             done.failures.append(failure(STAGE, error, key=key))
-        said = recorded(tree, own)
-        held[key] = Held(own, came, said.partial, suspects, said.content, rotted)
+        records = recorded(tree, own)
+        held[key] = Held(own, came, records.partial, suspects, records.content, rotted)
     return held
 
 

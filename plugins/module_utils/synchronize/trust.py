@@ -95,12 +95,12 @@ def _public(key: str) -> str:
     except FileNotFoundError:
         found = None
     if not found:
-        said = run(
+        output = run(
             [find_tool("ssh-keygen"), "-y", "-P", "", "-f", key],
             what=f"reading {key}",
             deadline=Deadline(_LIMIT, "reading of a key"),
         )
-        found = _KEY_LINE.match(said.decode("ascii", "replace"))
+        found = _KEY_LINE.match(output.decode("ascii", "replace"))
     if not found:
         raise AltbackupError(f"{key}.pub holds no public key: remove both, and run set-up again")
     return f"{found[1]} {found[2]}"
@@ -156,13 +156,13 @@ def _hello(peer: Peer) -> dict[str, Any]:
     environment = clean_environment(**inherited_environment("HOME", "USER", "LOGNAME"))
     argv = [*ssh_command(peer), "-oPasswordAuthentication=no", *to, peer.host, HELLO]
     try:
-        said = run(argv, what=f"logging in to {peer.node} as {peer}", deadline=deadline, environment=environment)
+        reply = run(argv, what=f"logging in to {peer.node} as {peer}", deadline=deadline, environment=environment)
     except ToolFailed as error:
         if error.rc in _NO_SUCH_COMMAND or (error.rc != _SSH_FAILED and not error.stderr.strip()):
             raise _without_forced_command(peer) from None
         raise ToolFailed(peer.censored(str(error)), error.rc, peer.censored(error.stderr)) from None
     try:
-        answer = json.loads(said[:_HELLO_SIZE])
+        answer = json.loads(reply[:_HELLO_SIZE])
         if not isinstance(answer, dict) or not isinstance(answer.get("altbackup"), int):
             raise ValueError
     except (ValueError, RecursionError):
@@ -192,12 +192,12 @@ def host_keys(port: int = 0) -> list[str]:
     for number in dict.fromkeys(filter(None, (own_port, port))):
         with contextlib.suppress(AltbackupError):
             words = [find_tool("ssh-keyscan"), "-T", "5", "-p", str(number), address or "127.0.0.1"]
-            said = run(
+            output = run(
                 words, what="asking this node's sshd for its host keys", deadline=Deadline(30, "asking for host keys")
             )
             found |= {
                 " ".join(line.split()[1:3])
-                for line in said.decode("ascii", "replace").splitlines()
+                for line in output.decode("ascii", "replace").splitlines()
                 if line[:1] not in ("#", "")
             }
     with contextlib.suppress(OSError):
@@ -215,8 +215,8 @@ def _own_address() -> tuple[str, int]:
         with contextlib.suppress(OSError, ValueError, IndexError):
             with open(f"/proc/{pid}/environ", "rb") as stream:
                 variables = stream.read(1 << 20).split(b"\0")
-            said = next((entry for entry in variables if entry.startswith(b"SSH_CONNECTION=")), b"")
-            words = said.partition(b"=")[2].decode("ascii").split()
+            variable = next((entry for entry in variables if entry.startswith(b"SSH_CONNECTION=")), b"")
+            words = variable.partition(b"=")[2].decode("ascii").split()
             if len(words) == 4:
                 return words[2], int(words[3])
         try:
@@ -317,9 +317,9 @@ def as_user(user: str, function: Callable[[], tuple[bool, str]]) -> tuple[bool, 
             os._exit(0)
     os.close(writing)
     with open(reading, "rb") as stream:
-        said = stream.read()
+        output = stream.read()
     os.waitpid(child, 0)
-    answer = json.loads(said or b"{}")
+    answer = json.loads(output or b"{}")
     if "result" not in answer:
         raise AltbackupError(
             f"authorized_keys of {user}: {answer.get('error', 'the process that was to write it died')}"

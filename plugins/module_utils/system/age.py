@@ -63,7 +63,7 @@ def is_encrypted(path: str) -> bool:
 
 
 def encrypting(recipients: Sequence[str]) -> list[str]:
-    """Given recipients, return the argv that encrypts stdin to stdout. Raise ToolMissing."""
+    """Return the argv that encrypts stdin to stdout. Raise ToolMissing."""
     command = [find_tool("age"), "--encrypt"]
     for recipient in recipients:
         command += ["--recipient", recipient]
@@ -77,7 +77,7 @@ def encrypt(content: bytes, recipients: Sequence[str], deadline: Deadline) -> by
 
 @contextlib.contextmanager
 def decrypting(identities: Identities, source: IO[bytes], title: str) -> Iterator[Child]:
-    """Given an encrypted stream and what it is, yield the child that writes what is in it. Raise NoKey, InvalidInput or ToolMissing.
+    """Yield the child that writes what is in an encrypted stream; messages name the stream by `title`. Raise NoKey, InvalidInput or ToolMissing.
 
     It runs as this process does, in no sandbox: users who read what is hostile could look into it there, and see the identity.
     """
@@ -98,7 +98,7 @@ def _handed(identities: Identities) -> Iterator[tuple[list[str], list[int]]]:
 
 
 def explained(error: ToolFailed, title: str) -> AltbackupError:
-    """Given how age failed to decrypt something, return what that means."""
+    """Return what a failure of age to decrypt something means."""
     if any(text in error.stderr for text in _OTHER_KEY):
         return NoKey(
             f"{title} is encrypted to other recipients than those of the identity at hand (altbackup_identity_file)"
@@ -148,7 +148,7 @@ def _feed(stream: IO[bytes], content: bytes) -> None:
 
 
 def split(identities: Identities) -> list[Identities]:
-    """Given a file of identities, return each by itself."""
+    """Return each identity of a file by itself."""
     found: list[list[str]] = []
     inside = False
     for line in identities.text.splitlines():
@@ -164,17 +164,17 @@ def split(identities: Identities) -> list[Identities]:
 
 
 def recipients_in(identity: Identities, deadline: Deadline) -> list[str]:
-    """Given one identity, return its recipient. Raise InvalidInput for what is none, or has a passphrase, ToolMissing or DeadlineExceeded."""
+    """Return the recipient of one identity. Raise InvalidInput for what is none, or has a passphrase, ToolMissing or DeadlineExceeded."""
     if identity.text.startswith("-----BEGIN "):
         argv = [find_tool("ssh-keygen"), "-y", "-P", "", "-f"]
     else:
         argv = [find_tool("age-keygen"), "-y"]
     with identity.handed() as descriptor:
         try:
-            said = _through([*argv, f"/dev/fd/{descriptor}"], b"", [descriptor], deadline, "reading an identity")
+            output = _through([*argv, f"/dev/fd/{descriptor}"], b"", [descriptor], deadline, "reading an identity")
         except ToolFailed as error:
             raise InvalidInput(
                 "one of the identities is damaged, or has a passphrase: hand over one without"
             ) from error
-    lines = said.decode("ascii", "replace").splitlines()
+    lines = output.decode("ascii", "replace").splitlines()
     return [" ".join(line.split()[:2]) for line in lines if line.strip()]

@@ -56,8 +56,8 @@ class Conversation:
         """Return the next message. Raise AltbackupError if there is none or it is invalid, DeadlineExceeded if none comes in time."""
         size = HEADER.unpack(self._read(HEADER.size, deadline))[0]
         if size > _LONGEST:
-            said, most = told_apart(size, _LONGEST)
-            raise AltbackupError(f"a reader said {said}, more than {most}: nothing of it is used")
+            shown, most = told_apart(size, _LONGEST)
+            raise AltbackupError(f"a reader said {shown}, more than {most}: nothing of it is used")
         try:
             message = json.loads(self._read(size, deadline))
         except (ValueError, RecursionError) as error:

@@ -85,7 +85,7 @@ def send(options: Mapping[str, Any], raw: bytes, deadline: float) -> list[str]:
     except smtplib.SMTPResponseException as error:
         raise Refused(f"{error.smtp_code} {_text(error.smtp_error)}") from error
     except smtplib.SMTPRecipientsRefused as error:
-        words = "; ".join(f"{name}: {code} {_text(said)}" for name, (code, said) in error.recipients.items())
+        words = "; ".join(f"{name}: {code} {_text(reply)}" for name, (code, reply) in error.recipients.items())
         raise Refused(f"all recipients refused: {words}") from error
     except (OSError, ValueError, smtplib.SMTPException, subprocess.SubprocessError) as error:
         raise Refused(str(error) or type(error).__name__) from error
@@ -129,8 +129,8 @@ def _send_sendmail(program: str, raw: bytes, sender: str, recipients: list[str],
         check=False,
     )
     if done.returncode:
-        said = _text(done.stderr or done.stdout)
-        raise Refused(f"{program} ended with {done.returncode}{f': {said}' if said else ''}")
+        output = _text(done.stderr or done.stdout)
+        raise Refused(f"{program} ended with {done.returncode}{f': {output}' if output else ''}")
 
 
 def _addresses(message: Message[str, str], header: str) -> list[str]:

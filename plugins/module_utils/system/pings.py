@@ -232,15 +232,15 @@ def send_all(pings: Sequence[Mapping[str, Any]], state: str, deadline: float) ->
         ping = Ping(**value)
         left = len(pings) - number
         until = time.monotonic() + (deadline - time.monotonic()) / left
-        said = ""
+        problem = ""
         if take_turn(state, ping, time.time()):
             try:
                 send(ping, until)
             except Refused as error:
-                said = str(error)
+                problem = str(error)
         else:
-            said = f"it was pinged too often within a minute, and takes {MOST_A_MINUTE}"
-        told.append({"number": number, "sent": not said, "said": said})
+            problem = f"it was pinged too often within a minute, and takes {MOST_A_MINUTE}"
+        told.append({"number": number, "sent": not problem, "said": problem})
         print(json.dumps(told[-1]), flush=True)
     return told
 

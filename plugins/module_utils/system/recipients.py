@@ -22,7 +22,7 @@ _SECRETS = re.compile(r"AGE-SECRET-KEY-|-----BEGIN .*PRIVATE KEY-----", re.IGNOR
 
 
 def parse_recipient(text: str) -> str:
-    """Given a recipient as it is written, return it without its comment. Raise InvalidInput, in which no secret key is quoted."""
+    """Parse a recipient; return it without its comment. Raise InvalidInput, in which no secret key is quoted."""
     words = text.split()
     if _SECRETS.search(text):
         raise InvalidInput(
@@ -49,7 +49,7 @@ def parse_recipient(text: str) -> str:
 
 
 def _ssh(words: list[str]) -> str:
-    """Given the words of an ssh key, return its kind and the key. Raise InvalidInput."""
+    """Return the kind and the key of an ssh key from its words. Raise InvalidInput."""
     kind = words[0]
     key = words[1] if len(words) > 1 else ""
     try:
@@ -69,7 +69,7 @@ def _ssh(words: list[str]) -> str:
 
 
 def _fields(blob: bytes) -> list[bytes]:
-    """Given an ssh key, return its fields. Raise ValueError."""
+    """Return the fields of an ssh key. Raise ValueError."""
     found = []
     while blob:
         size = int.from_bytes(blob[:4], "big")
@@ -96,7 +96,7 @@ def _is_bech32(word: str) -> bool:
 
 
 def parse_recipients(value: object, title: str = "") -> tuple[str, ...]:
-    """Given recipients as a list, return each once, in an order of their own. Raise InvalidInput."""
+    """Parse a list of recipients; return each once, sorted. Raise InvalidInput."""
     if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) for text in value):
         raise InvalidInput(
             f"{title} {quoted(value)} is not a list of recipients: write {_FORMS}, or files of them".strip()
@@ -108,7 +108,7 @@ def parse_recipients(value: object, title: str = "") -> tuple[str, ...]:
 
 
 def lines_of(text: str) -> list[str]:
-    """Given a file of recipients, return those that it has, not yet judged: one a line, none in comments."""
+    """Return the recipients in the text of a file, not yet judged: one a line, none in comments."""
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 

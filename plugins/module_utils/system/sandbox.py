@@ -149,8 +149,8 @@ def explained(error: ToolFailed) -> ToolFailed:
     """Return the failure of a confined program; if the kernel does not allow to confine it, Unconfined with what to do."""
     if error.rc != REFUSED:
         return error
-    said = error.stderr.strip().rpartition("\n")[2] or "the kernel does not allow to confine programs"
-    return Unconfined(f"{said}; {_REFUSAL}", error.rc, error.stderr)
+    reason = error.stderr.strip().rpartition("\n")[2] or "the kernel does not allow to confine programs"
+    return Unconfined(f"{reason}; {_REFUSAL}", error.rc, error.stderr)
 
 
 def inside(room: str, path: str) -> str:

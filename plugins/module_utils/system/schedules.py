@@ -67,7 +67,7 @@ def _shown(line: str) -> str:
 
 
 def _environment(service: str) -> dict[str, str]:
-    """Given a unit of systemd, return what of the variables that it sets is passed on: a line may set several, each quoted; see systemd.exec(5)."""
+    """Return what of the variables that a unit of systemd sets is passed on: a line may set several, each quoted; see systemd.exec(5)."""
     found: dict[str, str] = {}
     for line in service.splitlines():
         key, _, value = line.partition("=")
@@ -105,8 +105,8 @@ def _settings(words: Iterable[str]) -> dict[str, str]:
 def _crontabs() -> Iterator[tuple[str, str]]:
     """Yield (name, text) of each crontab."""
     with contextlib.suppress(AltbackupError):  # no cron, or no crontab
-        said = run([find_tool("crontab"), "-l"], what="crontab", deadline=Deadline(_SECONDS))
-        yield f"crontab of {user_name()}", said.decode("utf-8", "replace")
+        output = run([find_tool("crontab"), "-l"], what="crontab", deadline=Deadline(_SECONDS))
+        yield f"crontab of {user_name()}", output.decode("utf-8", "replace")
     for pattern in _SYSTEM:
         for path in sorted(glob.glob(pattern)):
             yield path, _read(path)

@@ -167,8 +167,8 @@ def _nights(history: Sequence[Mapping[str, Any]]) -> list[_Night]:
 
 
 def _entries(record: Mapping[str, Any]) -> list[_Night]:
-    said = record.get("nights")
-    entries = said[-NIGHTS:] if isinstance(said, list) else []
+    recorded = record.get("nights")
+    entries = recorded[-NIGHTS:] if isinstance(recorded, list) else []
     nights = [
         _Night(str(entry.get("stamp")), _numbers(entry.get("measures")), _counted_of(entry))
         for entry in entries
@@ -179,17 +179,17 @@ def _entries(record: Mapping[str, Any]) -> list[_Night]:
 
 def _counted_of(record: Mapping[str, Any]) -> dict[str, str]:
     """Return {word: settings under which that measure was counted}."""
-    said = record.get("counted")
-    entries = said.items() if isinstance(said, Mapping) else ()
+    recorded = record.get("counted")
+    entries = recorded.items() if isinstance(recorded, Mapping) else ()
     return {one_line(str(word))[:_LONGEST]: text for word, text in entries if isinstance(text, str) and text}
 
 
 def identity_of(record: Mapping[str, Any]) -> dict[str, str]:
     """Return what distinguishes a record's item from others, {word: text}; older records tell less."""
-    said = record.get("identity")
-    if not isinstance(said, Mapping):
-        said = {word: record.get(word) for word in ("uuid",)}
-    entries = [(str(word), text) for word, text in said.items() if isinstance(text, str) and text]
+    recorded = record.get("identity")
+    if not isinstance(recorded, Mapping):
+        recorded = {word: record.get(word) for word in ("uuid",)}
+    entries = [(str(word), text) for word, text in recorded.items() if isinstance(text, str) and text]
     return {one_line(word)[:_LONGEST]: one_line(text)[:_LONGEST] for word, text in entries[:_MOST_WORDS]}
 
 

@@ -70,7 +70,7 @@ def _path(tree: Tree, name: str) -> str:
 
 
 def secret_of(tree: Tree) -> bytes:
-    """Given a source's own tree, return its secret, made where there is none. Raise AltbackupError or OSError."""
+    """Return the secret of a source, kept in its own tree, made where there is none. Raise AltbackupError or OSError."""
     path = _path(tree, "secret")
     try:
         text = read_private(tree, path, _LONGEST_KEY).decode("ascii", "replace").strip()
@@ -88,17 +88,17 @@ def secret_of(tree: Tree) -> bytes:
 
 
 def keyed(secret: bytes) -> Any:
-    """Given a source's secret, return what takes an archive and has a digest of it that tells nothing to others."""
+    """Return the HMAC that takes an archive; its digest tells nothing to others."""
     return hmac.new(secret, b"archive\0", "sha256")
 
 
 def keyed_content(secret: bytes, content: str) -> str:
-    """Given a source's secret and what stands for a content, return what stands for it where others can see it."""
+    """Return what stands for a content where others can see it; `content` is what stands for it elsewhere."""
     return hmac.new(secret, b"content\0" + content.encode(), "sha256").hexdigest()
 
 
 def public_key_of(tree: Tree, deadline: Deadline) -> str:
-    """Given a source's own tree, return the public key of its signatures, made where there is none. Raise AltbackupError or OSError."""
+    """Return the public key of a source's signatures, kept in its own tree, made where there is none. Raise AltbackupError or OSError."""
     path = _path(tree, "signing_key")
     if not os.path.lexists(path):
         make_folders(os.path.dirname(path), tree.private)
@@ -110,16 +110,18 @@ def public_key_of(tree: Tree, deadline: Deadline) -> str:
         os.replace(f"{new}.pub", f"{path}.pub")
         os.replace(new, path)
     argv = [find_tool("ssh-keygen"), "-y", "-P", "", "-f", path]
-    said = run(argv, what=f"reading the key of signatures {path}", deadline=deadline).decode("ascii", "replace").split()
-    if len(said) < 2:
+    words = (
+        run(argv, what=f"reading the key of signatures {path}", deadline=deadline).decode("ascii", "replace").split()
+    )
+    if len(words) < 2:
         raise AltbackupError(
             f"{path} is no key of signatures: bring it back, or remove it, and enter the new one that the next dump makes"
         )
-    return " ".join(said[:2])
+    return " ".join(words[:2])
 
 
 def known_public_key(tree: Tree) -> str:
-    """Given a source's own tree, return the public key of its signatures as its file has it, empty where there is none. Raise BaseUnusable or OSError."""
+    """Return the public key of a source's signatures as the file in its own tree has it, empty where there is none. Raise BaseUnusable or OSError."""
     try:
         return read_private(tree, f"{_path(tree, 'signing_key')}.pub", _LONGEST_KEY).decode("ascii", "replace").strip()
     except (FileNotFoundError, ValueError):
@@ -127,7 +129,7 @@ def known_public_key(tree: Tree) -> str:
 
 
 def refused_at(tree: Tree, key: str) -> str:
-    """Given a source's own tree and an item (category/name), return the stamp under which it was not dumped as it was to be readable, empty for none.
+    """Return the stamp under which an item (category/name) was not dumped as it was to be readable, empty for none; `tree` is the source's own.
 
     Raise BaseUnusable or OSError.
     """
@@ -166,13 +168,15 @@ def statement(source: str, key: str, stamp: str, record: Mapping[str, Any]) -> s
 
 
 def sign(tree: Tree, text: str, deadline: Deadline) -> str:
-    """Given a source's own tree and a text, return the source's signature of it. Raise AltbackupError or OSError."""
+    """Return the source's signature of a text; `tree` is the source's own. Raise AltbackupError or OSError."""
     argv = [find_tool("ssh-keygen"), "-q", "-Y", "sign", "-n", NAMESPACE, "-f", _path(tree, "signing_key")]
     environment = clean_environment(SSH_AUTH_SOCK="")
-    said = run(argv, what="signing", deadline=deadline, input=text.encode(), environment=environment).decode("ascii")
-    if "BEGIN SSH SIGNATURE" not in said:
+    signature = run(argv, what="signing", deadline=deadline, input=text.encode(), environment=environment).decode(
+        "ascii"
+    )
+    if "BEGIN SSH SIGNATURE" not in signature:
         raise AltbackupError("signing: ssh-keygen made no signature: OpenSSH 8.1 or newer is needed")
-    return said
+    return signature
 
 
 def sealed(
@@ -185,7 +189,7 @@ def sealed(
     stamp: str,
     deadline: Deadline,
 ) -> dict[str, Any]:
-    """Given the record of a dump to recipients, and the plain digest of its content, return it with all of it sealed, and with its signature.
+    """Return the record of a dump to recipients with all of it sealed, and with its signature; `content` is the plain digest of its content.
 
     Raise AltbackupError or OSError.
     """
@@ -203,7 +207,7 @@ def sealed(
 
 
 def shared(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Given the record of a dump, return what of it may be handed to a target; of one that is not encrypted that is all."""
+    """Return what of the record of a dump may be handed to a target; of one that is not encrypted that is all."""
     if SEALED not in record and TO not in record and not is_encrypted(str(record.get("relpath", ""))):
         return dict(record)
     hidden = {name: [text] for name, text in _HIDDEN.items() if record.get(name)}
@@ -211,18 +215,18 @@ def shared(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shared_proof(proof: Mapping[str, Any], relpath: str) -> dict[str, Any]:
-    """Given a proof of a tarball, return what of it may lie beside that on a target: of an encrypted one not what was found in it."""
+    """Return what of a proof of a tarball may lie beside that on a target: of an encrypted one not what was found in it."""
     return {**proof, "facts": {}, "notes": []} if is_encrypted(relpath) else dict(proof)
 
 
 def recipients_of(record: Mapping[str, Any]) -> list[str]:
-    """Given the record of a dump, return to whom its tarball is encrypted, as far as that is recorded."""
-    said = record.get(TO)
-    return [str(one) for one in said] if isinstance(said, (list, tuple)) else []
+    """Return to whom a dump's tarball is encrypted, as far as that is recorded."""
+    recorded = record.get(TO)
+    return [str(one) for one in recorded] if isinstance(recorded, (list, tuple)) else []
 
 
 def opened(record: Mapping[str, Any], identities: Identities, deadline: Deadline) -> dict[str, Any]:
-    """Given the record of an encrypted tarball, return what its dump knew, with what anybody can see; of another one, all of it.
+    """Return what the dump of an encrypted tarball knew, with what anybody can see of its record; of another tarball, all of the record.
 
     Raise NoKey where no identity opens it, AltbackupError where what is in it is none, or ToolMissing.
     """

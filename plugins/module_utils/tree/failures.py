@@ -139,9 +139,9 @@ def _is_plain(name: str) -> bool:
     return bool(name) and not name.startswith(".") and "/" not in name and "\0" not in name
 
 
-def unframed(said: str) -> str:
+def unframed(text: str) -> str:
     """Return output of ssh without the frame of @ around a warning."""
-    if "@@@@@@@@@" not in said:
-        return said
-    lines = [re.sub(r"@{9,}|^@\s+|\s+@$", "", line.strip()).strip() for line in said.splitlines()]
+    if "@@@@@@@@@" not in text:
+        return text
+    lines = [re.sub(r"@{9,}|^@\s+|\s+@$", "", line.strip()).strip() for line in text.splitlines()]
     return re.sub(r":\n", ": ", "\n".join(filter(None, lines)), count=1)

@@ -11,8 +11,8 @@ from .publish import read_record
 
 def missing_of(record: Mapping[str, Any]) -> list[str]:
     """Return what a record says is missing in the tarball; empty for a complete one."""
-    said = record.get("incomplete")
-    return [str(reason) for reason in said] if isinstance(said, list) else []
+    recorded = record.get("incomplete")
+    return [str(reason) for reason in recorded] if isinstance(recorded, list) else []
 
 
 def is_incomplete(tree: Tree, tarball: Tarball) -> bool:

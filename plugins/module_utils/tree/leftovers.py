@@ -76,7 +76,7 @@ def remove_temporary(tree: Tree, relpath: str) -> str:
 
 
 def _settled(tree: Tree, path: str) -> list[str]:
-    """Given where below `records` that of a tarball lies that was to be encrypted anew, see to that; what cannot be done is a note."""
+    """Settle a tarball that was to be encrypted anew, whose next record is at a path below `records`; return what cannot be done as notes."""
     key, stamp = _record_in(path[: -len(f".json{NEXT}")])
     try:
         return [note] if key and (note := settle(tree, key, stamp)) else []
@@ -85,7 +85,7 @@ def _settled(tree: Tree, path: str) -> list[str]:
 
 
 def _record_in(path: str) -> tuple[str, str]:
-    """Given the path of a record below `records`, without its suffix, return its item and stamp, empty for what is none."""
+    """Return item and stamp of a record at a path below `records`, without its suffix, empty for what is no record."""
     parts = os.path.normpath(path).split("/")
     stamp = "/".join(parts[2:])
     return ("/".join(parts[:2]), stamp) if is_stamp(stamp) else ("", "")

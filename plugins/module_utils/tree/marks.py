@@ -166,24 +166,24 @@ def _parsed(value: Mapping[str, Any], also: tuple[str, ...] = ()) -> dict[str, d
         entries = value.get(name, {})
         if not isinstance(entries, Mapping):
             raise InvalidInput(f"{name} is no mapping")
-        for key, said in entries.items():
-            _check(name, key, said, also)
+        for key, entry in entries.items():
+            _check(name, key, entry, also)
         found[name] = dict(entries)
     return found
 
 
-def _check(name: str, key: Any, said: Any, also: tuple[str, ...]) -> None:
+def _check(name: str, key: Any, entry: Any, also: tuple[str, ...]) -> None:
     """Raise InvalidInput if an entry of marks is invalid."""
-    if not isinstance(key, str) or not isinstance(said, str):
-        raise InvalidInput(f"{name}: {quoted(key)}: {quoted(said)} are no texts")
+    if not isinstance(key, str) or not isinstance(entry, str):
+        raise InvalidInput(f"{name}: {quoted(key)}: {quoted(entry)} are no texts")
     if name == "holds":
         split_hold(key)
     elif not _is_key(key):
         raise InvalidInput(f"{name}: {quoted(key)} is not <category>/<name>")
-    good = {"accepted": is_stamp(said), "holds": 0 < len(said) <= LONGEST_TEXT, "retired": is_day(said)}[name]
-    if not good and (name == "accepted" or said not in also):
+    good = {"accepted": is_stamp(entry), "holds": 0 < len(entry) <= LONGEST_TEXT, "retired": is_day(entry)}[name]
+    if not good and (name == "accepted" or entry not in also):
         what = {"accepted": "stamp", "holds": f"text of 1 to {LONGEST_TEXT} characters", "retired": "day"}[name]
-        raise InvalidInput(f"{name}: {quoted(key)}: {quoted(said)} is no {what}")
+        raise InvalidInput(f"{name}: {quoted(key)}: {quoted(entry)} is no {what}")
 
 
 def _is_key(text: str) -> bool:
@@ -191,4 +191,4 @@ def _is_key(text: str) -> bool:
 
 
 def _without_empty(entries: Mapping[str, str]) -> dict[str, str]:
-    return {key: said for key, said in entries.items() if said}
+    return {key: entry for key, entry in entries.items() if entry}

@@ -95,8 +95,8 @@ def _digest_of(stream: IO[bytes]) -> str:
 
 def noted_by(record: Mapping[str, Any]) -> dict[str, str]:
     """Return {what: digest of the note} of a record."""
-    said = record.get("noted")
-    entries = said.items() if isinstance(said, Mapping) else ()
+    recorded = record.get("noted")
+    entries = recorded.items() if isinstance(recorded, Mapping) else ()
     return {str(what): name for what, name in entries if isinstance(name, str) and _DIGEST.fullmatch(name)}
 
 

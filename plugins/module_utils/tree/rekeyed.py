@@ -44,7 +44,7 @@ _LONGEST = 16 << 20
 
 
 def dna_of(record: Mapping[str, Any]) -> Dna | None:
-    """Given a record, return the dna of its tarball, None where it does not tell."""
+    """Return the dna of a tarball from its record, None where it does not tell."""
     known = dna_in(record)
     if known is None:
         return None
@@ -56,7 +56,7 @@ def dna_of(record: Mapping[str, Any]) -> Dna | None:
 
 
 def put_in_place(tree: Tree, made: str, relpath: str, dna: Dna, record: Mapping[str, Any]) -> None:
-    """Given a flushed file that was read back, its dna and its record, give it the name of a tarball that stands there; `made` keeps its name.
+    """Give a flushed file that was read back the name of a tarball that stands there, with its own dna and record; `made` keeps its name.
 
     Where there are no links it is copied, and the copy read back. Raise DigestMismatch, AltbackupError or OSError: then the tarball of before is there with
     its dna, or the new one with its own.

@@ -12,12 +12,12 @@ from .publish import record_of
 
 def doubts_of(record: Mapping[str, Any]) -> list[str]:
     """Return why a record's dump is suspect; empty if it is not."""
-    said = record.get("suspect")
-    if isinstance(said, str):
-        return [said] if said else []
-    if isinstance(said, (list, tuple)):
-        return [str(reason) for reason in said]
-    return ["its record does not say why"] if said else []
+    recorded = record.get("suspect")
+    if isinstance(recorded, str):
+        return [recorded] if recorded else []
+    if isinstance(recorded, (list, tuple)):
+        return [str(reason) for reason in recorded]
+    return ["its record does not say why"] if recorded else []
 
 
 def suspects_of(tree: Tree, tarballs: Iterable[Tarball], marks: Marks) -> set[str]:

@@ -25,7 +25,7 @@ class Fault:
     """Empty for the target itself"""
     what: str
     """category/name, CLOCK, UNREADABLE or STATE"""
-    said: str
+    message: str
 
     @property
     def identity(self) -> str:
@@ -83,8 +83,8 @@ def clock_faults(reckoned: Reckoned) -> list[Fault]:
     """Return the faults of the clock."""
     if not reckoned.is_fault:
         return []
-    said = f"the clock is behind what has passed, for more than {hours(HOLD)}: ages are counted by how long the machine runs; set it, for instance by NTP"
-    return [Fault("", CLOCK, said)]
+    message = f"the clock is behind what has passed, for more than {hours(HOLD)}: ages are counted by how long the machine runs; set it, for instance by NTP"
+    return [Fault("", CLOCK, message)]
 
 
 def news_of(told: Mapping[str, Any], faults: Sequence[Fault], now: float) -> News:

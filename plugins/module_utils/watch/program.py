@@ -103,7 +103,7 @@ def check(base: str, shown: Reading, program: str) -> int:
         faults += clock_faults(reckoned)
         for entry in watched:
             faults += _judged(base, entry, first.get(entry.source, {}), reckoned)
-        told, said, lost = _tell(watched, faults, _mapping(memory.get("told")), reckoned.now, program)
+        told, lines, lost = _tell(watched, faults, _mapping(memory.get("told")), reckoned.now, program)
         complained = _complained(memory.get("complained"), lost, reckoned.now)
         kept = {
             "clock": clock,
@@ -113,7 +113,7 @@ def check(base: str, shown: Reading, program: str) -> int:
         }
         with contextlib.suppress(OSError):  # a full disk is a fault already; telling too often is the smaller evil
             write_text(os.path.join(folder, _MEMORY), json.dumps(kept) + "\n")
-    for sentence in (*said, *(lost if complained else ())):
+    for sentence in (*lines, *(lost if complained else ())):
         print(f"altbackup-watch: {visible(sentence)}", file=sys.stderr)
     return FAULTY if faults else WELL
 
@@ -188,7 +188,7 @@ def _tell(
 ) -> tuple[dict[str, Any], list[str], list[str]]:
     """Tell news by all ways; return what each was told, lines for cron, and sentences on what could not be told."""
     told: dict[str, Any] = {}
-    said: list[str] = []
+    lines: list[str] = []
     lost: list[str] = []
     groups: dict[str, list[Watched]] = {}
     for entry in watched:
@@ -204,12 +204,12 @@ def _tell(
             news = news_of(known, concerned, now)
             problem = _tell_by(way, group, news, now, program)
             if way == CRON and news.is_due:
-                said += _lines(group, news, now)
+                lines += _lines(group, news, now)
             lost += [problem] if problem else []
             told[name] = after_telling(known, concerned, now) if news.is_due and not problem else known
             if told[name] is not known and way == _ways(group)[0]:
                 tell_journal(_events(group[0].target if group else "", news))
-    return told, said, lost
+    return told, lines, lost
 
 
 def _ways(group: Sequence[Watched]) -> list[str]:
@@ -235,7 +235,7 @@ def _tell_by(way: str, group: Sequence[Watched], news: News, now: float, program
 
 def _lines(group: Sequence[Watched], news: News, now: float) -> list[str]:
     if not group:
-        return [f"{fault.source or 'this target'}: {fault.said}" for fault in news.faults] or ["all is well again"]
+        return [f"{fault.source or 'this target'}: {fault.message}" for fault in news.faults] or ["all is well again"]
     subject, text = message(group, news, now)
     return [subject, *text.splitlines()]
 
@@ -247,7 +247,7 @@ def _events(target: str, news: News) -> list[dict[str, Any]]:
             "target": target,
             "source": fault.source,
             "item": fault.what,
-            "message": fault.said,
+            "message": fault.message,
             "bad": True,
         }
         for fault in news.faults
@@ -265,7 +265,7 @@ def message(group: Sequence[Watched], news: News, now: float) -> tuple[str, str]
     names = list(dict.fromkeys(fault.source or target for fault in faults))
     more = f" (+{len(faults) - 1})" if len(faults) > 1 else ""
     first = faults[0]
-    subject = f"[altbackup] WATCH {target}: {first.source or target}: {first.what}: {first.said}{more}"
+    subject = f"[altbackup] WATCH {target}: {first.source or target}: {first.what}: {first.message}{more}"
     lines = [f"{target} looked at what it holds by itself, without the controller.", ""]
     for name in names:
         entry = next((entry for entry in group if entry.source == name), None)
@@ -275,7 +275,7 @@ def message(group: Sequence[Watched], news: News, now: float) -> tuple[str, str]
             )
         own = [fault for fault in faults if (fault.source or target) == name]
         lines += [
-            f"  {fault.what}: {fault.said}{'' if fault in news.new else ' (told before)'}"
+            f"  {fault.what}: {fault.message}{'' if fault in news.new else ' (told before)'}"
             for fault in own[:_MOST_LISTED]
         ]
         lines += [f"  and {len(own) - _MOST_LISTED} more"] if len(own) > _MOST_LISTED else []
@@ -347,8 +347,8 @@ def _handed_over(job: Mapping[str, Any], program: str) -> str:
         return f"{where} could not be sent: no answer"
     if done.returncode == 0:
         return ""
-    said = " ".join(done.stdout.decode("utf-8", "replace").split())[-500:]
-    return f"{where} could not be sent: {said or f'no answer within {_SECONDS:g} s'}"
+    output = " ".join(done.stdout.decode("utf-8", "replace").split())[-500:]
+    return f"{where} could not be sent: {output or f'no answer within {_SECONDS:g} s'}"
 
 
 def _deliver() -> int:

@@ -110,8 +110,8 @@ class ActionModule(Normal):  # type: ignore[misc]
                 returned: dict[str, Any] = super().run(tmp, task_vars)
                 return returned
         except _Overdue:
-            said = f"The {self._task.action} action failed to execute in the expected time frame ({limit}) and was terminated"
-            return {"failed": True, "changed": False, "msg": said, "timedout": {"period": limit}}
+            message = f"The {self._task.action} action failed to execute in the expected time frame ({limit}) and was terminated"
+            return {"failed": True, "changed": False, "msg": message, "timedout": {"period": limit}}
         except AnsibleConnectionFailure as error:
             if PLAN not in (task_vars or {}):
                 raise

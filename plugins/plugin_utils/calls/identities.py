@@ -23,7 +23,7 @@ class KeyRefused(AnsibleError):  # type: ignore[misc]
 
 
 def handed_identity(plan: Mapping[str, Any], host: str, relpaths: Iterable[str], source: str = "") -> dict[str, str]:
-    """Given the plan, a host, the tarballs that it unpacks and whose these are, return the options of a call there that needs a key for them.
+    """Return the options of a call on a host that needs a key for the tarballs that it unpacks; `source` is whose tarballs these are.
 
     A file of the controller is handed over, another one read on the host. A target gets none, unless what it unpacks is its own.
     Raise KeyRefused.
@@ -47,13 +47,13 @@ def handed_identity(plan: Mapping[str, Any], host: str, relpaths: Iterable[str],
 
 
 def drilling_identity(plan: Mapping[str, Any], host: str, source: str) -> dict[str, str]:
-    """Given the plan, a host that drills and whose tarballs, return the options by which it opens what is encrypted: none for a target. Raise KeyRefused."""
+    """Return the options by which a host that drills tarballs of a source opens what is encrypted: none for a target. Raise KeyRefused."""
     if host in plan["targets"] and host != source:
         return {}
     return handed_identity(plan, host, [SUFFIX], source)
 
 
 def require_no_file(options: Mapping[str, Any], pipelined: bool) -> None:
-    """Given the options of a call, and whether they go to the node without a file, raise KeyRefused where an identity would be in one."""
+    """Raise KeyRefused where the options of a call have an identity and would reach the node in a file, which `pipelined` ones do not."""
     if options.get(OPTION) and not pipelined:
         raise KeyRefused(_ADVICE)

@@ -484,13 +484,13 @@ def _examine(
     run: Run, _stage: str, _about: Mapping[str, Any], _given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
     """Record a node's facts, or why it could not be examined, which is a finding of doctor, not a failure of the run."""
-    said = [str(result.get(key) or "") for key in ("msg", "module_stderr", "module_stdout")]
+    texts = [str(result.get(key) or "") for key in ("msg", "module_stderr", "module_stdout")]
     is_lost = bool(result.get("unreachable") or result.get("failed") or result.get("failures"))
     told = [str(entry.get("reason")) for entry in result.get("failures") or ()]
     examined = {
         "facts": result.get("facts") or {},
         "unreachable": bool(result.get("unreachable")),
-        "said": "\n".join(filter(None, [*told, *said])) or _without_word(result) if is_lost else "",
+        "said": "\n".join(filter(None, [*told, *texts])) or _without_word(result) if is_lost else "",
         "after": time.time(),
     }
     return {**run.state, "examined": examined}

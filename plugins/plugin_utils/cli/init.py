@@ -216,8 +216,8 @@ def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers
         facts = surveyed_facts(result.get("facts"))
         if facts is None:
             silent = "what it said is no answer" if result.get("facts") else "it did not answer"
-            said = " ".join(str(result.get("msg") or silent).split())
-            say(f"{host.name} could not be looked at: {said[:500]}")
+            reason = " ".join(str(result.get("msg") or silent).split())
+            say(f"{host.name} could not be looked at: {reason[:500]}")
             continue
         is_root = facts["uid"] == 0
         kept = [path for path in facts["folders"] if path in folders or is_root]

@@ -58,9 +58,9 @@ def read_inventory(job: Job, passed: Sequence[str], environment: Mapping[str, st
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        said = " ".join(done.stderr.split())[-1000:]
+        stderr_text = " ".join(done.stderr.split())[-1000:]
         raise InvalidInput(
-            f"the inventory {', '.join(job.inventory)} cannot be read: {said or 'ansible-inventory said nothing'}"
+            f"the inventory {', '.join(job.inventory)} cannot be read: {stderr_text or 'ansible-inventory said nothing'}"
         )
     return found
 

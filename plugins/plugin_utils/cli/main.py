@@ -162,8 +162,8 @@ def send_specimen() -> int:
         return 1
     (outcome,) = delivery.finish(delivery.start([path], settings), [path], settings.timeout)
     path.unlink(missing_ok=True)
-    if not outcome.sent or outcome.said:
-        say(f"the mail was not taken over{'' if not outcome.sent else ' for all'}: {outcome.said}")
+    if not outcome.sent or outcome.reason:
+        say(f"the mail was not taken over{'' if not outcome.sent else ' for all'}: {outcome.reason}")
         return 1
     print("the mail was taken over")
     return 1 if others else 0
@@ -175,7 +175,7 @@ def _flush_mail() -> int:
     told = delivery.flush(settings)
     print(f"{told.delivered} of {told.mails} mails in {settings.spool} were sent")
     others = channels.flush(settings)
-    for sentence in (*told.said, *others):
+    for sentence in (*told.problems, *others):
         say(sentence)
     return 1 if told.spooled or others else 0
 

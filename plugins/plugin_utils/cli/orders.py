@@ -83,7 +83,7 @@ def restoring(
 
 
 def _server(text: str) -> dict[str, Any]:
-    """Given the name of a database, or a mapping of YAML, return where an item is to be loaded. Raise InvalidInput."""
+    """Return where an item is to be loaded, from the name of a database or a mapping in YAML. Raise InvalidInput."""
     if not is_collection(text):
         return {"database": text}
     try:

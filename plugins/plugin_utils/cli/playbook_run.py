@@ -78,8 +78,8 @@ def play(
         return ProcessExit(None, KILLED, processes.signal_name(child.signalstatus), _end_all(child.pid, inbox))
     if child.exitstatus is not None:
         return ProcessExit(child.exitstatus)
-    said = f"{type(broken[0]).__name__}: {broken[0]}" if broken else "it does not know how ansible-playbook ended"
-    return ProcessExit(None, BROKEN, said, _end_all(child.pid, inbox))
+    why = f"{type(broken[0]).__name__}: {broken[0]}" if broken else "it does not know how ansible-playbook ended"
+    return ProcessExit(None, BROKEN, why, _end_all(child.pid, inbox))
 
 
 def _start(job: Job, run: Run, environment: Mapping[str, str], listener: Listener) -> tuple[Any, Any]:

@@ -347,8 +347,8 @@ class SupervisedRun:
             if told.delivered:
                 delivery.flush(self.mail)
         except OSError as error:
-            told = DeliveryResult(said=(f"the mail could neither be sent nor kept: {error}",))
-        for sentence in told.said:
+            told = DeliveryResult(problems=(f"the mail could neither be sent nor kept: {error}",))
+        for sentence in told.problems:
             say(sentence)
         return told
 

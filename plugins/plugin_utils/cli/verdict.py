@@ -78,10 +78,10 @@ def judge_run(
         return Verdict(NOT_STARTED)  # its only failure says that nothing was done
     if fields["recap"] and failures:
         return Verdict(UNREACHABLE if only_unreachable(failures) else FAILED)
-    said = start_error(log)
+    error = start_error(log)
     if not began:
-        return Verdict(NOT_STARTED, said or f"ansible-playbook ended with {ended.code}", told)
-    return Verdict(FAILED, f"ansible-playbook stopped with {ended.code}{f': {said}' if said else ''}", told)
+        return Verdict(NOT_STARTED, error or f"ansible-playbook ended with {ended.code}", told)
+    return Verdict(FAILED, f"ansible-playbook stopped with {ended.code}{f': {error}' if error else ''}", told)
 
 
 def _why(ended: ProcessExit, limit: str, memory: str) -> tuple[str, str]:

@@ -98,21 +98,21 @@ def judged(connection: Connection, commands: Commands) -> list[Finding]:
     if tried.get("port"):
         return [*fine, connection.finding("port", WRONG, str(tried["port"]), _port_mend(connection, commands))]
     key = _key(connection, commands)
-    said = str(tried.get("said") or "")
-    what = meaning(said)
+    message = str(tried.get("said") or "")
+    what = meaning(message)
     if what in ("host key", "host key changed"):
-        broken = [connection.finding("host key", WRONG, telling_line(said), _host_key_mend(connection, commands))]
+        broken = [connection.finding("host key", WRONG, telling_line(message), _host_key_mend(connection, commands))]
         return [*fine, *broken, *(one for one in key if one.state == WRONG)]
     fine.append(connection.finding("host key", why=f"known in {dialled.get('known_hosts')}"))
     if any(one.state == WRONG for one in key):
         return [*fine, *key]
     if what == "key":
-        return [*fine, connection.finding("key", WRONG, telling_line(said), _refused_mend(connection, commands))]
+        return [*fine, connection.finding("key", WRONG, telling_line(message), _refused_mend(connection, commands))]
     if what == "tools":
         mend = commands.install(connection.dialled, "rsync", bool(connection.theirs.get("uid")))
-        return [*fine, *key, connection.finding("tools", WRONG, said, mend)]
-    if said:
-        return [*fine, *key, _transfer(connection, said, commands)]
+        return [*fine, *key, connection.finding("tools", WRONG, message, mend)]
+    if message:
+        return [*fine, *key, _transfer(connection, message, commands)]
     return [*fine, *key, connection.finding("way", why="rsync gets to its folder")]
 
 
@@ -336,7 +336,7 @@ def _refused_mend(connection: Connection, commands: Commands) -> str:
     return f"# see on {connection.dialled} why: journalctl -u ssh, or /var/log/auth.log"
 
 
-def _transfer(connection: Connection, said: str, commands: Commands) -> Finding:
+def _transfer(connection: Connection, message: str, commands: Commands) -> Finding:
     """Return the finding for a pair where ssh connected and rsync failed."""
     bases = [base for base in connection.theirs.get("bases") or () if not base.get("marker") or not base.get("there")]
     if bases and not connection.fetched:
@@ -345,8 +345,8 @@ def _transfer(connection: Connection, said: str, commands: Commands) -> Finding:
     public = str((connection.tried.get("key") or {}).get("public") or "")
     if theirs and is_key(public) and connection.entry.get("rrsync"):
         return connection.finding(
-            "forced command", WRONG, telling_line(said), _accept_mend(connection, theirs, public, commands)
+            "forced command", WRONG, telling_line(message), _accept_mend(connection, theirs, public, commands)
         )
     return connection.finding(
-        "way", WRONG, telling_line(said), f"# its words, in full: {commands.own('run', 'backup', '--check')}"
+        "way", WRONG, telling_line(message), f"# its words, in full: {commands.own('run', 'backup', '--check')}"
     )

@@ -210,15 +210,15 @@ def greeted(settings: Settings) -> str:
                 server.starttls(context=context)
             if settings.username:
                 server.login(settings.username, settings.password)
-            code, said = server.mail(settings.sender)
+            code, reply = server.mail(settings.sender)
             for recipient in settings.recipients if code == 250 else ():
-                code, said = server.rcpt(recipient)
+                code, reply = server.rcpt(recipient)
                 if code not in (250, 251):
                     break
             server.rset()
     except (OSError, ValueError, smtplib.SMTPException) as error:
         return " ".join(str(error).split())[:500] or type(error).__name__
-    return "" if code in (250, 251) else f"{code} {said.decode('utf-8', 'replace')[:300]}"
+    return "" if code in (250, 251) else f"{code} {reply.decode('utf-8', 'replace')[:300]}"
 
 
 def dialled(peer: Mapping[str, Any], options: Sequence[str]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def decide(
 
 
 def sheet(plan: Mapping[str, Any], examined: Mapping[str, Mapping[str, Any]], when: str) -> str:
-    """Given the plan, {node: what its examination came to} and the date, return the recovery sheet, empty where nothing is encrypted."""
+    """Return the recovery sheet, with `when` as its date, empty where nothing is encrypted; `examined` is {node: what its examination came to}."""
     return encryption.sheet(plan, {node: entry.get("facts") or {} for node, entry in examined.items()}, when)
 
 

@@ -18,7 +18,7 @@ _OWN = "/"
 
 
 def recipients_by_item(entry: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Given a source of the plan, return {what is encrypted: its recipients}; what all other items have stands under an empty text."""
+    """Return {what is encrypted: its recipients} of a source of the plan; the recipients of all other items stand under an empty text."""
     found = {"": list(entry["encrypt_to"])}
     found.update(
         {
@@ -31,7 +31,7 @@ def recipients_by_item(entry: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def signing_key_of(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
-    """Given a source of the plan and what it told, return its public key of signatures as it told it, empty where it has none."""
+    """Return the public key of a source's signatures as the source told it, empty where it has none."""
     told = [
         str(base.get("signing_key") or "") for base in facts.get("bases") or () if base.get("base") == entry["base"]
     ]
@@ -39,7 +39,7 @@ def signing_key_of(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
 
 
 def findings(plan: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], commands: Commands) -> list[Finding]:
-    """Given the plan, the facts of the nodes that told any, and what commands are written with, return the findings on encryption."""
+    """Return the findings on encryption; `known` has the facts of the nodes that told any, `commands` is what commands are written with."""
     found = []
     for source, entry in plan["sources"].items():
         groups = recipients_by_item(entry)
@@ -55,15 +55,15 @@ def findings(plan: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], co
 
 def _signatures(source: str, entry: Mapping[str, Any], told: str, commands: Commands) -> Finding:
     """Return whether copies can be told from forged ones."""
-    said = entry["signing_key"]
-    if said and told and said != told:
+    configured = entry["signing_key"]
+    if configured and told and configured != told:
         why = (
-            f"it signs with {told}, but altbackup_signing_key is {said}: it encrypts nothing until they agree. If its state was lost, enter the new one, "
+            f"it signs with {told}, but altbackup_signing_key is {configured}: it encrypts nothing until they agree. If its state was lost, enter the new one, "
             "here and on the recovery sheet; else find out who changed it"
         )
         return Finding(source, "signatures", WRONG, why, commands.setting(source, "altbackup_signing_key", told))
-    if said:
-        return Finding(source, "signatures", OK, f"altbackup_signing_key is {said}")
+    if configured:
+        return Finding(source, "signatures", OK, f"altbackup_signing_key is {configured}")
     if not told:
         return Finding(source, "signatures", UNKNOWN, "its first encrypted night makes the key of its signatures")
     why = "without altbackup_signing_key a restore cannot tell its copies from forged ones: age authenticates nobody"
@@ -102,7 +102,7 @@ def _own_keys(
 
 
 def sheet(plan: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], when: str) -> str:
-    """Given the plan, the facts of the nodes that told any, and the date, return the recovery sheet; empty where nothing is encrypted.
+    """Return the recovery sheet, with `when` as its date, empty where nothing is encrypted; `known` has the facts of the nodes that told any.
 
     It has no secret: who finds it learns where the copies are, to whom they are encrypted, and who signed them.
     """
@@ -150,6 +150,6 @@ def _places(plan: Mapping[str, Any], source: str, entry: Mapping[str, Any]) -> I
 
 
 def short_sheet(text: str) -> str:
-    """Given a recovery sheet, return what of it is hard to type, for a QR code: the lines with keys."""
+    """Return the lines with keys of a recovery sheet, which are hard to type, for a QR code."""
     lines = (line.strip() for line in text.splitlines())
     return "\n".join(line for line in lines if line.startswith("age1") or (" ssh-" in f" {line}" and "AAAA" in line))

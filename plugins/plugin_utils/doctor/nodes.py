@@ -22,19 +22,21 @@ _NOT_INSTALLED = re.compile(r"^(\w+) is not installed")
 
 def reached(node: str, examined: Mapping[str, Any], dialled: Mapping[str, Any], commands: Commands) -> list[Finding]:
     """Return the finding on whether the controller could examine a node; `dialled` is how it reaches the node."""
-    said = str(examined.get("said") or "")
-    if examined.get("facts") and not said:
+    message = str(examined.get("said") or "")
+    if examined.get("facts") and not message:
         user = examined["facts"].get("user")
         return [Finding(node, "way", why=f"examined as {user}")]
     if not examined:
         return [Finding(node, "way", UNKNOWN, "it has no part in this run (--limit)")]
-    what = meaning(said)
+    what = meaning(message)
     return [
-        Finding(node, what or "way", WRONG, telling_line(said), _connection_mend(node, what, said, dialled, commands))
+        Finding(
+            node, what or "way", WRONG, telling_line(message), _connection_mend(node, what, message, dialled, commands)
+        )
     ]
 
 
-def _connection_mend(node: str, what: str, said: str, dialled: Mapping[str, Any], commands: Commands) -> str:
+def _connection_mend(node: str, what: str, message: str, dialled: Mapping[str, Any], commands: Commands) -> str:
     """Return what mends the connection from the controller to a node."""
     host, port = str(dialled.get("address") or node), int(dialled.get("port") or 22)
     known, user = str(dialled.get("known_hosts") or "~/.ssh/known_hosts"), str(dialled.get("user") or "")
@@ -53,7 +55,7 @@ def _connection_mend(node: str, what: str, said: str, dialled: Mapping[str, Any]
     if what == "port":
         return f"# start sshd on {node} (systemctl start ssh), or set ansible_host and ansible_port; a firewall may be in the way: ssh -p {port} {there}"
     if what == "become":
-        return _become_mend(node, said, user, port, there, commands)
+        return _become_mend(node, message, user, port, there, commands)
     if what == "python":
         if dialled.get("interpreter"):
             return commands.setting(node, "ansible_python_interpreter", "auto_silent")
@@ -62,12 +64,12 @@ def _connection_mend(node: str, what: str, said: str, dialled: Mapping[str, Any]
     return f"# {node} was reached, but could not be examined; its words: ansible {node} -m ansible.builtin.ping -vvv"
 
 
-def _become_mend(node: str, said: str, user: str, port: int, there: str, commands: Commands) -> str:
-    unknown = re.search(r"unknown user:? ([\w.-]+)", said)
+def _become_mend(node: str, message: str, user: str, port: int, there: str, commands: Commands) -> str:
+    unknown = re.search(r"unknown user:? ([\w.-]+)", message)
     as_login = ["-e", "ansible_become=false"]
     if unknown:
         return commands.on(node, "user", extra=as_login, name=unknown[1], system="true")
-    if re.search(r"sudo\S*: (?:command )?not found|sudo.*No such file", said):
+    if re.search(r"sudo\S*: (?:command )?not found|sudo.*No such file", message):
         return commands.install(node, "sudo", extra=as_login)
     if not user:
         return f"# let the user who runs ansible become root on {node} without a password: visudo -f /etc/sudoers.d/altbackup"
@@ -99,7 +101,7 @@ def examined(node: str, facts: Mapping[str, Any], after: float | None, commands:
 
 
 def untrue(node: str, names: Sequence[str]) -> list[Finding]:
-    """Given the names of facts that a node told in another form than node_examine does, return a finding on it if there are any."""
+    """Return one finding on the facts that a node told in another form than node_examine does, none if there are no such facts."""
     if not names:
         return []
     mend = f"# see what runs as Python on {node}: no such answer comes from this collection"

@@ -10,7 +10,7 @@ from .finding import OK, UNKNOWN, WRONG, Commands, Finding, both
 
 
 def findings(plan: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], commands: Commands) -> list[Finding]:
-    """Given the plan, the facts of the nodes that told any, and what commands are written with, return a finding for each thing of each store."""
+    """Return one finding for each thing of each store; `known` has the facts of the nodes that told any, `commands` is what commands are written with."""
     found = []
     for node in plan["nodes"]:
         told = {entry["name"]: entry for entry in known.get(node, {}).get("stores") or ()}

@@ -22,13 +22,13 @@ _MEANINGS = (
 )
 
 
-def meaning(said: str) -> str:
+def meaning(message: str) -> str:
     """Return the kind of problem that a message describes, such as `host key`; "" for an unknown message."""
-    return next((word for word, pattern in _MEANINGS if re.search(pattern, said, re.IGNORECASE)), "")
+    return next((word for word, pattern in _MEANINGS if re.search(pattern, message, re.IGNORECASE)), "")
 
 
-def telling_line(said: str) -> str:
+def telling_line(message: str) -> str:
     """Return the most telling line of a message: the first with a known meaning, or the first."""
-    lines = [line.strip() for line in said.splitlines() if line.strip(" @")]
+    lines = [line.strip() for line in message.splitlines() if line.strip(" @")]
     telling = [line for line in lines if meaning(line)]
     return (telling or lines or ["it said nothing"])[0][:500]

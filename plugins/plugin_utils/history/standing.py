@@ -93,12 +93,12 @@ class Standing:
     @property
     def faults(self) -> list[str]:
         """What is wrong, each in one word."""
-        said = [
+        checks = [
             ("none" if self.age is None else "old", self.is_old),
             ("suspect", bool(self.suspect)),
             ("failed", bool(self.problem) and not self.suspect),
         ]
-        return [word for word, is_so in said if is_so]
+        return [word for word, is_so in checks if is_so]
 
 
 @dataclass(frozen=True)

@@ -281,9 +281,9 @@ def _prepare(database: sqlite3.Connection, path: Path, file: str) -> None:
     if version > VERSION:
         raise _Newer(f"{path} is of version {version}, and this program knows {VERSION}: use the newer one")
     if version == VERSION and database.execute("PRAGMA application_id").fetchone()[0] == APPLICATION:
-        said = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if said != "ok":
-            raise sqlite3.DatabaseError(said)
+        result = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if result != "ok":
+            raise sqlite3.DatabaseError(result)
         return
     if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise sqlite3.DatabaseError("it is a database of something else")

@@ -85,7 +85,7 @@ def send(url: str, message: Mapping[str, Any]) -> str:
         if message["bad"] and "priority" in plugin.template_args and "priority=" not in url:
             plugin = apprise.Apprise.instantiate(f"{url}{'&' if '?' in url else '?'}priority=high") or plugin
         plugin.socket_connect_timeout = plugin.socket_read_timeout = _SECONDS
-        said: list[str] = []
+        log_lines: list[str] = []
         with apprise.LogCapture(level=apprise.logging.WARNING, fmt="%(message)s") as log:
             done = plugin.notify(
                 title=message["title"],
@@ -93,10 +93,14 @@ def send(url: str, message: Mapping[str, Any]) -> str:
                 notify_type=apprise.NotifyType.FAILURE if message["bad"] else apprise.NotifyType.SUCCESS,
                 body_format=apprise.NotifyFormat.TEXT,
             )
-            said += log.getvalue().splitlines()
+            log_lines += log.getvalue().splitlines()
     except Exception as error:  # noqa: BLE001 # whatever a service's plugin raises must not keep the other channels from the message
         return f"{kind}: {type(error).__name__}"
-    return "" if done else f"{kind}: {masked(' '.join(said[-1].split()), url)[:300] if said else 'it was not taken'}"
+    return (
+        ""
+        if done
+        else f"{kind}: {masked(' '.join(log_lines[-1].split()), url)[:300] if log_lines else 'it was not taken'}"
+    )
 
 
 def masked(text: str, url: str) -> str:
@@ -127,10 +131,10 @@ def main() -> None:
     for number, path in enumerate(job["files"]):
         until = began + job["timeout"] * 0.95 * (number + 1) / len(job["files"])
         try:
-            sent, said = send_file(job["urls"], path, until)
+            sent, problem = send_file(job["urls"], path, until)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            sent, said = False, f"{type(error).__name__}: {error}"
-        print(json.dumps({"file": path, "sent": sent, "said": said}), flush=True)
+            sent, problem = False, f"{type(error).__name__}: {error}"
+        print(json.dumps({"file": path, "sent": sent, "said": problem}), flush=True)
     os._exit(0)  # do not join threads that still wait for an answer
 
 

@@ -35,12 +35,12 @@ def tell(report: Report, settings: Settings) -> list[str]:
     """Send a report without secrets, and messages left from earlier runs; return a sentence on each that some channel did not take."""
     if not settings.channels:
         return []
-    said = []
+    problems = []
     try:
         put(settings.spool, message_of(report, settings), MESSAGE)
     except OSError as error:
-        said.append(f"a message could neither be kept nor sent: {error.strerror or error} ({settings.spool})")
-    return said + flush(settings)
+        problems.append(f"a message could neither be kept nor sent: {error.strerror or error} ({settings.spool})")
+    return problems + flush(settings)
 
 
 def flush(settings: Settings) -> list[str]:
@@ -59,10 +59,10 @@ def finish(process: subprocess.Popen[bytes], paths: list[Path], settings: Settin
     """Wait for that process; return a sentence on each message that some channel did not take."""
     entries, reason = child.end(process, settings.timeout)
     told = {str(entry.get("file")): entry for entry in entries}
-    said = []
+    problems = []
     for path in paths:
         entry = told.get(str(path), {"sent": not path.exists(), "said": reason})
         if not entry.get("sent"):
             why = redact(one_line(entry.get("said")), settings.secrets)
-            said.append(f"a message could not be sent ({why}); it is kept as {path}, and the next run sends it")
-    return said
+            problems.append(f"a message could not be sent ({why}); it is kept as {path}, and the next run sends it")
+    return problems

@@ -28,7 +28,7 @@ class DeliveryResult:
     mails: int = 0
     delivered: int = 0
     spooled: tuple[Path, ...] = ()
-    said: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     """Sentences for stderr"""
 
 
@@ -38,12 +38,12 @@ class Outcome:
 
     path: Path
     sent: bool
-    said: str
+    reason: str
     """Why it was not sent; if it was sent, the recipients that the server refused"""
 
 
 def tell(report: Report, settings: Settings) -> DeliveryResult:
-    """Send the mail and the messages that a run's report calls for. Nothing is raised; `said` names all trouble.
+    """Send the mail and the messages that a run's report calls for. Nothing is raised; `problems` names all trouble.
 
     There is a mail on failures, one on their end at the first good run, and none otherwise. It takes at most `settings.timeout` seconds
     for mail, and the same again for channels.
@@ -54,14 +54,14 @@ def tell(report: Report, settings: Settings) -> DeliveryResult:
     if not report.failures:
         return DeliveryResult()
     told = _mail(report, settings) if settings.wanted else DeliveryResult()
-    return replace(told, said=(*told.said, *channels.tell(report, settings)))
+    return replace(told, problems=(*told.problems, *channels.tell(report, settings)))
 
 
 def _mail(report: Report, settings: Settings) -> DeliveryResult:
     mails = [compose(part, settings, recipients) for recipients, part in addressed(report, settings.recipients)]
     if not mails:
         what = "the end of the failures" if report.status == "RECOVERED" else "the failures"
-        return DeliveryResult(said=(f"nobody was told of {what}: no recipient is set",))
+        return DeliveryResult(problems=(f"nobody was told of {what}: no recipient is set",))
     return deliver(mails, settings)
 
 
@@ -104,30 +104,30 @@ def part_of(report: Report, hosts: Iterable[str]) -> Report:
 
 def deliver(mails: Iterable[EmailMessage], settings: Settings) -> DeliveryResult:
     """Put each mail into the spool and send it; a mail that could not be sent stays there."""
-    said: list[str] = []
-    paths = [path for mail in mails if (path := _kept(mail, settings.spool, said))]
+    problems: list[str] = []
+    paths = [path for mail in mails if (path := _kept(mail, settings.spool, problems))]
     outcomes = finish(start(paths, settings), paths, settings.timeout)
     spooled = []
     for outcome in outcomes:
         if not outcome.sent:
-            said.append(
-                f"a mail could not be sent ({outcome.said}); it is kept as {outcome.path}, and the next run sends it"
+            problems.append(
+                f"a mail could not be sent ({outcome.reason}); it is kept as {outcome.path}, and the next run sends it"
             )
             spooled.append(outcome.path)
-        elif not outcome.said and outcome.path.parent != settings.spool:
+        elif not outcome.reason and outcome.path.parent != settings.spool:
             with contextlib.suppress(OSError):
                 outcome.path.parent.rmdir()
-        elif outcome.said:
-            said.append(f"a mail was refused for {outcome.said}; it is kept for them as {outcome.path}")
+        elif outcome.reason:
+            problems.append(f"a mail was refused for {outcome.reason}; it is kept for them as {outcome.path}")
             spooled.append(outcome.path)
     delivered = sum(outcome.sent for outcome in outcomes)
-    return DeliveryResult(len(paths), delivered, tuple(spooled), tuple(said))
+    return DeliveryResult(len(paths), delivered, tuple(spooled), tuple(problems))
 
 
-def _kept(mail: EmailMessage, spool: Path, said: list[str]) -> Path | None:
+def _kept(mail: EmailMessage, spool: Path, problems: list[str]) -> Path | None:
     """Put a mail into the spool or, if that has no room, into a temporary folder on disk or in memory; return its file, or None.
 
-    Trouble is added to `said`.
+    Trouble is added to `problems`.
     """
     try:
         return put(spool, mail.as_bytes(), MAIL)
@@ -141,10 +141,10 @@ def _kept(mail: EmailMessage, spool: Path, said: list[str]) -> Path | None:
             except OSError:
                 folder.rmdir()
                 raise
-            said.append(f"{reason}; using {folder}")
+            problems.append(f"{reason}; using {folder}")
             return path
     places = f"{tempfile.gettempdir()} or {_IN_MEMORY}"
-    said.append(f"{reason}, nor can {places}: the mail {str(mail['Subject'])!r} was neither kept nor sent")
+    problems.append(f"{reason}, nor can {places}: the mail {str(mail['Subject'])!r} was neither kept nor sent")
     return None
 
 
@@ -153,8 +153,8 @@ def flush(settings: Settings) -> DeliveryResult:
     paths = waiting(settings.spool, MAIL)
     outcomes = finish(start(paths, settings), paths, settings.timeout) if paths else []
     kept = tuple(outcome.path for outcome in outcomes if not outcome.sent)
-    said = tuple(f"{outcome.path}: {outcome.said}" for outcome in outcomes if outcome.said)
-    return DeliveryResult(len(paths), len(paths) - len(kept), kept, said)
+    problems = tuple(f"{outcome.path}: {outcome.reason}" for outcome in outcomes if outcome.reason)
+    return DeliveryResult(len(paths), len(paths) - len(kept), kept, problems)
 
 
 def overdue_failure(settings: Settings, node: str, now: float) -> list[Failure]:

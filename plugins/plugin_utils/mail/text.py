@@ -164,8 +164,10 @@ def blocks(report: Report, limit: int) -> list[Block]:
 def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
     failure = group[0]
     place = failure.place
-    said = " ".join(failure.message.split())
-    outputs = [(title, text) for title, text in failure.outputs if " ".join(text.split()) not in said or len(text) < 8]
+    full_message = " ".join(failure.message.split())
+    outputs = [
+        (title, text) for title, text in failure.outputs if " ".join(text.split()) not in full_message or len(text) < 8
+    ]
     short = tuple((title, text) for title, text in outputs if "\n" not in text and len(text) < 200)
     long = [(title, text) for title, text in outputs if (title, text) not in short]
     message = cut(failure.message, room // 2)

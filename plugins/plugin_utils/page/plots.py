@@ -136,4 +136,4 @@ def legend() -> list[tuple[Markup, str]]:
         "gap": ("m3 4h2v2h-2z", "no run"),
     }
     drawn = '<svg class="calendar key" viewBox="0 0 {0} {0}" aria-hidden="true"><path class="{1}" d="M1 1{2}"/></svg>'
-    return [(Markup(drawn).format(_SIDE + 2, state, shape), said) for state, (shape, said) in shapes.items()]
+    return [(Markup(drawn).format(_SIDE + 2, state, shape), meaning) for state, (shape, meaning) in shapes.items()]

@@ -112,7 +112,7 @@ def nodes_of(plan: Mapping[str, Any], source: str, only: str = "", step: str = "
 
 
 def store_searches(plan: Mapping[str, Any], server: str) -> list[dict[str, Any]]:
-    """Given the plan and a node, return the trees of the stores that it fills in which to look; none where nothing can be looked for."""
+    """Return the trees of the stores that a node fills in which to look; none where nothing can be looked for."""
     try:
         wanted = plan_contents(plan)
     except InvalidInput:

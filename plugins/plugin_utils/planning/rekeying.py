@@ -12,12 +12,12 @@ from ...module_utils.tree.layout import ALONE, is_relpath, item_key
 
 
 def names_of(asked: Sequence[str], source: str) -> list[str]:
-    """Given what is asked for (source/category/name), return the items of a source among that (category/name)."""
+    """Return the items (category/name) of a source among those asked for (source/category/name)."""
     return [text.partition("/")[2] for text in asked if text.partition("/")[0] == source]
 
 
 def recipients(source: Mapping[str, Any], asked: Sequence[str], name: str, key: str) -> list[str]:
-    """Given a source of a plan, what is asked for, and an item, return to whom that is encrypted today; nobody where it is not, or is not asked for."""
+    """Return to whom an item of a source is encrypted today; nobody where it is not encrypted, or not asked for."""
     if asked and key not in names_of(asked, name):
         return []
     for item in source["item_list"]:
@@ -27,7 +27,7 @@ def recipients(source: Mapping[str, Any], asked: Sequence[str], name: str, key: 
 
 
 def held(listed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Given what a target lists, return the encrypted tarballs among that, as modules take them."""
+    """Return the encrypted tarballs among those that a target lists, in the form in which modules take them."""
     return [
         {
             **{key: entry.get(key) for key in ("relpath", "size", "dig", "alg", "record")},
@@ -43,7 +43,7 @@ def held(listed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def work(
     source: Mapping[str, Any], asked: Sequence[str], name: str, known: Mapping[str, Any], target: str
 ) -> dict[str, Any]:
-    """Given a source and what a run knows of it, return what a target `holds`, what of that is `due`, and what of that the source has no more.
+    """Return what a target `holds`, what of that is `due`, and what of that the source has no more; `known` is what a run knows of the source.
 
     `made` is what the source has encrypted for it, and `wanted` what of that the target asks for.
     """
@@ -69,7 +69,7 @@ def work(
 
 
 def unanswered(entries: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> list[str]:
-    """Given what a target is to take, and its answer, return the paths of which that says nothing; none where it tells why it took none."""
+    """Return the paths that the answer of a target, which is to take `entries`, does not mention; none where it tells why it took none."""
     if any(result.get(name) for name in ("failures", "failed", "unreachable", "busy")):
         return []
     told = {*(result.get("send") or ()), *(result.get("have") or ())}

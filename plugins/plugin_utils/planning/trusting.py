@@ -99,5 +99,5 @@ def _last_trial(done: Done) -> Mapping[str, Any]:
 
 def _seen(done: Done) -> str:
     """Return the address from which the key was seen to come, "" if that is none: it is what a side says, and may be a pattern."""
-    said = str(_last_trial(done).get("answer", {}).get("address", ""))
-    return said if re.fullmatch(r"[0-9A-Fa-f.:]+", said) else ""
+    address = str(_last_trial(done).get("answer", {}).get("address", ""))
+    return address if re.fullmatch(r"[0-9A-Fa-f.:]+", address) else ""

@@ -204,8 +204,8 @@ def tarball_of(read: Read) -> Read:
         entry = read(value)
         if is_relpath(entry["relpath"]):
             category, name, stamp, _ = split_relpath(entry["relpath"])
-            for key, said in (("category", category), ("name", name), ("stamp", stamp)):
-                if entry.get(key, said) != said:
+            for key, expected in (("category", category), ("name", name), ("stamp", stamp)):
+                if entry.get(key, expected) != expected:
                     raise Refused(f"has another {key} than its path {shortened(entry['relpath'])}")
         if entry.get("state") == "verified" and not ("size" in entry and entry.get("dig") and entry.get("alg")):
             raise Refused(f"{shortened(entry['relpath'])} is verified, but without size, digest and algorithm")

@@ -51,10 +51,10 @@ def _unsaid(call: CallResult, told: Sequence[Mapping[str, Any]]) -> list[dict[st
 
 def unreachable(result: Mapping[str, Any]) -> str:
     """Return why a call did not reach its node; the first line is the message of ssh, if it gave one."""
-    said = unframed(_text(result.get("msg"))).removeprefix("Task failed: ")
-    if said.endswith(":"):
-        said = f"{said[:-1]}; ssh said nothing"
-    return f"unreachable: {said}"
+    message = unframed(_text(result.get("msg"))).removeprefix("Task failed: ")
+    if message.endswith(":"):
+        message = f"{message[:-1]}; ssh said nothing"
+    return f"unreachable: {message}"
 
 
 def _text(value: object) -> str:

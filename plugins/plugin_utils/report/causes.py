@@ -116,9 +116,9 @@ def good_copy(entry: Entry) -> str:
 
 def good_copies(told: Sequence[tuple[str, str]], most: int = 100) -> list[str]:
     """Return lines on good copies from (place, phrase) of one failure: one line if all places agree, else one for each place."""
-    said = dict.fromkeys(good for _, good in told)
-    if len(said) == 1:
-        return list(filter(None, said))
+    phrases = dict.fromkeys(good for _, good in told)
+    if len(phrases) == 1:
+        return list(filter(None, phrases))
     return list(dict.fromkeys(f"{place}: {good}" for place, good in told if good))[:most]
 
 
@@ -143,8 +143,11 @@ def following_lines(entries: Iterable[Entry], told: Iterable[str] = ()) -> list[
     for entry in entries:
         source, target = _place(entry)
         good = good_copy(entry)
-        said = (str(entry.get("stage")), f"{entry.get('reason')}{f'; {good}' if good and good not in told else ''}")
-        places.setdefault(said, {})[target or source] = None
+        consequence = (
+            str(entry.get("stage")),
+            f"{entry.get('reason')}{f'; {good}' if good and good not in told else ''}",
+        )
+        places.setdefault(consequence, {})[target or source] = None
     lines = [f"so on {', '.join(nodes)}: {stage}: {reason}" for (stage, reason), nodes in places.items()]
     more = len(lines) - _MOST_LINES
     return [*lines[:_MOST_LINES], *([f"and {more} more of that kind"] if more > 0 else [])]

@@ -151,11 +151,11 @@ def describe(
 def _message(result: Mapping[str, Any]) -> str:
     """Return the result's message or, if that says nothing, the last line of its output."""
     texts = [clean(result[key], LONGEST_MESSAGE).strip() for key in ("msg", "reason") if result.get(key) is not None]
-    said = next(filter(None, texts), "")
-    said = unframed(said).removeprefix("Task failed: ")
-    first, _, rest = said.partition("\n")
+    own_message = next(filter(None, texts), "")
+    own_message = unframed(own_message).removeprefix("Task failed: ")
+    first, _, rest = own_message.partition("\n")
     if not _SAYS_NOTHING.fullmatch(first.strip()):
-        return said
+        return own_message
     if result.get("assertion") not in (None, "") and first in ("", "Assertion failed"):
         return f"Assertion failed: {one_line(result['assertion'])}"
     if result.get("timedout"):
@@ -229,9 +229,9 @@ def _describe_items(
     lines, outputs = [], []
     for number, item in items[:_MOST_ITEMS]:
         title = item_title(number, item, delegates)
-        message, said = describe(item)
+        message, texts = describe(item)
         lines.append(f"{title}: {message}")
-        outputs += [(f"{name} of {title}", text) for name, text in said]
+        outputs += [(f"{name} of {title}", text) for name, text in texts]
     if len(items) > _MOST_ITEMS:
         lines.append(f"and {len(items) - _MOST_ITEMS} more")
     if len(items) == 1:

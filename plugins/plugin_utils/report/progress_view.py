@@ -23,9 +23,9 @@ _LONGEST_NAME = 80
 
 
 def _is_watched() -> bool:
-    said = os.environ.get(SETTING, "")
+    setting = os.environ.get(SETTING, "")
     try:
-        return said == "yes" if said else os.isatty(1)
+        return setting == "yes" if setting else os.isatty(1)
     except OSError:
         return False
 

@@ -33,7 +33,7 @@ def with_user(failure: Failure, hostvars: Any, remote_user: str | None) -> Failu
 
 def _become(hostvars: Any, host: str, of_task: str) -> str:
     """Return the user that a host's tasks become, `no` for none; as in Ansible, the host's variables take precedence over the task."""
-    said = host_variable(hostvars, host, "ansible_become", keep=True)
-    if not (boolean(said, strict=False) if said else of_task):
+    become = host_variable(hostvars, host, "ansible_become", keep=True)
+    if not (boolean(become, strict=False) if become else of_task):
         return "no"
     return host_variable(hostvars, host, "ansible_become_user") or of_task or "root"

@@ -282,7 +282,7 @@ def test_items_that_do_not_answer_are_left_out_and_no_link_of_theirs_is_followed
         asked.extend(item.name for item in some)
         return {item: "/live/dead does not answer" for item in some if item.name == "dead"}
 
-    good, bad = items.find_problems(values, str(tmp_path), silent=silent)
+    good, bad = items.find_problems(values, str(tmp_path), hung=silent)
     assert [item.name for item in good] == ["good"]
     assert bad[0][1] == "item folder 'dead': /live/dead does not answer"
     assert asked == ["dead", "good"]

@@ -44,7 +44,7 @@ def test_ages_are_judged_by_the_newest_copy_and_by_pauses(
     watched = replace(WATCHED, pause_until=NOW + pause * HOUR if pause else 0.0)
     newest = {"svn/dybsvn": NOW - age * HOUR} if age is not None else {"svn/dybsvn": 0.0}
     seen = {"svn/dybsvn": NOW - first * HOUR} if first is not None else {}
-    found = [fault.said for fault in judge(watched, newest, seen, Reckoned(NOW))]
+    found = [fault.message for fault in judge(watched, newest, seen, Reckoned(NOW))]
     assert len(found) == bool(said)
     assert not said or said in found[0]
 

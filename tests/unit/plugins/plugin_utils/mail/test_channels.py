@@ -48,7 +48,7 @@ def settings_for(receiver: WebReceiver, folder: Path, **more: Any) -> Settings:
 def test_failures_and_their_end_are_one_message_each(receiver: WebReceiver, tmp_path: Path) -> None:
     settings = settings_for(receiver, tmp_path)
     for report in (BAD, GOOD, GOOD):
-        assert delivery.tell(report, settings).said == ()
+        assert delivery.tell(report, settings).problems == ()
     assert len(receiver.taken) == 4, "of json and ntfy each one on the failure and one on its end"
     hooks = [json.loads(taken.body) for taken in receiver.taken if taken.path == "/hook"]
     assert [hook["type"] for hook in hooks] == ["failure", "success"]
@@ -67,7 +67,7 @@ def test_what_is_not_taken_waits_and_goes_with_the_next_run(mood: str, tmp_path:
     with receiving(mood) as receiver:
         settings = settings_for(receiver, tmp_path, timeout=150 if mood == "refuses" else 45)
         began = time.monotonic()
-        (sentence,) = delivery.tell(BAD, settings).said
+        (sentence,) = delivery.tell(BAD, settings).problems
         assert time.monotonic() - began < settings.timeout + 30
         (path,) = waiting(settings.spool, MESSAGE)
         assert "could not be sent" in sentence and str(path) in sentence
@@ -87,7 +87,7 @@ def test_what_is_not_taken_waits_and_goes_with_the_next_run(mood: str, tmp_path:
 def test_a_channel_that_took_a_message_does_not_get_it_again(receiver: WebReceiver, tmp_path: Path) -> None:
     receiver.answers = [(200, ""), (403, "")]
     settings = settings_for(receiver, tmp_path)
-    (sentence,) = delivery.tell(BAD, settings).said
+    (sentence,) = delivery.tell(BAD, settings).problems
     assert sentence.startswith("a message could not be sent (")
     assert channels.flush(settings) == []
     assert len(receiver.asked) == 3
@@ -98,7 +98,7 @@ def test_a_channel_that_took_a_message_does_not_get_it_again(receiver: WebReceiv
 def test_a_channel_whose_address_was_mended_gets_what_waited_for_it(receiver: WebReceiver, tmp_path: Path) -> None:
     settings = settings_for(receiver, tmp_path)
     wrong = replace(settings, channels=("nosuch://example.org/x", settings.channels[0]))
-    (sentence,) = delivery.tell(BAD, wrong).said
+    (sentence,) = delivery.tell(BAD, wrong).problems
     assert sentence.startswith("a message could not be sent (nosuch:")
     assert channels.flush(settings) == []
     assert len(receiver.taken) == 2, "the other one had it already"
@@ -115,14 +115,14 @@ def test_a_damaged_message_is_named_and_keeps_no_other_back(
     settings.spool.mkdir()
     bad = settings.spool / "1000000000000-1-1.note"
     bad.write_text(content)
-    (sentence,) = delivery.tell(BAD, settings).said
+    (sentence,) = delivery.tell(BAD, settings).problems
     assert str(bad) in sentence
     assert len(receiver.taken) == 2
 
 
 def test_what_is_no_channel_is_named_by_its_kind(receiver: WebReceiver, tmp_path: Path) -> None:
     settings = settings_for(receiver, tmp_path, channels=("nosuch://secret", receiver.json))
-    (sentence,) = delivery.tell(BAD, settings).said
+    (sentence,) = delivery.tell(BAD, settings).problems
     assert "nosuch: this is no URL that apprise knows" in sentence
     assert "secret" not in sentence
     assert len(receiver.taken) == 1

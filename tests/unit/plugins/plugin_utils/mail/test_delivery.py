@@ -60,7 +60,7 @@ def spooled(settings: Settings) -> list[Path]:
 def test_without_a_recipient_it_is_said_what_nobody_was_told_of(tmp_path: Path) -> None:
     settings = settings_for(None, tmp_path, recipients=())
     runs = [Report("backup.yml", failures, key="job") for failures in ((Failure("dayabay", "broken"),), (), ())]
-    assert [delivery.tell(run, settings).said for run in runs] == [
+    assert [delivery.tell(run, settings).problems for run in runs] == [
         ("nobody was told of the failures: no recipient is set",),
         ("nobody was told of the end of the failures: no recipient is set",),
         (),
@@ -76,16 +76,16 @@ def test_mail_is_delivered_or_kept_in_time(mood: str, certificate: Path, tmp_pat
         told = delivery.deliver([mail(text="long " * 400 + "\n.\nbye")], settings)
         assert time.monotonic() - started < settings.timeout + 1.5
     if mood in (*DELIVERING, "TLS from the start"):
-        assert (told.mails, told.delivered, told.spooled, told.said) == (1, 1, (), ())
+        assert (told.mails, told.delivered, told.spooled, told.problems) == (1, 1, (), ())
         assert [text_of(message).split() for message in server.messages()] == [["long"] * 400 + [".", "bye"]]
         assert server.recipients == [list(RUN)]
         assert spooled(settings) == []
     else:
-        assert (told.mails, told.delivered, len(told.said)) == (1, 0, 1)
+        assert (told.mails, told.delivered, len(told.problems)) == (1, 0, 1)
         assert spooled(settings) == list(told.spooled)
         assert stat.S_IMODE(told.spooled[0].stat().st_mode) == 0o600
         assert stat.S_IMODE(settings.spool.stat().st_mode) == 0o700
-        assert str(told.spooled[0]) in told.said[0]
+        assert str(told.spooled[0]) in told.problems[0]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_mail_is_delivered_or_kept_in_time(mood: str, certificate: Path, tmp_pat
 def test_reason_is_that_of_the_server(mood: str, words: str, tmp_path: Path) -> None:
     with serving(mood) as server:
         told = delivery.deliver([mail()], settings_for(server, tmp_path, timeout=1))
-    assert any(word in told.said[0] for word in words.split("|")), told.said
+    assert any(word in told.problems[0] for word in words.split("|")), told.problems
 
 
 def test_unknown_certificate_wrong_login_and_missing_encryption_are_refused(
@@ -114,17 +114,17 @@ def test_unknown_certificate_wrong_login_and_missing_encryption_are_refused(
         monkeypatch.delenv("SSL_CERT_FILE")
         unknown = delivery.deliver([mail()], good)
     assert server.mails == []
-    assert "535" in wrong.said[0]
-    assert "guessed" not in wrong.said[0]
-    assert "530" in plain.said[0]
-    assert "certificate" in unknown.said[0]
+    assert "535" in wrong.problems[0]
+    assert "guessed" not in wrong.problems[0]
+    assert "530" in plain.problems[0]
+    assert "certificate" in unknown.problems[0]
 
 
 def test_name_that_does_not_resolve_and_closed_port_keep_the_mail(tmp_path: Path) -> None:
     unknown = delivery.deliver([mail()], settings_for(None, tmp_path, host="mail.invalid", timeout=3))
     closed = delivery.deliver([mail()], settings_for(None, tmp_path, host="127.0.0.1", port=1))
     assert (unknown.delivered, closed.delivered) == (0, 0)
-    assert "refused" in closed.said[0]
+    assert "refused" in closed.problems[0]
     assert len(waiting(tmp_path / "spool", MAIL)) == 2
 
 
@@ -158,7 +158,7 @@ def test_one_refused_recipient_does_not_keep_the_mail_from_the_others(tmp_path: 
         settings = settings_for(server, tmp_path)
         told = delivery.deliver([mail("gone@example.org", *RUN)], settings)
         assert server.recipients == [list(RUN)]
-        assert "gone@example.org" in told.said[0]
+        assert "gone@example.org" in told.problems[0]
     with serving("accepts") as server:
         assert delivery.flush(settings_for(server, tmp_path)).delivered == 1
         assert server.recipients == [["gone@example.org"]]
@@ -168,7 +168,7 @@ def test_one_refused_recipient_does_not_keep_the_mail_from_the_others(tmp_path: 
 def test_all_recipients_refused_keeps_the_mail(tmp_path: Path) -> None:
     with serving("accepts", refused=frozenset(RUN)) as server:
         told = delivery.deliver([mail()], settings_for(server, tmp_path))
-    assert "no such user here" in told.said[0]
+    assert "no such user here" in told.problems[0]
     assert len(told.spooled) == 1
 
 
@@ -178,7 +178,7 @@ def test_spool_that_cannot_be_used_does_not_lose_the_mail(tmp_path: Path, monkey
     with serving("accepts") as server:
         told = delivery.deliver([mail()], settings_for(server, tmp_path, spool=tmp_path / "file" / "spool"))
     assert (told.delivered, len(server.mails)) == (1, 1)
-    assert "cannot be used" in told.said[0]
+    assert "cannot be used" in told.problems[0]
     kept = delivery.deliver(
         [mail()], settings_for(None, tmp_path, host="127.0.0.1", port=1, spool=tmp_path / "file" / "x")
     )
@@ -193,13 +193,13 @@ def test_disk_that_is_full_does_not_lose_the_mail(tmp_path: Path, monkeypatch: p
             (disk / "filler").write_bytes(bytes(1 << 20))
         told = delivery.tell(REPORT, settings_for(server, tmp_path, spool=disk / "spool"))
         assert told.mails == told.delivered == len(server.mails) > 0
-        assert "No space left on device" in told.said[0]
+        assert "No space left on device" in told.problems[0]
         assert list(disk.rglob("*.eml.new")) == []
         monkeypatch.setattr(delivery, "_IN_MEMORY", str(disk))
         told = delivery.tell(REPORT, settings_for(server, tmp_path, spool=disk / "spool"))
         assert (told.mails, told.delivered) == (0, 0)
         assert list(disk.glob("altbackup-mail-*")) == []
-        assert "was neither kept nor sent" in told.said[0]
+        assert "was neither kept nor sent" in told.problems[0]
 
 
 @pytest.mark.parametrize(
@@ -216,11 +216,11 @@ def test_sendmail_takes_over_where_no_server_is_set(script: str, sent: bool, tmp
     if sent:
         assert b"\r" not in (tmp_path / "got").read_bytes()
     assert (tmp_path / "spool").exists()
-    assert ("no queue here" in "".join(told.said)) == ("queue" in script)
+    assert ("no queue here" in "".join(told.problems)) == ("queue" in script)
 
 
 def test_neither_server_nor_sendmail_keeps_the_mail(tmp_path: Path) -> None:
-    assert "no sendmail" in delivery.deliver([mail()], settings_for(None, tmp_path)).said[0]
+    assert "no sendmail" in delivery.deliver([mail()], settings_for(None, tmp_path)).problems[0]
 
 
 @pytest.mark.parametrize(("age", "late"), [(0, False), (86300, False), (86500, True)])
@@ -306,4 +306,4 @@ def test_no_mail_wanted_sends_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_failures_without_a_recipient_are_said(tmp_path: Path) -> None:
     settings = replace(settings_for(None, tmp_path), recipients=())
-    assert "nobody" in delivery.tell(replace(REPORT, mail_to={}), settings).said[0]
+    assert "nobody" in delivery.tell(replace(REPORT, mail_to={}), settings).problems[0]
