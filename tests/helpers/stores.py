@@ -20,6 +20,7 @@ from botocore.config import Config
 from helpers.original_trees import marked, put, reasons, run_module
 from helpers.trees import small_disk
 from helpers.waiting import wait_until
+from lab.lab import SSHD_NEEDS
 
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 PASSWORD = "correct-horse-battery"
@@ -163,6 +164,8 @@ def served(
         port = _free_port()
         prefix = _mounting(files, mount) if mount else []
         if kind == "sftp":
+            if os.geteuid() == 0:
+                Path(SSHD_NEEDS).mkdir(mode=0o755, exist_ok=True)
             lines = _sftp(folder, files, port, address)
             argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")]
         elif kind == "webdav":
