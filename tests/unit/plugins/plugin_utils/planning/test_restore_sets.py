@@ -163,7 +163,12 @@ def test_where_one_member_cannot_be_restored_none_is(tarballs: Any, said: list[s
                     "members": [{"kind": "command", "name": "x", "argv": ["/bin/x"], "user": "x"}],
                 },
             ),
-            "member commands/x:",
+            "member commands/x: commands/x of dayabay has no path of its own: give the path where it is to stand, as to",
+        ),
+        (
+            {},
+            ({**SET, "members": [{"kind": "mysql", "name": "forge", "user": "root"}, FOLDER]},),
+            "member databases/forge: databases/forge of dayabay has no path of its own: give the server that takes it, as into, or the path",
         ),
     ],
 )
