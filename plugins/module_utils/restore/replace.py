@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..system.errors import AltbackupError
-from ..system.opened import inode_of, walked
+from ..system.opened import inode_of, names_in, walked
 from ..system.own_state import opened_state
 from ..system.processes import Deadline, run
 from ..system.programs import find_tool
@@ -73,7 +73,7 @@ def clear(work: Work, *, keep: bool = False) -> list[str]:
     """
     notes = _recover(work, _read_journal(work)) if is_under_way(work) else []
     kept = os.path.basename(work.arriving) if keep else ""
-    for name in sorted(os.listdir(work.descriptor)):
+    for name in sorted(names_in(work.descriptor)):
         if name != kept:
             notes.append(f"removed {printable(name)}, which an earlier restore had left in {work.title}")
             remove(f"{work.path}/{name}")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..system.errors import AltbackupError, InvalidInput, Locked
-from ..system.opened import Step, inode_of, make_below, mount_of, open_own, prune_below, walked
+from ..system.opened import Step, inode_of, make_below, mount_of, names_in, open_own, prune_below, walked
 from ..system.own_state import has_state, opened_state
 from ..system.process_groups import inherited
 from ..system.seeing import is_impossible
@@ -245,7 +245,7 @@ def _open_known(above: Step, known: dict[str, Any]) -> int | None:
     except (FileNotFoundError, InvalidInput):
         return None
     status = os.fstat(descriptor)
-    if known.get("id") == [status.st_dev, status.st_ino] or (known.get("id") is None and not os.listdir(descriptor)):
+    if known.get("id") == [status.st_dev, status.st_ino] or (known.get("id") is None and not names_in(descriptor)):
         return descriptor
     os.close(descriptor)
     return None
@@ -259,7 +259,7 @@ def discard(work: Work) -> None:
     if is_under_way(work):
         return
     known = read_json(work.state, _WORK) or {}
-    for name in os.listdir(work.descriptor):
+    for name in names_in(work.descriptor):
         remove(f"{work.path}/{name}")
     with contextlib.suppress(InvalidInput):  # something else is in its place
         _remove_empty(work)
@@ -267,9 +267,9 @@ def discard(work: Work) -> None:
             if not missing:
                 prune_below(steps[-1], [str(name) for name in known.get("made", ())])
     folder = os.readlink(by_descriptor(work.state))
-    for name in {*os.listdir(work.state)} - {LOADING}:
+    for name in {*names_in(work.state)} - {LOADING}:
         remove(f"{by_descriptor(work.state)}/{name}")
-    if not os.listdir(work.state):
+    if not names_in(work.state):
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(folder)
 

@@ -255,6 +255,15 @@ def require_own(path: str) -> None:
                 os.close(open_own(os.path.basename(path), steps[-1].descriptor, path))
 
 
+def names_in(descriptor: int) -> list[str]:
+    """Return the names in an open folder, as it is now. Raise OSError.
+
+    Without the rewinding, a listing on Btrfs lacks what came after the folder was opened (Linux 6.6 and newer).
+    """
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return os.listdir(descriptor)
+
+
 def walk_open(top: str | bytes, dir_fd: int | None = None) -> Iterator[tuple[Any, list[Any], list[Any], int]]:
     """Yield (path, names of folders, names of all else, open folder) of a folder and all below it, as os.fwalk does.
 

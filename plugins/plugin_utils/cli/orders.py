@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...module_utils.kinds.sets import SET
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.visible import one_line, visible
 from ...module_utils.tree.stamps import day_of, is_stamp
@@ -79,6 +80,8 @@ def restoring(
         entry["replace"] = "move_aside"
     if ending or (aside and not into):
         entry["consent"] = True
+    elif aside and entry["kind"] == SET:
+        entry["consent"] = "files"
     return Order("restore.yml", {"altbackup_restore": [entry]}, check=check)
 
 

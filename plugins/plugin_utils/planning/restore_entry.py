@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...module_utils.kinds.into import KEYS as INTO_KEYS
 from ...module_utils.kinds.items import check_name, decode_name
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.kinds.sets import SET
@@ -184,6 +185,9 @@ def _without_place(order: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
         reasons = "; ".join(dict.fromkeys(str(item["reason"]) for item in wrong))
         return f"the inventory does not tell where {order['key']} is to stand, as it has an error there ({reasons}): mend that, or give the path, as to"
     category = CATEGORIES[order["kind"]]
+    if any(f"{CATEGORIES[item['kind']]}/{item['name']}" == order["key"] for item in entry["item_list"]):
+        server = "the server that takes it, as into, or " if order["kind"] in INTO_KEYS else ""
+        return f"{order['key']} of {order['source']} has no path of its own: give {server}the path where it is to stand, as to"
     hint = nearest(order["name"], [item["name"] for item in entry["item_list"] if CATEGORIES[item["kind"]] == category])
     return (
         f"{quoted(order['name'])} is no {order['kind']} item of {order['source']}, {hint}{'' if hint.endswith('?') else '.'} "

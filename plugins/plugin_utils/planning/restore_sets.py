@@ -17,12 +17,17 @@ from .restore_source import UNNAMED, order_failure
 
 LIST, MEMBER, MEMBERS = "list_of", "member_of", "members"
 """Keys of orders: number of the entry of whose set the order is the list, or a member; and, of a list, the members to restore"""
+FILES = "files"
+"""`consent` of a set to all but the end of sessions of its databases"""
 
 
 def orders_of(value: Any, number: int, plan: Mapping[str, Any], hosts: Sequence[str]) -> list[dict[str, Any]]:
     """Return the orders of the entry with this number: one, or those of a set, with `into` for those members that a server takes. Raise InvalidInput."""
-    into = value.get("into") if isinstance(value, Mapping) and value.get("kind") == SET else None
-    order = parse_entry({**value, "into": None} if into else value, plan, hosts)
+    is_set = isinstance(value, Mapping) and value.get("kind") == SET
+    into = value.get("into") if is_set else None
+    files = is_set and value.get("consent") == FILES
+    own = {**({"into": None} if into else {}), **({"consent": True} if files else {})}
+    order = parse_entry({**value, **own} if own else value, plan, hosts)
     if order["kind"] != SET:
         return [order]
     if order["member"]:
@@ -41,7 +46,8 @@ def orders_of(value: Any, number: int, plan: Mapping[str, Any], hosts: Sequence[
     for key in members:
         kind, name = items[key]["kind"], items[key]["name"]
         place = {"to": os.path.join(order["to"], CATEGORIES[kind], name)} if order["to"] else {}
-        more = {"kind": kind, "name": name, "into": into if kind in KEYS else None, **place}
+        consent = {"consent": kind not in KEYS} if files else {}
+        more = {"kind": kind, "name": name, "into": into if kind in KEYS else None, **place, **consent}
         try:
             orders.append({**parse_entry({**value, **more}, plan, hosts), MEMBER: number})
         except InvalidInput as error:

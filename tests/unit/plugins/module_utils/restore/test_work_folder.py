@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from helpers.trees import NOBODY, needs_root, nobodys_home, small_disk
 
+from ansible_collections.altbackup.core.plugins.module_utils.restore.replace import clear
 from ansible_collections.altbackup.core.plugins.module_utils.restore.work_folder import (
     discard,
     has_leftovers,
@@ -37,6 +38,53 @@ def home(tmp_path: Path) -> Iterator[Path]:
     """A folder of nobody's, who can reach it."""
     with nobodys_home() as folder:
         yield folder
+
+
+@pytest.fixture
+def like_btrfs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have listings by a descriptor show, as on Btrfs, nothing that came after it was opened, or rewound, which each listing does at its end."""
+    seen: dict[int, set[str]] = {}
+    real_open, real_listdir, real_lseek = os.open, os.listdir, os.lseek
+
+    def opened(path: Any, flags: int, *args: Any, **more: Any) -> int:
+        descriptor = real_open(path, flags, *args, **more)
+        seen.pop(descriptor, None)
+        if flags & os.O_DIRECTORY and not flags & os.O_PATH:
+            seen[descriptor] = {*real_listdir(descriptor)}
+        return descriptor
+
+    def listdir(path: Any = ".") -> list[Any]:
+        names = real_listdir(path)
+        shown = [name for name in names if name in seen.get(path, names)] if isinstance(path, int) else names
+        if isinstance(path, int):
+            seen[path] = {*names}
+        return shown
+
+    def lseek(descriptor: int, position: int, how: int) -> int:
+        if descriptor in seen:
+            seen[descriptor] = {*real_listdir(descriptor)}
+        return real_lseek(descriptor, position, how)
+
+    for name, changed in (("open", opened), ("listdir", listdir), ("lseek", lseek)):
+        monkeypatch.setattr(os, name, changed)
+
+
+@pytest.mark.usefixtures("like_btrfs")
+def test_what_was_made_in_it_is_removed_on_btrfs_too(destination: Path) -> None:
+    with working(str(destination)) as work:
+        work.folder("unpacked")
+        state = os.readlink(f"/proc/self/fd/{work.state}")
+        discard(work)
+    assert not destination.parent.exists() and not os.path.exists(state)
+
+
+@pytest.mark.usefixtures("like_btrfs")
+def test_what_an_earlier_restore_left_is_cleared_on_btrfs_too(destination: Path) -> None:
+    with working(str(destination)) as work:
+        work.folder("unpacked")
+        assert clear(work) == [f"removed unpacked, which an earlier restore had left in {work.title}"]
+        assert os.listdir(work.path) == []
+        discard(work)
 
 
 def test_parents_that_were_made_for_nothing_are_removed(tmp_path: Path) -> None:

@@ -196,3 +196,21 @@ def test_an_order_has_inventories_limit_and_what_is_handed_on() -> None:
         "--check",
         "-v",
     ]
+
+
+@pytest.mark.parametrize(
+    ("item", "into", "ending", "consent"),
+    [
+        ("dayabay/sets/forge", "{globals: true}", False, "files"),
+        ("dayabay/sets/forge", "{globals: true}", True, True),
+        ("dayabay/sets/forge", "", False, True),
+        ("dayabay/databases/forge", "wiki", False, None),
+        ("dayabay/databases/forge", "wiki", True, True),
+    ],
+)
+def test_moving_a_set_aside_is_consent_to_its_folders_and_not_to_the_end_of_sessions(
+    item: str, into: str, ending: bool, consent: Any
+) -> None:
+    order = orders.restoring(item, aside=True, into=into, ending=ending)
+    (entry,) = order.variables["altbackup_restore"]
+    assert entry.get("consent") == consent

@@ -138,6 +138,18 @@ def test_where_an_error_hides_the_path_of_an_item_that_is_told(items: list[dict[
     assert "is no folder item" not in failure["reason"]
 
 
+@pytest.mark.parametrize(
+    ("item", "hint"),
+    [
+        ({"kind": "mysql", "name": "main", "user": "mysql"}, "give the server that takes it, as into, or the path"),
+        ({"kind": "command", "name": "main", "user": "scm", "argv": ["/bin/x"]}, "give the path"),
+    ],
+)
+def test_an_item_without_a_path_is_not_said_to_be_none(item: dict[str, Any], hint: str) -> None:
+    (failure,) = plan_with(item, entry={"kind": item["kind"], "name": "main"})["failures"]
+    assert f"main of dayabay has no path of its own: {hint} where it is to stand, as to" in failure["reason"]
+
+
 def test_a_question_needs_no_full_stop() -> None:
     (failure,) = plan_with(PRES, entry={"name": "press"})["failures"]
     assert "did you mean 'pres'? For one that" in failure["reason"]

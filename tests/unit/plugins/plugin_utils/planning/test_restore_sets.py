@@ -147,9 +147,22 @@ def test_where_one_member_cannot_be_restored_none_is(tarballs: Any, said: list[s
 
 
 @pytest.mark.parametrize(
+    ("consent", "found"), [("files", (False, True)), (True, (True, True)), (False, (False, False))]
+)
+def test_consent_may_be_to_folders_alone(consent: Any, found: tuple[bool, bool]) -> None:
+    members = [{"kind": "postgresql", "name": "forge", "user": "postgres"}, FOLDER]
+    entry = {**ENTRY, "into": {"globals": True}, "replace": "move_aside", "consent": consent}
+    planned = plan_restores(plan_of(entry, items=[{**SET, "members": members}]), HOSTS)
+    assert planned["failures"] == []
+    _, server, folder = planned["orders"]
+    assert (server["consent"], folder["consent"]) == found
+
+
+@pytest.mark.parametrize(
     ("entry", "items", "said"),
     [
         ({"member": "x", "to": "/x"}, (SET,), "not its set"),
+        ({"consent": "all"}, (SET,), "consent 'all' is neither true nor false"),
         ({"name": "other"}, (SET,), "is no set of dayabay"),
         ({}, (GIT,), "is no set of dayabay"),
         ({"into": {"database": "wiki"}}, (SET,), "no member of sets/forge goes into a server"),
@@ -163,7 +176,12 @@ def test_where_one_member_cannot_be_restored_none_is(tarballs: Any, said: list[s
                     "members": [{"kind": "command", "name": "x", "argv": ["/bin/x"], "user": "x"}],
                 },
             ),
-            "member commands/x:",
+            "member commands/x: commands/x of dayabay has no path of its own: give the path where it is to stand, as to",
+        ),
+        (
+            {},
+            ({**SET, "members": [{"kind": "mysql", "name": "forge", "user": "root"}, FOLDER]},),
+            "member databases/forge: databases/forge of dayabay has no path of its own: give the server that takes it, as into, or the path",
         ),
     ],
 )
