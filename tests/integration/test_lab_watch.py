@@ -140,7 +140,7 @@ def test_dead_network_is_told_by_the_controller_and_by_the_targets_cron_and_its_
         ((_, subject),) = told(server)
     code, said = watch(site)
     assert code == 1
-    assert f"altbackup-watch: the mail to {server.host} could not be sent" in said
+    assert f"altbackup-watch: the mail by {server.host} could not be sent" in said
     for name in ("dayabay", "cms01"):
         site.lab[name].restore()
     assert watch(site)[0] == 1

@@ -33,6 +33,7 @@ from ..tree.failures import explain
 from ..tree.layout import MARKER, open_tree
 from ..tree.owner import Taken, identify, parse_owner
 from ..tree.publish import require_writable
+from ..tree.watching import find_sendmail
 from .discovery import discover_items
 from .key_files import keys_in
 from .preflight import missing_tools
@@ -101,6 +102,7 @@ def examine(asked: Questions) -> dict[str, Any]:
         "peers": _tried(asked.peers, asked.deadline, fetch=False) + _tried(asked.fetched, asked.deadline, fetch=True),
         "authorized": {user: _authorized(user) for user in asked.logins},
         "schedules": schedules(asked.word),
+        "sendmail": find_sendmail(),
         "ended": time.time(),
     }
 

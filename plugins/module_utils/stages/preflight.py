@@ -137,7 +137,9 @@ def inspect(demands: Demands) -> dict[str, Any]:
             reasons.append(error)
             usable = False
     if usable and not seen.unusable and demands.watch is not None and demands.claim:
-        reasons += _watch(demands)
+        silent, unheard = _watch(demands)
+        reasons += silent
+        notes += unheard
     if usable and not seen.unusable and demands.space:
         explicit = {item.path for item in parsed}
         more = [item for item in _parsed(items) if item.path not in explicit]
@@ -281,18 +283,20 @@ def take(base: str, run: Run | None, former: Sequence[str] = (), origin: Origin 
         return [*hold.notes, *take_over(tree, former, origin, run)]
 
 
-def _watch(demands: Demands) -> list[str | BaseException]:
-    """Store what the node's watch has to know of its source, and test whether the watch itself runs; return what is wrong."""
+def _watch(demands: Demands) -> tuple[list[str | BaseException], list[str]]:
+    """Store what the node's watch has to know of its source, and test whether the watch itself runs; return what is wrong, and notes."""
     # imported here, as only targets of a backup run need it
-    from ..tree.watching import leave_watched, silence
+    from ..tree.watching import cannot_mail, leave_watched, silence
 
     try:
         tree = open_tree(str(demands.trees[0]["base"]))
         leave_watched(tree, demands.watch or {}, demands.watch_secrets, demands.watch_program)
         silent = silence(tree, time.time())
     except (AltbackupError, OSError) as error:
-        return [error]
-    return [silent] if silent else []
+        return [error], []
+    unheard = cannot_mail((demands.watch or {}).get("mail") or {})
+    notes = [f"the check of this target by itself (altbackup_watch) could send {unheard}"] if unheard else []
+    return [silent] if silent else [], notes
 
 
 def _former(trees: Sequence[Mapping[str, Any]], base: str) -> tuple[Sequence[str], Origin | None]:

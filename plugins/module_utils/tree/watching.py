@@ -28,6 +28,7 @@ LONGEST_PAUSE = 90 * 86400.0
 _MOST_ITEMS = 100_000
 _LONGEST = 16 << 20
 _LONGEST_TEXT = 2000
+_SENDMAILS = ("/usr/sbin/sendmail", "/usr/lib/sendmail", "/sbin/sendmail")
 MAIL = ("to", "from", "host", "port", "security", "username", "password")
 PINGS = ("ping_url", "push_url")
 
@@ -173,6 +174,18 @@ def _leave_program(tree: Tree, content: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(new, path)
+
+
+def find_sendmail() -> str:
+    """Return the path of this node's sendmail, empty if there is none."""
+    return next((path for path in _SENDMAILS if os.access(path, os.X_OK)), "")
+
+
+def cannot_mail(mail: Mapping[str, Any]) -> str:
+    """Return why a target's own check has no way to send its mail, empty if it has one or is to send none; `mail` has keys of MAIL."""
+    if not mail.get("to") or mail.get("host") or find_sendmail():
+        return ""
+    return f"no mail to {mail['to']}: altbackup_watch_mail_host is not set, and there is no sendmail on this machine"
 
 
 def silence(tree: Tree, now: float) -> str:

@@ -32,7 +32,17 @@ from ..tree.layout import open_tree
 from ..tree.publish import make_folders, write_text
 from ..tree.scan import newest_verified
 from ..tree.stamps import DAY, earliest_moment, stamp_at
-from ..tree.watching import FOLDER, NAME, PINGS, Watched, note_check, read_watched, sources_of
+from ..tree.watching import (
+    FOLDER,
+    NAME,
+    PINGS,
+    Watched,
+    cannot_mail,
+    find_sendmail,
+    note_check,
+    read_watched,
+    sources_of,
+)
 from .clock import Reading, Reckoned, reckon
 from .judge import STATE, UNREADABLE, Fault, News, after_telling, clock_faults, hours, judge, news_of, pause_of
 
@@ -45,7 +55,6 @@ _MEMORY = "memory.json"
 _MOST_MEMORY = 32 << 20
 _MOST_LISTED = 40
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
-_SENDMAILS = ("/usr/sbin/sendmail", "/usr/lib/sendmail", "/sbin/sendmail")
 
 
 def main(words: Sequence[str]) -> int:
@@ -227,7 +236,8 @@ def _tell_by(way: str, group: Sequence[Watched], news: News, now: float, program
     subject, text = message(group, news, now)
     if way == MAILED:
         how = _way(group[0].mail)
-        return _refused(how) or _handed_over({"mail": _mail(group[0], subject, text), **how}, program)
+        refused = cannot_mail(group[0].mail) or _refused(how)
+        return refused or _handed_over({"mail": _mail(group[0], subject, text), **how}, program)
     kind = pings.HEALTHCHECKS if way == PINGS[0] else pings.KUMA
     signal = pings.FAIL if news.faults else pings.SUCCESS
     return _handed_over({"ping": [kind, group[0].pings[way], signal, subject]}, program)
@@ -317,7 +327,6 @@ def _refused(mail: Mapping[str, Any]) -> str:
 def _way(mail: Mapping[str, str]) -> dict[str, Any]:
     """Return how to send a mail, as mail_transport takes it."""
     security = mail.get("security") or "none"
-    sendmail = next((path for path in _SENDMAILS if os.access(path, os.X_OK)), "")
     port = mail.get("port") or ""
     return {
         "host": mail.get("host", ""),
@@ -325,14 +334,14 @@ def _way(mail: Mapping[str, str]) -> dict[str, Any]:
         "security": security,
         "username": mail.get("username", ""),
         "password": mail.get("password", ""),
-        "sendmail": sendmail,
+        "sendmail": find_sendmail(),
     }
 
 
 def _handed_over(job: Mapping[str, Any], program: str) -> str:
     """Send one mail or ping in a process of its own with a time limit; return why that failed, empty if it did not."""
     if "mail" in job:
-        where = f"the mail to {job['host'] or 'sendmail'}"
+        where = f"the mail by {job['host'] or job['sendmail']}"
     else:
         where = f"the ping to {pings.shown(job['ping'][1])}" if not pings.problem_of(job["ping"][1]) else "the ping"
     try:

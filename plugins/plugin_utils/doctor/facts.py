@@ -73,7 +73,7 @@ _STORE = Fields(
     },
 )
 _EXAMINED: dict[str, Any] = {
-    **dict.fromkeys(("user", "python", "machine", "boot"), str),
+    **dict.fromkeys(("user", "python", "machine", "boot", "sendmail"), str),
     "uid": int,
     **dict.fromkeys(("asked", "began", "ended"), float),
     "system": ByName(str),

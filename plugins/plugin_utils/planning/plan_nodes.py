@@ -110,6 +110,7 @@ def target_entry(host: str, values: Mapping[str, Any], connection: Mapping[str, 
         entry
         | _common(host, values, connection, errors)
         | {"slots": values["altbackup_target_slots"], "absent_for": values["altbackup_absent_for"], "sources": []}
+        | {"watch_pinged": any(values[PREFIX + name] for name in ("watch_ping_url", "watch_push_url"))}
     )
 
 

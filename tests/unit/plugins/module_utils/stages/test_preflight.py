@@ -12,6 +12,7 @@ from helpers.original_trees import bound_by_modes
 from ansible_collections.altbackup.core.plugins.module_utils.stages import preflight
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.peers import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.tree import watching
 
 
 @pytest.fixture
@@ -129,6 +130,29 @@ def test_base_of_a_source_that_is_not_there_though_its_parent_has_a_marker(
         reasons(preflight.inspect(preflight.Demands([str(missing)], owners=owners, claim=claim, writable=writable)))
         == []
     )
+
+
+@pytest.mark.parametrize(
+    ("mail", "sendmail", "noted"),
+    [
+        ({"to": "a@example.org"}, False, True),
+        ({"to": "a@example.org"}, True, False),
+        ({"to": "a@example.org", "host": "mail.example.org"}, False, False),
+        ({}, False, False),
+    ],
+)
+def test_it_is_noted_that_the_own_check_of_a_target_has_no_way_to_mail(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mail: dict[str, str], sendmail: bool, noted: bool
+) -> None:
+    program = tmp_path / "sendmail"
+    program.touch(mode=0o700)
+    monkeypatch.setattr(watching, "_SENDMAILS", (str(program),) if sendmail else ())
+    tree = {"base": str(base / "dayabay"), "keys": [], "keeps": {}, "rules": {}}
+    told = {"source": "dayabay", "target": "cms01", "items": ["svn/x"], "max_age": 3600.0, "timezone": "UTC"}
+    demands = preflight.Demands([str(base)], trees=[tree], space=False, claim=True, watch={**told, "mail": mail})
+    found = preflight.inspect(demands)
+    assert reasons(found) == []
+    assert any("altbackup_watch_mail_host is not set" in note for note in found["notes"]) is noted
 
 
 def test_a_target_is_told_what_to_watch_and_its_silence_is_a_failure(base: Path) -> None:

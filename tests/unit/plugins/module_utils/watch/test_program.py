@@ -136,11 +136,24 @@ def test_what_could_not_be_told_is_tried_again_by_the_next_check_and_said_to_cro
         target.leave(mail={**mail_to(server)}, secrets={"password": ""})
         assert target.check(now) == 1
         said = capsys.readouterr().err
-        assert said.startswith("altbackup-watch: the mail to 127.0.0.1 could not be sent: 451")
+        assert said.startswith("altbackup-watch: the mail by 127.0.0.1 could not be sent: 451")
         server.mood = "accepts"
         assert target.check(now + HOUR) == 1
         assert len(server.mails) == 1
         assert capsys.readouterr().err == ""
+
+
+def test_a_mail_that_no_way_leads_out_of_the_target_is_said_with_the_setting_that_gives_one(
+    target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(watching, "_SENDMAILS", ())
+    now = time.time()
+    target.add_copy(now - 40 * HOUR)
+    target.leave(mail={"to": "admins@example.org"})
+    assert target.check(now) == 1
+    assert capsys.readouterr().err == (
+        "altbackup-watch: no mail to admins@example.org: altbackup_watch_mail_host is not set, and there is no sendmail on this machine\n"
+    )
 
 
 def test_without_anybody_to_tell_cron_is_told(target: Target, capsys: pytest.CaptureFixture[str]) -> None:

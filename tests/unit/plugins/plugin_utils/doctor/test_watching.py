@@ -34,7 +34,7 @@ def plan_of(**more: Any) -> dict[str, Any]:
 )
 def test_a_line_starts_the_check_of_this_base_or_none(line: str, state: str) -> None:
     facts = {"user": "root", "schedules": [{"where": "crontab of root", "line": line}]}
-    (found,) = watching.findings(plan_of(), "cms01", facts, COMMANDS)
+    found = watching.findings(plan_of(), "cms01", facts, COMMANDS)[0]
     assert found.state == state
 
 
@@ -42,12 +42,12 @@ def test_a_line_starts_the_check_of_this_base_or_none(line: str, state: str) -> 
 def test_the_entry_that_set_up_makes_is_seen_with_cron_and_with_systemd(base: str) -> None:
     plan = plan_of(altbackup_target_base=base)
     (job,) = watch_jobs(plan, "cms01")
-    (found,) = watching.findings(
+    found, _ = watching.findings(
         plan, "cms01", {"schedules": [{"where": "crontab", "line": f"7 * * * * {job['command']}"}]}, COMMANDS
     )
     assert found.state == "ok"
     unit = {"where": "/etc/systemd/system/x.timer", "line": f"ExecStart={job['exec']}"}
-    (found,) = watching.findings(plan, "cms01", {"schedules": [unit]}, COMMANDS)
+    found, _ = watching.findings(plan, "cms01", {"schedules": [unit]}, COMMANDS)
     assert found.state == "ok"
 
 
@@ -66,7 +66,7 @@ def test_where_there_is_none_the_command_that_makes_one_is_told(settings: dict[s
     given = variables()
     given["cms01"]["altbackup_watch"] = True
     plan = planned({host: {**own, **settings} for host, own in given.items()})
-    (found,) = watching.findings(plan, "cms01", {"user": "root", "schedules": []}, COMMANDS)
+    found, _ = watching.findings(plan, "cms01", {"user": "root", "schedules": []}, COMMANDS)
     assert (found.state, found.what) == ("wrong", "schedule")
     assert found.mend.startswith(mend)
     assert "altbackup-watch" in found.mend or "setup" in found.mend
@@ -74,8 +74,38 @@ def test_where_there_is_none_the_command_that_makes_one_is_told(settings: dict[s
 
 def test_it_is_among_the_findings_of_the_target_and_of_no_other_node() -> None:
     facts = healthy()
-    facts["cms01"]["schedules"] = []
+    facts["cms01"].update(schedules=[], sendmail="/usr/sbin/sendmail")
     assert [(node, what) for node, what, _ in wrong(judged(facts, plan_of()))] == [("cms01", "schedule")]
     assert wrong(judged(facts)) == [], "it is not to watch"
     del facts["cms01"]["schedules"]
     assert [found.state for found in judged(facts, plan_of()) if found.what == "schedule"] == ["unknown"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sendmail", "state", "named"),
+    [
+        ({"altbackup_mail_to": "a@example.org"}, "", "wrong", "altbackup_watch_mail_host of cms01"),
+        ({"altbackup_mail_to": "a@example.org"}, "/usr/sbin/sendmail", "ok", ""),
+        ({"altbackup_mail_to": "a@example.org"}, None, "unknown", ""),
+        ({"altbackup_mail_to": "a@example.org", "altbackup_watch_mail_host": "mail.example.org"}, "", "ok", ""),
+        ({"altbackup_watch_mail_to": "a@example.org"}, "", "wrong", "altbackup_watch_mail_host of cms01"),
+        ({"altbackup_mail_to": "none"}, "", "ok", ""),
+        ({}, "", "wrong", "altbackup_watch_mail_to and altbackup_watch_mail_host of cms01"),
+        ({}, "/usr/sbin/sendmail", "ok", ""),
+        ({"altbackup_watch_ping_url": "https://hc.example.org/ping/1"}, "", "ok", ""),
+        (
+            {"altbackup_watch_ping_url": "https://hc.example.org/ping/1", "altbackup_mail_to": "a@example.org"},
+            "",
+            "wrong",
+            "a sendmail on cms01",
+        ),
+    ],
+)
+def test_a_target_that_watches_and_has_no_way_to_tell_is_wrong(
+    settings: dict[str, Any], sendmail: str | None, state: str, named: str
+) -> None:
+    facts = healthy()
+    facts["cms01"].update({"schedules": []} if sendmail is None else {"schedules": [], "sendmail": sendmail})
+    (found,) = [each for each in judged(facts, plan_of(**settings)) if each.what == "watch mail"]
+    assert (found.node, found.state) == ("cms01", state)
+    assert named in found.mend
