@@ -51,10 +51,16 @@ options:
     description: A further port on which this node's sshd answers; 0 for none.
     type: int
     default: 0
+  owner:
+    description:
+      - Whose base it is, as C(role), C(name) and C(former_names). Nothing is changed where the base is known to be another's, as where two names lead to
+        one machine. Empty asks for nothing.
+    type: dict
+    default: {}
   state:
-    description: Whether there are to be such lines.
+    description: Whether there are to be such lines; C(asked) changes nothing, and returns what identifies the base.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, asked]
     default: present
 attributes:
   check_mode:
@@ -89,6 +95,12 @@ folder:
   returned: always
   type: str
   sample: /data/backup/.altbackup/incoming/dayabay
+identities:
+  description: What identifies the base, where O(owner) says whose it is and it has its marker; at most one.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
 failures:
   description: What went wrong.
   returned: always
@@ -100,16 +112,20 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
-from ..module_utils.synchronize.trust import admit, dismiss, host_keys
+from ..module_utils.synchronize.trust import admit, base_identity, dismiss, host_keys
 from ..module_utils.system.process_groups import end_with_children
 from ..module_utils.tree.module_call import CALL, run_module
+from ..module_utils.tree.owner import parse_owner
 
-EMPTY = {"host_keys": [], "sources": "", "folder": ""}
+EMPTY = {"host_keys": [], "sources": "", "folder": "", "identities": []}
 
 
 def run(options: dict, check_mode: bool) -> dict:
     """Write or remove the peer's lines in authorized_keys; return the result."""
     base, kind, peer, user = (options[name] for name in ("base", "kind", "peer", "user"))
+    identities = base_identity(base, parse_owner(options["owner"]) if options["owner"] else None)
+    if options["state"] == "asked":
+        return {**EMPTY, "changed": False, "identities": identities, "failures": []}
     if options["state"] == "absent":
         return {**EMPTY, "changed": dismiss(base, kind, peer, user=user, write=not check_mode), "failures": []}
     found = {"changed": check_mode, "sources": "", "folder": ""}  # the key does not exist yet
@@ -124,7 +140,7 @@ def run(options: dict, check_mode: bool) -> dict:
             user=user,
             write=not check_mode,
         )
-    return {**found, "host_keys": host_keys(options["port"]), "failures": []}
+    return {**found, "host_keys": host_keys(options["port"]), "identities": identities, "failures": []}
 
 
 def main() -> None:
@@ -139,7 +155,8 @@ def main() -> None:
             "limit": {"type": "int", "default": 0},
             "user": {"type": "str", "default": ""},
             "port": {"type": "int", "default": 0},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "owner": {"type": "dict", "default": {}},
+            "state": {"type": "str", "choices": ["present", "absent", "asked"], "default": "present"},
             **CALL,
         },
         supports_check_mode=True,

@@ -25,7 +25,8 @@ from ..system.processes import Deadline, run
 from ..system.programs import clean_environment, find_tool, inherited_environment
 from ..system.visible import printable
 from ..tree.failures import failure
-from ..tree.layout import MARKER
+from ..tree.layout import MARKER, open_tree
+from ..tree.owner import Owner, identify
 from ..tree.publish import make_folders, remove_folder, write_text
 from . import forced_command
 from .forced_command import HELLO, STATES
@@ -226,6 +227,13 @@ def _own_address() -> tuple[str, int]:
         if pid <= 1:
             break
     return "", 0
+
+
+def base_identity(base: str, owner: Owner | None) -> list[dict[str, Any]]:
+    """Return what identifies a base whose owner this is, as a list of one; [] without an owner, or of a base without a marker. Raise Taken or OSError."""
+    if owner is None or not os.path.isdir(os.path.join(base, MARKER)):
+        return []
+    return [identify(open_tree(base), owner, claim=False)]
 
 
 def admit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..planning import trusting
+from ..planning import setup, trusting
 from ..planning.reaching import ssh_args
 from ..report import call_failures
 from .handed import Options
@@ -31,4 +31,7 @@ def noted(
     reasons = [str(entry["reason"]) for entry in call_failures.failures_of(dict(result), stage, run.host)]
     label = about["label"]
     done = {**run.state["pairings"].get(label, {}), about["step"]: trusting.found(result, reasons)}
-    return {**run.state, "pairings": {**run.state["pairings"], label: done}}
+    known = {**run.state["pairings"], label: done}
+    if about["step"] == trusting.LOOK:
+        known = trusting.without_doubles(setup.pairs(run.plan, run.host), known)
+    return {**run.state, "pairings": known}

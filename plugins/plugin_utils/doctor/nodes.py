@@ -17,6 +17,8 @@ from .words import meaning, telling_line
 _APART = 60.0
 """Seconds between the clocks of node and controller beyond which one of them is wrong"""
 _VARIABLES = {"source": "altbackup_base", "target": "altbackup_target_base"}
+_OWNER = re.compile(r"is the base of (?:source|target) (?P<name>\S+), as ")
+"""Matches whose base it is, in the words of tree.owner"""
 _NOT_INSTALLED = re.compile(r"^(\w+) is not installed")
 
 
@@ -181,7 +183,9 @@ def _base(node: str, base: Mapping[str, Any], facts: Mapping[str, Any], commands
         ]
     found = []
     if base.get("taken"):
-        return [Finding(node, title, WRONG, str(base["taken"]), _elsewhere(node, base, commands))]
+        owner = _OWNER.search(str(base["taken"]))
+        mend = _meant(node, owner["name"]) if owner and owner["name"] != node else _elsewhere(node, base, commands)
+        return [Finding(node, title, WRONG, str(base["taken"]), mend)]
     if not base.get("marker") and not (role == "source" and base.get("marker_below")):
         become = not (is_root or base.get("writable"))
         mend = commands.on(node, "file", become, **marking, **({"owner": user} if become else {}))
@@ -211,6 +215,11 @@ def _is_of_others(base: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     return base.get("uid") not in (0, facts.get("uid")) or (
         base.get("uid") == 0 != facts.get("uid") and not base.get("writable")
     )
+
+
+def _meant(node: str, other: str) -> str:
+    """Return what to do about a node that turns out to be another one."""
+    return f"# take {node} out of the inventory, if it is the machine of {other}; else set ansible_host of {node} to its own machine"
 
 
 def _elsewhere(node: str, base: Mapping[str, Any], commands: Commands) -> str:
@@ -256,10 +265,13 @@ def together(known: Mapping[str, Mapping[str, Any]], plan: Mapping[str, Any], co
     ]
     for (node, base, place), (other, second, its_place) in combinations(sorted(bases, key=_sources_first), 2):
         if place == its_place:
+            if base.get("taken"):
+                node, base, other, second = other, second, node, base
+            if second.get("taken"):  # told of that base already, with what mends it
+                continue
             why = f"{base['base']} of {node} ({base['role']}) and {second['base']} of {other} ({second['role']}) are one folder"
-            yield Finding(
-                other, "one place", WRONG, f"{why}: two copies would be one", _elsewhere(other, second, commands)
-            )
+            mend = _elsewhere(other, second, commands) if node == other else _meant(other, node)
+            yield Finding(other, "one place", WRONG, f"{why}: two copies would be one", mend)
     for source, entry in plan["sources"].items():
         for target in entry["targets"]:
             one, two = (known.get(name, {}) for name in (source, target))

@@ -61,6 +61,11 @@ def pairs(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
                 "called_base": own["base"] if fetched else other["target_base"],
                 "kind": "outgoing" if fetched else "incoming",
                 "named": target if fetched else source,
+                "owner": {
+                    "role": "source" if fetched else "target",
+                    "name": source if fetched else target,
+                    "former_names": list(called.get("former_names") or ()),
+                },
                 "user": called["node_user"] or called["rsync_user"],
                 "port": called["rsync_port"] or 0,
                 "limit": 0 if fetched else other["incoming_limit"],

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-MAKE, ADMIT, TRY, OPEN, RETRY, BIND, REQUIRE = "make", "admit", "try", "open", "retry", "bind", "require"
+LOOK, MAKE, ADMIT, TRY, OPEN, RETRY, BIND, REQUIRE = "look", "make", "admit", "try", "open", "retry", "bind", "require"
 DISMISS, FORGET = "dismiss", "forget"
-STEPS = (MAKE, ADMIT, TRY, OPEN, RETRY, BIND, REQUIRE, DISMISS, FORGET)
-"""The key is made, let in by the other side, and tried; where it is refused it may come from anywhere for a moment, and is tried again; then it may
+STEPS = (LOOK, MAKE, ADMIT, TRY, OPEN, RETRY, BIND, REQUIRE, DISMISS, FORGET)
+"""It is seen whose base it is that is dialled; the key is made, let in by the other side, and tried; where it is refused it may come from anywhere for a moment, and is tried again; then it may
 come from where it was seen alone, and has to get in as it is now. The last two take it away"""
-_DIALLED = (ADMIT, OPEN, BIND, DISMISS)
+_DIALLED = (LOOK, ADMIT, OPEN, BIND, DISMISS)
 """Steps on the side that is dialled; the others are on the side that dials"""
 _LISTS, _TEXTS = ("public_keys", "host_keys"), ("sources", "refused")
 _ANYWHERE = "any"
@@ -33,9 +33,38 @@ def found(result: Mapping[str, Any], failures: Iterable[str]) -> dict[str, Any]:
         **{name: list(result.get(name) or ()) for name in _LISTS},
         **{name: str(result.get(name) or "") for name in _TEXTS},
         "answer": dict(result.get("answer") or {}),
+        "place": _place(result),
         "changed": result.get("changed") is True,
         "failures": list(failures),
     }
+
+
+def _place(result: Mapping[str, Any]) -> str:
+    """Return what is the same for two names of one base on one machine, "" if that is not known."""
+    seen = next(iter(result.get("identities") or ()), None)
+    return f"{seen['boot']} {seen['device']} {seen['inode']}" if seen and seen["boot"] and seen["inode"] else ""
+
+
+def without_doubles(pairs: Iterable[Mapping[str, Any]], known: Mapping[str, Done]) -> dict[str, Done]:
+    """Return what is known of a source's pairs, {label: done}, with a failure of those that lead to one base, whose keys would replace each other."""
+    new = dict(known)
+    places: dict[str, list[Mapping[str, Any]]] = {}
+    for pair in pairs:
+        if place := new.get(pair["label"], {}).get(LOOK, {}).get("place") if pair["kind"] == "incoming" else "":
+            places.setdefault(place, []).append(pair)
+    for same in places.values():
+        for pair in same if len(same) > 1 else ():
+            done = new[pair["label"]]
+            new[pair["label"]] = {**done, LOOK: {**done[LOOK], "failures": [_is_double(pair, same)]}}
+    return new
+
+
+def _is_double(pair: Mapping[str, Any], same: Iterable[Mapping[str, Any]]) -> str:
+    names = " and ".join(each["dialled"] for each in same)
+    return (
+        f"{names} lead to one machine, and {pair['called_base']} is one folder: two copies would be one, and the key of one name would replace that of "
+        "the other. No key was touched. Take one of both names out of the inventory, or set its ansible_host to the machine that is meant"
+    )
 
 
 def is_due(pair: Mapping[str, Any], done: Done, step: str) -> bool:
@@ -43,6 +72,8 @@ def is_due(pair: Mapping[str, Any], done: Done, step: str) -> bool:
 
     Nothing is built on a step that failed; but what was let in from anywhere is bound again, whatever came of that and of what followed.
     """
+    if step == MAKE:
+        return _is_well(done, LOOK)
     if step == ADMIT:
         return _is_well(done, MAKE)
     if step == TRY:
@@ -67,7 +98,10 @@ def options(pair: Mapping[str, Any], done: Done, step: str, *, rotate: bool = Fa
         if step == FORGET:
             return {**own, "state": "absent"}
         return {**own, "host_keys": done[ADMIT]["host_keys"], "trial": "require" if step == REQUIRE else "ask"}
-    theirs = {"base": pair["called_base"], "kind": pair["kind"], "peer": pair["named"], "user": pair["user"]}
+    names = {"base": "called_base", "kind": "kind", "peer": "named", "user": "user", "owner": "owner"}
+    theirs = {name: pair[key] for name, key in names.items()}
+    if step == LOOK:
+        return {**theirs, "state": "asked"}
     if step == DISMISS:
         return {**theirs, "state": "absent"}
     keys = done[MAKE]["public_keys"]

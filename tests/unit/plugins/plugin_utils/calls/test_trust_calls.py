@@ -9,7 +9,7 @@ from helpers.told_runs import EVERY, Told
 from ansible_collections.altbackup.core.plugins.module_utils.system.ssh import unseal
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning import setup, trusting
 
-MODULE = dict.fromkeys(("admit", "open", "bind", "dismiss"), "pair_access")
+MODULE = dict.fromkeys(("look", "admit", "open", "bind", "dismiss"), "pair_access")
 RESULTS: dict[str, dict[str, Any]] = {
     "make": {"public_keys": ["ssh-ed25519 AAAAAAAAAAAAAAAAAAAA"], "failures": []},
     "admit": {"host_keys": ["ssh-ed25519 BBBBBBBBBBBBBBBBBBBB"], "sources": "192.0.2.7", "failures": []},
@@ -38,17 +38,28 @@ def report(told: Told) -> dict[str, list[str]]:
 def test_pairs_are_set_up_side_by_side_and_the_failure_of_one_hides_no_other() -> None:
     told = Told(EVERY)
     lost = {"unreachable": True, "msg": "no route"}
-    labels = [[label for label, _ in play(told, step, cms01=lost if step == "admit" else RESULTS.get(step, {}))] for step in trusting.STEPS[:7]]  # fmt: skip
+    labels = [[label for label, _ in play(told, step, cms01=lost if step == "admit" else RESULTS.get(step, {}))] for step in trusting.STEPS[:8]]  # fmt: skip
     both, one = ["dayabay -> cms01", "dayabay -> sdu"], ["dayabay -> sdu"]
-    assert labels == [both, both, one, [], [], one, []]
+    assert labels == [both, both, both, one, [], [], one, []]
     said = report(told)
     assert said["failures"] == ["dayabay -> cms01: unreachable: no route"]
     assert said["lines"][0].endswith("cms01: not tried") and "sdu: adds from 192.0.2.7" in said["lines"][1]
     assert told.run.state["failures"] == [], "they are told at the end of the role, once"
 
 
+def test_two_names_of_one_base_are_refused_before_a_key_is_touched() -> None:
+    told = Told(EVERY)
+    identity = {"base": "/data/backup", "role": "target", "id": "", "boot": "1", "device": 2, "inode": 3}
+    looked = [{"identities": [{**identity, "name": name}], "failures": []} for name in ("cms01", "sdu")]
+    asked = play(told, "look", cms01=looked[0], sdu=looked[1])
+    assert [options["owner"]["name"] for _, options in asked] == ["cms01", "sdu"]
+    assert play(told, "make") == []
+    assert all("cms01 and sdu lead to one machine" in text for text in report(told)["failures"])
+
+
 def test_a_crash_of_a_module_is_a_failure_of_its_pair() -> None:
     told = Told(EVERY)
+    play(told, "look")
     play(told, "make", cms01={"failed": True, "msg": "MODULE FAILURE", "module_stdout": "", "rc": 1})
     assert [label for label, _ in play(told, "admit")] == ["dayabay -> sdu"]
     assert "the module ended without a result" in report(told)["failures"][0]
@@ -57,6 +68,7 @@ def test_a_crash_of_a_module_is_a_failure_of_its_pair() -> None:
 def test_the_side_that_dials_has_its_options_of_ssh_sealed() -> None:
     told = Told(EVERY)
     told.run.hostvars["dayabay"]["altbackup_ssh_args"] = "-o SetEnv=TOKEN=hunter2"  # type: ignore[index]
+    play(told, "look")
     options = dict(play(told, "make"))["dayabay -> cms01"]
     assert "hunter2" not in str(options) and unseal(options["ssh_args"]) == ("-o", "SetEnv=TOKEN=hunter2")
     assert "ssh_args" not in dict(play(told, "admit"))["dayabay -> cms01"]

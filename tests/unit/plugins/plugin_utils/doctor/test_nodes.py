@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -17,9 +18,12 @@ from helpers.findings import (
     base_with,
     healthy,
     judged,
+    planned,
     require_alone,
+    variables,
     wrong,
 )
+from helpers.findings import base as base_of
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.doctor import nodes
 
@@ -50,6 +54,31 @@ def test_two_bases_in_one_place_and_two_names_of_one_machine_are_found() -> None
     facts["cms01"].update(boot="1")
     facts["cms01"]["bases"][0].update(inode=facts["dayabay"]["bases"][0]["inode"])
     assert [(place, what) for place, what, _ in wrong(judged(facts))] == [("cms01", "one place"), (PAIR, "one machine")]
+
+
+@pytest.mark.parametrize("taken", ["", "cms01", "cms01b"])
+def test_of_two_names_of_one_target_the_one_to_take_out_is_said_once(taken: str) -> None:
+    facts, given = healthy(), variables()
+    given["dayabay"]["altbackup_targets"] = ["cms01", "cms01b"]
+    given["cms01b"] = dict(given["cms01"])
+    facts["cms01b"] = copy.deepcopy(facts["cms01"])
+    if taken:
+        owner = "cms01b" if taken == "cms01" else "cms01"
+        said = f"/data/backup is the base of target {owner}, as /data/backup/.altbackup/owner says, but target {taken} has it for its own, too"
+        facts[taken]["bases"][0]["taken"] = said
+    plan = planned(given, {"sources": ["dayabay"], "targets": ["cms01", "cms01b"]})
+    ((place, what, mend),) = wrong(judged(facts, plan))
+    out = taken or "cms01b"
+    assert (place, what) == (out, TARGET if taken else "one place")
+    assert mend.startswith(f"# take {out} out of the inventory")
+
+
+def test_one_node_with_both_its_bases_in_one_folder_gets_another_folder() -> None:
+    facts = healthy()
+    own = base_of("/data/backup", "source")
+    facts["cms01"]["bases"] = [own, base_of("/data/backup", "target")]
+    ((place, what, mend),) = [each for each in wrong(judged(facts)) if each[1] == "one place"]
+    assert (place, what) == ("cms01", "one place") and "/data/backup-cms01-target" in mend
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ PAIR: dict[str, Any] = {
     "base": "/backup",
     "peer": {"node": "cms01"},
     "called_base": "/copies",
+    "owner": {"role": "target", "name": "cms01", "former_names": []},
     "kind": "incoming",
     "named": "dayabay",
     "user": "scm",
@@ -25,6 +26,7 @@ PAIR: dict[str, Any] = {
     "label": "dayabay -> cms01",
 }
 ANSWER = {"address": "192.0.2.7", "does": "add", "landlock": 4}
+LOOKED: dict[str, Any] = {"identities": [{"boot": "1", "device": 2, "inode": 3}]}
 MADE: dict[str, Any] = {"public_keys": [KEY]}
 LET_IN: dict[str, Any] = {"host_keys": [HOST_KEY], "sources": "192.0.2.7"}
 TRIED: dict[str, Any] = {"public_keys": [KEY], "answer": ANSWER}
@@ -40,11 +42,11 @@ def done_of(**results: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def play(answers: dict[str, dict[str, Any]], pair: dict[str, Any] = PAIR) -> tuple[list[str], dict[str, Any]]:
     """Go through set-up with these results of its steps; return the steps that were made, and what is known at the end."""
     done: dict[str, Any] = {}
-    for step in trusting.STEPS[:7]:
+    for step in trusting.STEPS[:8]:
         if trusting.is_due(pair, done, step):
-            result = answers[step]
+            result = {"look": LOOKED, **answers}[step]
             done[step] = trusting.found(result, result.get("failures", ()))
-    return list(done), done
+    return list(done)[1:] if "look" not in answers else list(done), done
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,7 @@ def play(answers: dict[str, dict[str, Any]], pair: dict[str, Any] = PAIR) -> tup
             ["make", "admit", "try", "bind", "require"],
             id="bound anew",
         ),
+        pytest.param({"look": LOST}, ["look"], id="the base that is dialled is another's"),
         pytest.param({"make": LOST}, ["make"], id="the side that dials is lost"),
         pytest.param({"make": MADE, "admit": LOST}, ["make", "admit"], id="the dialled side is lost"),
         pytest.param({"make": MADE, "admit": LET_IN, "try": LOST}, ["make", "admit", "try"], id="lost in the trial"),
@@ -132,9 +135,10 @@ def test_an_address_is_bound_and_no_pattern(address: str, is_one: bool) -> None:
 def test_each_step_has_its_options_on_its_side() -> None:
     done = done_of(make=MADE, admit=LET_IN, open={}, retry={**TRIED, "public_keys": [NEXT]}, **{"try": REFUSED})
     mine, theirs = {"base": "/backup", "peer": {"node": "cms01"}}, {"base": "/copies", "kind": "incoming"}
-    theirs |= {"peer": "dayabay", "user": "scm"}
+    theirs |= {"peer": "dayabay", "user": "scm", "owner": PAIR["owner"]}
     entry = {**theirs, "limit": 5000, "port": 2222}
     expected = {
+        "look": {**theirs, "state": "asked"},
         "make": {**mine, "rotate": True},
         "admit": {**entry, "public_keys": [KEY], "sources": ""},
         "try": {**mine, "host_keys": [HOST_KEY], "trial": "ask"},
@@ -170,3 +174,32 @@ def test_what_became_of_a_pair_is_one_line_and_each_failure_once(
         "failures": [f"dayabay -> cms01: {text}" for text in failures],
         "line": f"dayabay -> cms01: {line}",
     }
+
+
+@pytest.mark.parametrize(
+    ("identity", "kind", "is_double"),
+    [
+        ({"boot": "1", "device": 2, "inode": 3}, "incoming", True),
+        ({"boot": "1", "device": 2, "inode": 4}, "incoming", False),
+        ({"boot": "2", "device": 2, "inode": 3}, "incoming", False),
+        ({"boot": "1", "device": 2, "inode": 3}, "outgoing", False),
+    ],
+)
+def test_two_names_of_one_base_are_refused_before_a_key_is_made(
+    identity: dict[str, Any], kind: str, is_double: bool
+) -> None:
+    first, second = ({**PAIR, "kind": kind, "dialled": name, "label": f"dayabay -> {name}"} for name in ("cms01", "cms01b"))
+    known = {first["label"]: done_of(look=LOOKED), second["label"]: done_of(look={"identities": [identity]})}
+    known = trusting.without_doubles([first, second], known)
+    for pair in (first, second):
+        done = known[pair["label"]]
+        assert trusting.is_due(pair, done, "make") is not is_double
+        failures = trusting.report(pair, done)["failures"]
+        assert len(failures) == is_double and all("cms01 and cms01b lead to one machine" in each for each in failures)
+
+
+def test_what_nobody_knows_of_a_base_is_no_double() -> None:
+    pairs = [{**PAIR, "label": label} for label in ("dayabay -> cms01", "dayabay -> cms01b")]
+    for looked in ({}, {"identities": [{"boot": "", "device": 0, "inode": 0}]}):
+        known = trusting.without_doubles(pairs, {pair["label"]: done_of(look=looked) for pair in pairs})
+        assert all(trusting.is_due(pair, known[pair["label"]], "make") for pair in pairs)
