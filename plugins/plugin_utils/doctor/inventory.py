@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .finding import OK, WRONG, Commands, Finding, both
@@ -21,7 +22,8 @@ _PROPOSED = "/var/backups/altbackup"
 
 def errors(plan: Mapping[str, Any], groups: Iterable[str], commands: Commands) -> list[Finding]:
     """Return a finding on each of the plan's errors, or that there is none; `groups` are names of all groups."""
-    found = [_error(str(text), plan, list(groups), commands) for text in plan["errors"]]
+    slips = [slip for text in plan["errors"] if (slip := _slip(str(text)))]
+    found = [_error(str(text), plan, list(groups), slips, commands) for text in plan["errors"]]
     bad = [
         Finding(source, "items", WRONG, str(entry["reason"]), f"# correct altbackup_items of {source}")
         for source, entry_of in plan["sources"].items()
@@ -30,14 +32,34 @@ def errors(plan: Mapping[str, Any], groups: Iterable[str], commands: Commands) -
     return [*found, *bad] or [Finding("localhost", "inventory", OK, f"{len(plan['nodes'])} nodes, no error")]
 
 
-def _error(text: str, plan: Mapping[str, Any], groups: Sequence[str], commands: Commands) -> Finding:
+@dataclass(frozen=True)
+class Slip:
+    """A variable that was misspelt, and what was meant."""
+
+    hosts: tuple[str, ...]
+    """Whose variable it is"""
+    word: str
+    meant: str
+
+
+def _slip(text: str) -> Slip | None:
+    """Return the slip that an error tells of, None if it tells of none."""
+    known = _UNKNOWN.search(text)
+    return Slip(tuple(known["hosts"].split(", ")), known["word"], known["meant"]) if known else None
+
+
+def _error(
+    text: str, plan: Mapping[str, Any], groups: Sequence[str], slips: Sequence[Slip], commands: Commands
+) -> Finding:
     node = text.partition(":")[0]
     node = node if node in plan["nodes"] else "localhost"
-    return Finding(node, "inventory", WRONG, text, _mend(text, plan, groups, commands))
+    return Finding(node, "inventory", WRONG, text, _mend(text, plan, groups, commands, slips))
 
 
-def _mend(text: str, plan: Mapping[str, Any], groups: Sequence[str], commands: Commands) -> str:
-    """Return what mends an error of the plan."""
+def _mend(
+    text: str, plan: Mapping[str, Any], groups: Sequence[str], commands: Commands, slips: Sequence[Slip] = ()
+) -> str:
+    """Return what mends an error of the plan; of `slips`, those that all its errors tell of, nothing is mended a second time."""
     if known := _UNKNOWN.search(text):
         return commands.replaced(known["word"], known["meant"])
     if known := _GROUP.search(text):
@@ -47,11 +69,12 @@ def _mend(text: str, plan: Mapping[str, Any], groups: Sequence[str], commands: C
     if known := _OTHER_GROUP.search(text):
         return commands.replaced(known["group"], known["meant"])
     if known := _REQUIRED.search(text):
-        mends = [
-            _required(host, known["name"], plan, commands)
-            for host in known["hosts"].split(", ")
-            if host in plan["nodes"]
-        ]
+        named = known["hosts"].split(", ")
+        written = {host: slip.word for slip in slips if slip.meant == known["name"] for host in slip.hosts}
+        lacking = [host for host in named if host not in written]
+        if not lacking:
+            return _as_written(written[named[0]])
+        mends = [_required(host, known["name"], plan, commands) for host in lacking if host in plan["nodes"]]
         if mends and all(mends):
             return both(*mends)
     if known := _UNNAMED.search(text):
@@ -63,6 +86,11 @@ def _mend(text: str, plan: Mapping[str, Any], groups: Sequence[str], commands: C
         word = (known["quoted"] or known["other"]).strip("'")
         return commands.replaced(word, known["meant"] or known["near"])
     return "# correct it in the inventory, as it says"
+
+
+def _as_written(word: str) -> str:
+    """Return what to do where a name is there, but misspelt."""
+    return f"# nothing besides: it is there as {word}, and what mends that mends this"
 
 
 def _required(host: str, name: str, plan: Mapping[str, Any], commands: Commands) -> str:

@@ -40,6 +40,36 @@ def test_errors_of_the_inventory_are_findings_with_what_mends_them(
     assert decide.decide(plan, groups or [], {}, {}, COMMANDS), "the rest is judged as far as that goes"
 
 
+@pytest.mark.parametrize(
+    ("host", "name", "word"),
+    [
+        ("dayabay", "altbackup_base", "altbackup_bas"),
+        ("dayabay", "altbackup_targets", "altbackup_target"),
+        ("cms01", "altbackup_target_base", "altbackup_targetbase"),
+    ],
+)
+def test_what_is_there_misspelt_is_not_mended_a_second_time(host: str, name: str, word: str) -> None:
+    given: dict[str, Facts] = copy.deepcopy(variables())
+    given[host][word] = given[host].pop(name)
+    found = wrong(inventory.errors(planned(given), ["sources", "targets"], COMMANDS))
+    assert len(found) > 1
+    assert {command for _, _, command in found} == {
+        f"# write {name} in the place of {word}",
+        f"# nothing besides: it is there as {word}, and what mends that mends this",
+    }
+
+
+def test_what_one_host_lacks_and_another_has_misspelt_is_mended_for_the_one_alone() -> None:
+    given: dict[str, Facts] = copy.deepcopy(variables())
+    given["lingao"] = {**given["dayabay"], "altbackup_bas": "/srv/own"}
+    for host in ("dayabay", "lingao"):
+        del given[host]["altbackup_base"]
+    plan = planned(given, {"sources": ["dayabay", "lingao"], "targets": ["cms01"]})
+    found = [command for _, _, command in wrong(inventory.errors(plan, ["sources", "targets"], COMMANDS))]
+    assert any("host_vars/dayabay.yml" in command for command in found), found
+    assert not any("host_vars/lingao.yml" in command for command in found), found
+
+
 def test_what_went_since_the_last_run_is_told_until_somebody_says_so() -> None:
     plan = planned(variables())
     trees = [("dayabay", "dayabay", "source"), ("cms01", "dayabay", "target"), ("sdu", "dayabay", "target")]
