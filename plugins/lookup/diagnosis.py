@@ -37,6 +37,7 @@ _raw:
   sample: [{findings: [], lines: [0 of 0 things are right], wrong: false, scheduled: [], recipients: root, sheet: ''}]
 """
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -56,6 +57,7 @@ from ..plugin_utils.doctor.finding import Commands
 from ..plugin_utils.mail import options as mail_options
 from ..plugin_utils.planning.filter_values import plain, untrusted
 from ..plugin_utils.planning.reaching import controller_peer, controller_ssh_args
+from ..plugin_utils.planning.setup import jobs
 
 _ROOT = Path(__file__).resolve().parents[2]
 _INTERPRETER = "ansible_python_interpreter"
@@ -81,9 +83,10 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         recipients = controller.own_recipients(str(entry.get("mail_to") or "") for entry in plan["nodes"].values())
         found = decide.decide(plan, variables.get("groups") or {}, examined, _dialled(run, plan), commands)
         found += inventory.gone(plan, last.trees, last.items, commands)
-        found += controller.schedule(
-            entries, last, controller.clock(), recipients, str(_ROOT), commands, cron=cron_is_seen()
-        )
+        around = {**os.environ, "ALTBACKUP_MAIL_TO": recipients}  # a question itself runs with the recipient none
+        job = next(iter(jobs(plan, named, str(_ROOT), sys.executable, around)))
+        missing = controller.unscheduled(plan, job, commands)
+        found += controller.schedule(entries, last, controller.clock(), missing, commands, cron=cron_is_seen())
         found.append(
             controller.mail(mail_options.load_settings(), [], recipients, str(constants.CONFIG_FILE or "ansible.cfg"))
         )

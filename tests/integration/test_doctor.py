@@ -18,8 +18,11 @@ def test_what_is_wrong_is_named_at_once_and_mended_by_what_is_printed(bare_site:
     notes = tmp_path / "notes"
     notes.mkdir()
     items = [{"kind": "folder", "name": "notes", "path": str(notes)}]
-    own = bare_site.add_source("dayabay", altbackup_targets=["cms01"], altbackup_items=items, altbackup_kep=3)
-    copies = bare_site.add_target("cms01")
+    allowed = {"altbackup_allow_root_filesystem": True}
+    own = bare_site.add_source(
+        "dayabay", altbackup_targets=["cms01"], altbackup_items=items, altbackup_kep=3, **allowed
+    )
+    copies = bare_site.add_target("cms01", **allowed)
     own.chmod(0o777)
     (copies / ".altbackup").rmdir()
     inventory = bare_site.write_inventory()

@@ -98,26 +98,17 @@ def _sheet(text: str, context: CommandContext) -> int:
     return EXIT_CODES[GOOD]
 
 
-_SET_UP = (
-    "marker",
-    "base of the source",
-    "base of the target",
-    "tools",
-    "host key",
-    "key",
-    "forced command",
-    "schedule",
-)
-"""Subjects of findings that setup.yml mends"""
-
-
 def _at_once(findings: Sequence[Mapping[str, str]], inventory: Sequence[str]) -> list[Table | str]:
-    """Return a line with the command that mends most findings, if setup.yml is there."""
-    mended = [entry for entry in findings if entry["state"] == WRONG and entry["what"] in _SET_UP]
+    """Return a line with the command that mends all findings that setup.yml mends, if it is there."""
+    mended = [entry for entry in findings if entry["state"] == WRONG and entry["set_up"]]
     if not mended or not find_playbook("setup").is_file():
         return []
     named = [word for name in inventory for word in ("-i", name)]
-    return [f"{len(mended)} of these are what setup.yml sees to: {shlex.join([PROGRAM, 'run', 'setup', *named])}"]
+    verb = "is" if len(mended) == 1 else "are"
+    stopped = any(entry["state"] == WRONG and entry["what"] == "inventory" for entry in findings)
+    when = ", once the inventory is right" if stopped else ""
+    command = shlex.join([PROGRAM, "run", "setup", *named])
+    return [f"{len(mended)} of these {verb} what setup.yml mends{when}: {command}"]
 
 
 def _mail(answer: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..planning.connections import is_fetched
@@ -79,8 +79,19 @@ def pairs(
                 from_controller.get(dialled, {}),
                 fetched,
             )
-            found += judged(connection, commands)
+            found += [
+                replace(finding, set_up=_is_set_up(finding, connection, commands))
+                for finding in judged(connection, commands)
+            ]
     return found
+
+
+def _is_set_up(finding: Finding, connection: Connection, commands: Commands) -> bool:
+    """Return whether setup.yml mends a finding: it pins the host keys of pairs, installs rsync, and does what its command is told for."""
+    if finding.state != WRONG or not connection.theirs:
+        return False
+    made = _set_up(connection, commands)
+    return finding.what == "tools" or bool(made and (finding.what == "host key" or finding.mend == made))
 
 
 def judged(connection: Connection, commands: Commands) -> list[Finding]:

@@ -10,7 +10,6 @@ import smtplib
 import socket
 import sqlite3
 import ssl
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from ...module_utils.system.opened import user_name
 from ...module_utils.system.ssh import effective_settings
 from ..history import store
 from ..mail.settings import MAIL_OPTIONS, Settings, judge, variable_of
-from ..planning.mailing import of_all
-from ..planning.setup import search_path
+from ..planning.mailing import NONE, of_all
+from ..planning.setup import at
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 
 _MOST_BYTES = 1 << 20
@@ -31,8 +30,6 @@ _CHAIN = "backup.yml"
 _BACKUP = re.compile(r" run +(?:\S*/)?backup(?:\.yml)? |[/ ]backup\.yml |altbackup\.core\.backup ")
 """Matches a line that starts the nightly chain"""
 _BETWEEN = r"[\s'\"]+"
-_OF_CRON = tuple(f"ALTBACKUP_MAIL_{name}" for name in ("HOST", "PORT", "SECURITY", "FROM"))
-"""Environment variables that a proposed crontab repeats; none holds a secret"""
 _LATE = 36 * 3600.0
 """Seconds without a run from which a nightly schedule has missed a night"""
 
@@ -102,30 +99,25 @@ def scheduled(found: Iterable[Mapping[str, Any]], inventory: Sequence[str]) -> l
     ]
 
 
+def unscheduled(plan: Mapping[str, Any], job: Mapping[str, Any], commands: Commands) -> Finding:
+    """Return the finding on a missing schedule, with what makes it: set-up, or the same entry alone where set-up is to make none; `job` is of setup.jobs."""
+    why = "no crontab and no timer here starts a backup of this inventory"
+    if not job["enabled"]:
+        mend = "# altbackup_schedule_at says never for backup: leave that out, and run the set-up, or have something else start it"
+        return Finding("localhost", "schedule", WRONG, why, mend)
+    if plan["setup"]["schedule"]:
+        mend = commands.own("run", "setup")
+        return Finding("localhost", "schedule", WRONG, why, mend, set_up=True)
+    mend = commands.here("cron", name=job["name"], job=job["command"], **at(job))
+    return Finding("localhost", "schedule", WRONG, why, mend)
+
+
 def schedule(
-    entries: Sequence[Mapping[str, Any]],
-    last: LastRun,
-    now: float,
-    recipients: str,
-    root: str,
-    commands: Commands,
-    *,
-    cron: bool = True,
+    entries: Sequence[Mapping[str, Any]], last: LastRun, now: float, missing: Finding, commands: Commands, *, cron: bool
 ) -> list[Finding]:
-    """Return the findings on the schedule and the last run; `recipients` get mail, `root` is the collection's folder, `cron` is whether it runs."""
+    """Return the findings on the schedule and the last run; `missing` is that on a missing schedule, `cron` is whether one runs."""
     if not entries:
-        lines = [
-            f"MAILTO={recipients}",
-            f"PATH={search_path(root, sys.executable)}",
-            *(f"{name}={os.environ[name]}" for name in _OF_CRON if os.environ.get(name)),
-            f"30 1 * * * cd {shlex.quote(root)} && {commands.own('run', 'backup.yml').replace('%', chr(92) + '%')}",
-        ]
-        mend = f"{{ crontab -l 2>/dev/null; printf '%s\\n' {shlex.join(lines)}; }} | crontab -"
-        found = [
-            Finding(
-                "localhost", "schedule", WRONG, "no crontab and no timer here starts a backup of this inventory", mend
-            )
-        ]
+        found = [missing]
     elif not cron and not any(str(entry["where"]).endswith(".timer") for entry in entries):
         why = f"{entries[0]['where']}: an entry is there, and no cron is seen to run that would start it"
         found = [
@@ -183,8 +175,17 @@ def mail(settings: Settings, entries: Sequence[Mapping[str, Any]], recipients: s
 
 
 def _mail_mend(settings: Settings, entries: Sequence[Mapping[str, Any]], recipients: str, config: str) -> str:
+    is_stuck = not settings.host and not settings.sendmail and recipients != NONE
+    if settings.recipients and not is_stuck:
+        return f"# correct that in {config}, under [callback_error_mail], or where ALTBACKUP_MAIL_... is set"
     if settings.recipients:
         return f"# say in {config}, under [callback_error_mail], or as ALTBACKUP_MAIL_HOST in the crontab: host = mail.example.org"
+    if entries and re.search(r"\benv\b.* -i\b", str(entries[0]["line"])):  # MAILTO of the crontab does not get there
+        server = " export ALTBACKUP_MAIL_HOST with the name of your server, or install a sendmail here;" if is_stuck else ""
+        return f"# name who gets mail as altbackup_mail_to in the inventory;{server} then run the set-up again, which writes that into the entry"
+    if is_stuck:
+        where = str(entries[0]["where"]) if entries else "this shell, and in the schedule"
+        return f"# set ALTBACKUP_MAIL_TO={recipients} and, with the name of your server, ALTBACKUP_MAIL_HOST in {where}; or install a sendmail here"
     if not entries:
         return f"export ALTBACKUP_MAIL_TO={shlex.quote(recipients)}  # and MAILTO in the schedule"
     if str(entries[0]["where"]).startswith("crontab of"):

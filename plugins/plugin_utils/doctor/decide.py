@@ -35,7 +35,8 @@ def decide(
         entry = examined.get(node, {})
         found += nodes.reached(node, entry, dialled.get(node, {}), commands)
         if node in known:
-            found += nodes.examined(node, known[node], entry.get("after"), commands)
+            allowed = {**plan["sources"].get(node, {}), **plan["targets"].get(node, {})}["allow_root_filesystem"]
+            found += nodes.examined(node, known[node], entry.get("after"), commands, allow_root=allowed)
             found += nodes.untrue(node, told[node][1])
             found += watching.findings(plan, node, known[node], commands)
     found += nodes.together(known, plan, commands)

@@ -34,11 +34,14 @@ class Finding:
     """A shell command for the controller or, if none can know what is meant, a sentence that begins with `# `"""
     pair: str = ""
     """`source -> target`, if it is about a pair"""
+    set_up: bool = False
+    """Whether setup.yml mends it"""
 
     def plain(self) -> dict[str, str]:
         """Return the finding as a mapping of plain lines, with secrets masked."""
         texts = {"node": self.node, "pair": self.pair, "what": self.what, "state": self.state}
-        return {name: one_line(text) for name, text in {**texts, "why": mask_text(self.why), "mend": self.mend}.items()}
+        texts |= {"why": mask_text(self.why), "mend": self.mend, "set_up": "yes" if self.set_up else ""}
+        return {name: one_line(text) for name, text in texts.items()}
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,12 @@ class Commands:
         """Return the command that installs a package on a node, whose lists of packages may be missing or old."""
         return self.on(node, "package", become, extra, name=package, state="present", update_cache="true")
 
+    def here(self, module: str, **arguments: Any) -> str:
+        """Return the command that calls a module of ansible.builtin on this machine, whatever the inventory; a sentence as `on` does."""
+        if _TEMPLATE.search(json.dumps(arguments)):
+            return f"# {module} on this machine, by hand: a name there looks like a template, which Ansible would evaluate"
+        return shlex.join([self.ansible, "localhost", "-m", f"ansible.builtin.{module}", "-a", json.dumps(arguments)])
+
     def own(self, *words: str) -> str:
         """Return a command of `altbackup`."""
         return shlex.join([self.program, *words, *self.named])
@@ -110,7 +119,7 @@ class Commands:
         if not all(map(_ONE_LINE.fullmatch, held)):
             return f"# set {name}: {json.dumps(value)} in {path}"
         line = {"path": path, "regexp": f"^{name}:", "line": f"{name}: {json.dumps(value)}", "create": True}
-        return shlex.join([self.ansible, "localhost", "-m", "ansible.builtin.lineinfile", "-a", json.dumps(line)])
+        return self.here("lineinfile", **line)
 
     def replaced(self, word: str, meant: str) -> str:
         """Return the command that replaces a word in the inventory's files; a sentence if none contains it."""

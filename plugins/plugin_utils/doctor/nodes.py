@@ -79,15 +79,20 @@ def _become_mend(node: str, message: str, user: str, port: int, there: str, comm
     return f"ssh -t -p {port} {there} " + shlex.quote(f"echo '{line}' | sudo tee /etc/sudoers.d/altbackup")
 
 
-def examined(node: str, facts: Mapping[str, Any], after: float | None, commands: Commands) -> list[Finding]:
-    """Return the findings on a node alone; `after` is the controller's clock when the facts arrived, in seconds since 1970."""
+def examined(
+    node: str, facts: Mapping[str, Any], after: float | None, commands: Commands, *, allow_root: bool
+) -> list[Finding]:
+    """Return the findings on a node alone; `after` is the controller's clock when the facts arrived, in seconds since 1970.
+
+    `allow_root` is whether its bases may lie on the root file system.
+    """
     found = [
         Finding(node, "python", why=str(facts.get("python"))),
         _clock(node, facts, after, commands),
         *_tools(node, facts, commands),
     ]
     for base in facts.get("bases") or ():
-        found += _base(node, base, facts, commands)
+        found += _base(node, base, facts, commands, allow_root=allow_root)
     found += [
         Finding(
             node,
@@ -141,6 +146,7 @@ def _tools(node: str, facts: Mapping[str, Any], commands: Commands) -> list[Find
             WRONG,
             f"{name} is not installed",
             commands.install(node, _package(name, facts), bool(facts.get("uid"))),
+            set_up=True,
         )
         for name in missing
     ]
@@ -160,7 +166,9 @@ def _package(tool: str, facts: Mapping[str, Any]) -> str:
     return package_of(tool, "" if is_debian else "RedHat")
 
 
-def _base(node: str, base: Mapping[str, Any], facts: Mapping[str, Any], commands: Commands) -> list[Finding]:
+def _base(
+    node: str, base: Mapping[str, Any], facts: Mapping[str, Any], commands: Commands, *, allow_root: bool
+) -> list[Finding]:
     """Return the findings on a base of a node."""
     path, role, user = str(base["base"]), str(base["role"]), str(facts.get("user"))
     is_root = not facts.get("uid")
@@ -168,6 +176,7 @@ def _base(node: str, base: Mapping[str, Any], facts: Mapping[str, Any], commands
     private = os.path.join(path, ".altbackup")
     marking = {"path": private, "state": "directory", "mode": "0700"}
     title = f"base of the {role}"
+    is_refused = bool(base.get("on_root")) and not allow_root
     if not base.get("there"):
         if base.get("problem"):
             return [Finding(node, title, WRONG, str(base["problem"]), f"# have {path} answer again")]
@@ -176,11 +185,11 @@ def _base(node: str, base: Mapping[str, Any], facts: Mapping[str, Any], commands
         mend = commands.on(node, "file", needs_root, **marking, **owner)
         if needs_root:
             mend = both(mend, commands.on(node, "file", True, path=path, owner=user, mode="0700"))
-        return [
-            Finding(
-                node, title, WRONG, f"{path} does not exist; if it lies on a disk of its own, mount that first", mend
-            )
-        ]
+        if is_refused:
+            why = f"{path} does not exist, and would lie on the root file system: its disk is not mounted, or it is to lie there"
+            return [Finding(node, title, WRONG, why, _on_root(node, path))]
+        why = f"{path} does not exist; if it lies on a disk of its own, mount that first"
+        return [Finding(node, title, WRONG, why, mend, set_up=True)]
     found = []
     if base.get("taken"):
         owner = _OWNER.search(str(base["taken"]))
@@ -190,7 +199,9 @@ def _base(node: str, base: Mapping[str, Any], facts: Mapping[str, Any], commands
         become = not (is_root or base.get("writable"))
         mend = commands.on(node, "file", become, **marking, **({"owner": user} if become else {}))
         why = f"{path} has no marker .altbackup/: its disk is not mounted, or it is new"
-        found.append(Finding(node, "marker", WRONG, why, mend))
+        why += ", and lies on the root file system" if is_refused else ""
+        mend = _on_root(node, path) if is_refused else mend
+        found.append(Finding(node, "marker", WRONG, why, mend, set_up=not is_refused))
     elif base.get("problem") and not _is_of_others(base, facts) and not base.get("read_only"):
         chown = commands.on(node, "file", not is_root, path=private, owner=user, recurse="true")
         found.append(Finding(node, title, WRONG, str(base["problem"]), chown))
@@ -209,6 +220,14 @@ def _base(node: str, base: Mapping[str, Any], facts: Mapping[str, Any], commands
         return found
     where = ", on the root file system, which backups can fill" if base.get("on_root") else ""
     return [Finding(node, title, why=f"{path}, {readable(int(base.get('free') or 0))} free{where}")]
+
+
+def _on_root(node: str, path: str) -> str:
+    """Return the choice that set-up leaves to whoever calls it, too, with a base on the root file system."""
+    return (
+        f"# mount its disk on {node}; or, if {path} is to lie on the root file system, set altbackup_allow_root_filesystem: true for {node}, and run "
+        "the set-up"
+    )
 
 
 def _is_of_others(base: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:

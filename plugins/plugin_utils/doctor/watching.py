@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..planning.mailing import NONE, named
-from ..planning.setup import watch_jobs
+from ..planning.setup import at, watch_jobs
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 
 _WHAT, _MAIL = "schedule", "watch mail"
@@ -53,7 +53,7 @@ def _schedule(
         if base in _words(entry["line"]):
             return Finding(node, _WHAT, OK, f"{entry['where']}: {entry['line']}")
     why = f"no crontab and no timer of {facts.get('user')} there starts its own check (altbackup_watch) of {base}"
-    return Finding(node, _WHAT, WRONG, why, _mend(plan, node, commands))
+    return _unscheduled(plan, node, why, commands)
 
 
 def _words(line: str) -> list[str]:
@@ -66,10 +66,10 @@ def _words(line: str) -> list[str]:
         return []
 
 
-def _mend(plan: Mapping[str, Any], node: str, commands: Commands) -> str:
-    """Return the command that makes the entry: set-up, or the entry alone where set-up is to make none."""
+def _unscheduled(plan: Mapping[str, Any], node: str, why: str, commands: Commands) -> Finding:
+    """Return the finding on an entry that is missing, with what makes it: set-up, or the same entry alone where set-up is to make none."""
     (job,) = watch_jobs(plan, node)
     if plan["setup"]["schedule"] and job["enabled"]:
-        return commands.own("run", "setup", "--limit", node)
-    when = {name: job[name] for name in ("minute", "hour", "weekday")}
-    return commands.on(node, "cron", name=job["name"], job=job["command"], **when)
+        return Finding(node, _WHAT, WRONG, why, commands.own("run", "setup", "--limit", node), set_up=True)
+    mend = commands.on(node, "cron", name=job["name"], job=job["command"], **at(job))
+    return Finding(node, _WHAT, WRONG, why, mend)

@@ -137,6 +137,11 @@ def watch_jobs(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
     return [{**entry, "enabled": entry["enabled"] and target["watch"]} for entry in job]
 
 
+def at(job: Mapping[str, Any]) -> dict[str, str]:
+    """Return when a job is started, as ansible.builtin.cron takes it."""
+    return {name: str(job[name]) for name in ("minute", "hour", "weekday")}
+
+
 def _job(plan: Mapping[str, Any], job: str, name: str, argv: Sequence[str]) -> list[dict[str, Any]]:
     setup = plan["setup"]
     when = setup["schedule_at"].get(job, "")

@@ -165,3 +165,35 @@ def test_a_way_is_told_as_far_as_it_goes(tried: dict[str, Any], steps: list[tupl
     assert [(finding.what, finding.state) for finding in found] == steps
     assert all(finding.pair == PAIR and finding.node == "dayabay" for finding in found)
     assert all(bool(finding.mend) is (finding.state == "wrong") for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "set_up"),
+    [
+        (tried_with(said=UNKNOWN), {}, True),
+        (tried_with(said=UNKNOWN), {"altbackup_rrsync": True}, False),
+        (authorized_with(DENIED, lines=[]), {}, True),
+        (authorized_with(DENIED, lines=[]), {"altbackup_rrsync": True}, False),
+        (key_with(there=False), {}, False),
+        (key_with(mode="0644"), {}, False),
+        (authorized_with(DENIED, problem="there is no user backup"), {}, False),
+        (tried_with(port="Connection refused"), {}, False),
+    ],
+)
+def test_set_up_mends_the_keys_of_pairs_that_it_makes(
+    change: Callable[[dict[str, Facts]], None], settings: dict[str, Any], set_up: bool
+) -> None:
+    facts, given = healthy(), variables()
+    change(facts)
+    given["cms01"].update(settings)
+    found = [each for each in judged(facts, planned(given)) if each.state == "wrong"]
+    assert [each.set_up for each in found] == [set_up] * len(found) and found
+
+
+def test_set_up_mends_nothing_of_a_node_that_the_controller_does_not_reach() -> None:
+    facts = healthy()
+    del facts["cms01"]
+    tried_with(said=UNKNOWN)(facts)
+    for said in (UNKNOWN, DENIED):
+        found = judged(facts, said={"cms01": {"facts": {}, "said": said}})
+        assert [each.set_up for each in found if each.state == "wrong"] == [False, False]

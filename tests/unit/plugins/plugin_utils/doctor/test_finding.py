@@ -165,4 +165,4 @@ def test_a_word_is_replaced_where_it_stands_by_itself(
 def test_what_others_read_is_on_one_line_and_without_secrets() -> None:
     told = Finding("cms01", "key", "wrong", "a\nb password=hunter2", "x\x1b[31m").plain()
     assert told["why"].startswith("a\\nb ") and "hunter2" not in told["why"]
-    assert "\x1b" not in told["mend"] and set(told) == {"node", "pair", "what", "state", "why", "mend"}
+    assert "\x1b" not in told["mend"] and set(told) == {"node", "pair", "what", "state", "why", "mend", "set_up"}

@@ -73,6 +73,23 @@ def test_of_two_names_of_one_target_the_one_to_take_out_is_said_once(taken: str)
     assert mend.startswith(f"# take {out} out of the inventory")
 
 
+@pytest.mark.parametrize(("fault", "what"), [({"there": False}, TARGET), ({"marker": False}, "marker")])
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_base_on_the_root_file_system_is_made_where_set_up_would_make_it(
+    fault: dict[str, bool], what: str, allowed: bool
+) -> None:
+    facts, given = healthy(), variables()
+    facts["cms01"]["bases"][0].update(on_root=True, **fault)
+    given["cms01"]["altbackup_allow_root_filesystem"] = allowed
+    (found,) = [each for each in judged(facts, planned(given)) if each.state == "wrong"]
+    assert (found.what, found.set_up) == (what, allowed)
+    if allowed:
+        assert "path=/data/backup/.altbackup" in found.mend
+    else:
+        assert "root file system" in found.why
+        assert found.mend.startswith("# mount") and "altbackup_allow_root_filesystem: true for cms01" in found.mend
+
+
 def test_one_node_with_both_its_bases_in_one_folder_gets_another_folder() -> None:
     facts = healthy()
     own = base_of("/data/backup", "source")
