@@ -34,8 +34,9 @@ from demo_data import (
     write_inventory,
 )
 from demo_places import COPIES, DEMO, EXT, INVENTORY, LIVE, LOGS, ROOT, SOURCE, SQLITE, TARGET
-from demo_shell import PLAYBOOK, WIDTH, DemoFailed, Ran, Shell, expect, note, show_command, show_step
+from demo_shell import WIDTH, DemoFailed, Ran, Shell, expect, note, show_command, show_step
 
+PROGRAM = "bin/altbackup"
 UNCHANGED_ITEMS = 1
 
 
@@ -229,12 +230,12 @@ def show_end(seconds: float) -> None:
     )
     show_step(
         "Next, with your own data: three commands",
-        f"After the first, edit the files in {inventory(mine)}/group_vars: your items, and two folders of your own, each "
-        "with a folder .altbackup in it. The second one predicts and changes nothing: it names what is still missing.",
+        f"The first asks which machines, and writes what it finds on them into {inventory(mine)}, for you to look through; the second "
+        "makes the folders and the schedule (--check predicts), the third makes and verifies the first copies.",
     )
-    show_command(f"cp -R {inventory('local')} {inventory(mine)}")
-    show_command(f"{PLAYBOOK} -i {inventory(mine)} playbooks/backup.yml --check")
-    show_command(f"{PLAYBOOK} -i {inventory(mine)} playbooks/backup.yml")
+    show_command(f"{PROGRAM} init {mine}")
+    show_command(f"{PROGRAM} run setup -i {inventory(mine)}")
+    show_command(f"{PROGRAM} run backup -i {inventory(mine)}")
     print("\nREADME.md tells the rest. Run make demo again at any time: it starts afresh.")
 
 

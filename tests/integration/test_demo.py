@@ -118,15 +118,20 @@ def test_demo_shows_three_nights_and_a_damaged_copy_that_is_found_and_mended(tmp
     assert len(list((demo / "live/svnsetup").iterdir())) >= 10
     assert not [line for line in command_lines() if str(checkout) in line]
 
-    # the suggested next command works exactly as printed
-    copy_inventory, predict, _ = re.findall(r"^  \$ (.*inventory/mine.*)$", said, flags=re.MULTILINE)
+    # the suggested next commands work as printed, where nobody has to be asked
+    write_inventory, _, backup = re.findall(r"^  \$ (bin/altbackup (?:init|run) .*mine)$", said, flags=re.MULTILINE)
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "LANG": "C", "ALTBACKUP_MAIL_TO": "none"}
-    tried = run(["sh", "-c", copy_inventory], checkout, environment)
+    base = tmp_path / "own"
+    tried = run(
+        ["sh", "-c", f"{write_inventory} --mail none --base {base} --folder {tmp_path} --no-doctor"],
+        checkout,
+        environment,
+    )
     assert tried.returncode == 0, tried.stdout
-    tried = run(["sh", "-c", predict], checkout, environment)
-    assert tried.returncode == 2, "none of the demo's data is anybody's own"
-    assert "base /home/scm/backup does not exist" in tried.stdout, tried.stdout
-    told = run(["sh", "-c", predict.replace("inventory/mine", "var/demo/inventory")], checkout, environment)
+    tried = run(["sh", "-c", f"{backup} --check"], checkout, environment)
+    assert tried.returncode == 2, "set-up was left out"
+    assert f"base {base} does not exist" in " ".join(tried.stdout.split()), tried.stdout
+    told = run(["sh", "-c", f"{backup} --check".replace("inventory/mine", "var/demo/inventory")], checkout, environment)
     assert told.returncode == 0, told.stdout
     assert f"backup.yml of {checkout}/var/demo/inventory (check mode" in " ".join(told.stdout.split())
 

@@ -99,6 +99,7 @@ def test_a_source_that_does_not_answer_is_told_of_and_written_all_the_same(home:
     done = init(
         home, "./far", "--source", "dayabay=scm@192.0.2.1", "--target", "localhost", "--mail", "none", "--no-doctor"
     )
-    assert done.returncode == 0, done.stderr
-    assert "dayabay could not be looked at" in done.stderr
+    assert done.returncode == 2, done.stderr
+    assert "dayabay could not be looked at: " in done.stderr
+    assert f"rm -r {home}/far), and run init again" in done.stderr
     assert yaml.safe_load((home / "far" / "host_vars" / "dayabay.yml").read_text())["altbackup_items"] == []

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import socket
 import sys
@@ -27,9 +28,10 @@ from .inventory_servers import servers_in
 from .inventory_text import LOCAL, Answers, Host, files, parse_host
 from .orders import Order
 from .supervised_run import say
-from .verdict import EXIT_CODES, INTERRUPTED
+from .verdict import EXIT_CODES, FAILED, GOOD, INTERRUPTED
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
+_HERE = ("localhost", "127.0.0.1", "::1")
 _SHARED = ("/var/backups/altbackup/source", "/var/backups/altbackup/target")
 _HOSTS = "Which machines? Enter: this one is source and target. Else sources -> targets, like: scm@dayabay scm@lingao -> scm@cms01: "
 _MAIL = "Who gets mail on failures? Addresses, or none: "
@@ -44,7 +46,8 @@ def add(known: Any) -> None:
         help="write a first inventory",
         description="Write a first inventory: asks on a terminal what options do not say, looks on the sources for what could be backed up, "
         "writes INVENTORY, and shows what is still to be done (doctor). It replaces nothing, and makes no folder of backups.",
-        epilog="A HOST is [NAME=][USER@]ADDRESS[:PORT]; localhost is this machine, without ssh. The exit code is 0 if the inventory was written.",
+        epilog="A HOST is [NAME=][USER@]ADDRESS[:PORT]; localhost is this machine, without ssh. The exit code is 0 if the inventory was written and "
+        "every host answered, 2 if it was written and one did not.",
         allow_abbrev=False,
     )
     option = parser.add_argument
@@ -74,7 +77,8 @@ def act(arguments: argparse.Namespace) -> int:
         answers = _answers(arguments, place.name)
         with _making(place) as new:
             _write(new, answers)
-            answers = replace(answers, found=_looked_for(arguments, new, answers))
+            found, silent = _looked_for(arguments, new, answers)
+            answers = replace(answers, found=found)
             shutil.rmtree(new)
             _write(new, answers)
         say(f"{place} was written:")
@@ -87,7 +91,12 @@ def act(arguments: argparse.Namespace) -> int:
         return EXIT_CODES[INTERRUPTED]
     if not arguments.no_doctor:
         doctor.act(_context_of(arguments, place, "doctor"))
-    return 0
+    if silent:
+        say(
+            f"{', '.join(silent)} could not be looked at, as said above. Correct that, remove what was written (rm -r {shlex.quote(str(place))}), and run init "
+            "again; or correct it in these files, and name there what is to be backed up"
+        )
+    return EXIT_CODES[FAILED if silent else GOOD]
 
 
 def _place(name: str) -> Path:
@@ -129,7 +138,18 @@ def _answers(arguments: argparse.Namespace, name: str) -> Answers:
         parse_base(arguments.target_base or proposed[1]),
         _recipients(mail),
         allow_root,
+        mail_server=_server_elsewhere(os.environ),
     )
+
+
+def _server_elsewhere(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return host, port and security of the mail server that this shell names, {} if targets cannot use it: on this machine alone, or with a login."""
+    given = {
+        name: environment.get(f"ALTBACKUP_MAIL_{name.upper()}", "").strip() for name in ("host", "port", "security")
+    }
+    if not given["host"] or given["host"] in _HERE or environment.get("ALTBACKUP_MAIL_USERNAME"):
+        return {}
+    return {name: text for name, text in given.items() if text}
 
 
 def _require_one_way(hosts: Sequence[Host]) -> None:
@@ -201,8 +221,10 @@ def _context_of(arguments: argparse.Namespace, inventory: Path, command: str) ->
     )
 
 
-def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers) -> dict[str, Mapping[str, Any]]:
-    """Survey the sources for what could be backed up; return {source: facts}, without sources that did not answer."""
+def _looked_for(
+    arguments: argparse.Namespace, inventory: Path, answers: Answers
+) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """Survey the sources for what could be backed up, and ask targets whether they answer; return {source: facts} and the hosts that did not answer."""
     below = [parse_base(path) for path in arguments.look]
     folders = [parse_base(path) for path in arguments.folder]
     say(f"looking for repositories and databases on {', '.join(_called(host) for host in answers.sources)} ...")
@@ -211,13 +233,20 @@ def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers
         lambda file: Order("survey.yml", {**wanted, "__survey_file": file})
     )
     found: dict[str, Mapping[str, Any]] = {}
+    silent = []
+    for host in answers.hosts:
+        if host.name not in [source.name for source in answers.sources]:
+            result = (answer or {}).get(host.name) or {}
+            if result.get("ping") != "pong":
+                say(f"{host.name} did not answer: {_why(result, 'it said nothing')}")
+                silent.append(host.name)
     for host in answers.sources:
         result = (answer or {}).get(host.name) or {}
         facts = surveyed_facts(result.get("facts"))
         if facts is None:
-            silent = "what it said is no answer" if result.get("facts") else "it did not answer"
-            reason = " ".join(str(result.get("msg") or silent).split())
-            say(f"{host.name} could not be looked at: {reason[:500]}")
+            default = "what it said is no answer" if result.get("facts") else "it did not answer"
+            say(f"{host.name} could not be looked at: {_why(result, default)}")
+            silent.append(host.name)
             continue
         is_root = facts["uid"] == 0
         kept = [path for path in facts["folders"] if path in folders or is_root]
@@ -235,7 +264,12 @@ def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers
             f"{host.name}: repositories: {len(facts['repositories'])}, folders: {len(kept)}, servers of databases: {len(servers)}{unseen}"
         )
         found[host.name] = {**facts, "folders": kept, "servers": servers}
-    return found
+    return found, silent
+
+
+def _why(result: Mapping[str, Any], default: str) -> str:
+    """Return why a host did not answer, on one line."""
+    return " ".join(str(result.get("msg") or default).split())[:500]
 
 
 def _called(host: Host) -> str:

@@ -59,6 +59,8 @@ class Answers:
     """Addresses, separated by commas, or `none`"""
     allow_root: bool = False
     """Whether bases may lie on the root file system"""
+    mail_server: Mapping[str, str] = field(default_factory=dict)
+    """host, port and security of a server that takes mails of targets, too, {} if none is known"""
     found: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """{source: facts of its survey}, without sources that did not answer"""
 
@@ -110,10 +112,18 @@ def files(answers: Answers) -> dict[str, str]:
         if host.name in [source.name for source in answers.sources]:
             parts.append(_items(host, answers.found.get(host.name)))
         elif not host.is_local:
-            parts.append(_WATCH)
+            parts.append(_WATCH + _watch_server(answers.mail_server))
         if parts:
             written[f"host_vars/{host.name}.yml"] = "---\n" + "\n".join(parts)
     return written
+
+
+def _watch_server(server: Mapping[str, str]) -> str:
+    """Return the lines on the server that takes a target's own mails."""
+    return "".join(
+        f"altbackup_watch_mail_{name}: {int(text) if text.isdigit() else scalar(text)}\n"
+        for name, text in server.items()
+    )
 
 
 def _hosts(answers: Answers, alone: bool) -> str:

@@ -181,7 +181,9 @@ def _mail_mend(settings: Settings, entries: Sequence[Mapping[str, Any]], recipie
     if settings.recipients:
         return f"# say in {config}, under [callback_error_mail], or as ALTBACKUP_MAIL_HOST in the crontab: host = mail.example.org"
     if entries and re.search(r"\benv\b.* -i\b", str(entries[0]["line"])):  # MAILTO of the crontab does not get there
-        server = " export ALTBACKUP_MAIL_HOST with the name of your server, or install a sendmail here;" if is_stuck else ""
+        server = (
+            " export ALTBACKUP_MAIL_HOST with the name of your server, or install a sendmail here;" if is_stuck else ""
+        )
         return f"# name who gets mail as altbackup_mail_to in the inventory;{server} then run the set-up again, which writes that into the entry"
     if is_stuck:
         where = str(entries[0]["where"]) if entries else "this shell, and in the schedule"

@@ -85,7 +85,9 @@ class Commands:
     def here(self, module: str, **arguments: Any) -> str:
         """Return the command that calls a module of ansible.builtin on this machine, whatever the inventory; a sentence as `on` does."""
         if _TEMPLATE.search(json.dumps(arguments)):
-            return f"# {module} on this machine, by hand: a name there looks like a template, which Ansible would evaluate"
+            return (
+                f"# {module} on this machine, by hand: a name there looks like a template, which Ansible would evaluate"
+            )
         return shlex.join([self.ansible, "localhost", "-m", f"ansible.builtin.{module}", "-a", json.dumps(arguments)])
 
     def own(self, *words: str) -> str:

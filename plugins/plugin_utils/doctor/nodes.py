@@ -283,11 +283,7 @@ def together(known: Mapping[str, Mapping[str, Any]], plan: Mapping[str, Any], co
         if base.get("there") and facts.get("boot")
     ]
     for (node, base, place), (other, second, its_place) in combinations(sorted(bases, key=_sources_first), 2):
-        if place == its_place:
-            if base.get("taken"):
-                node, base, other, second = other, second, node, base
-            if second.get("taken"):  # told of that base already, with what mends it
-                continue
+        if place == its_place and not (base.get("taken") or second.get("taken")):  # those are told of already
             why = f"{base['base']} of {node} ({base['role']}) and {second['base']} of {other} ({second['role']}) are one folder"
             mend = _elsewhere(other, second, commands) if node == other else _meant(other, node)
             yield Finding(other, "one place", WRONG, f"{why}: two copies would be one", mend)

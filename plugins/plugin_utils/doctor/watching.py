@@ -39,7 +39,9 @@ def _mail(node: str, target: Mapping[str, Any], facts: Mapping[str, Any]) -> Fin
     else:
         why = "its own check (altbackup_watch) is to tell nobody but its cron, which can mail nothing: there is no sendmail there"
     settings = "altbackup_watch_mail_host" if to else "altbackup_watch_mail_to and altbackup_watch_mail_host"
-    return Finding(node, _MAIL, WRONG, why, f"# set {settings} of {node} in the inventory, or set up a sendmail on {node}")
+    return Finding(
+        node, _MAIL, WRONG, why, f"# set {settings} of {node} in the inventory, or set up a sendmail on {node}"
+    )
 
 
 def _schedule(

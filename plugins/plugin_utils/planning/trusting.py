@@ -12,8 +12,8 @@ from typing import Any
 LOOK, MAKE, ADMIT, TRY, OPEN, RETRY, BIND, REQUIRE = "look", "make", "admit", "try", "open", "retry", "bind", "require"
 DISMISS, FORGET = "dismiss", "forget"
 STEPS = (LOOK, MAKE, ADMIT, TRY, OPEN, RETRY, BIND, REQUIRE, DISMISS, FORGET)
-"""It is seen whose base it is that is dialled; the key is made, let in by the other side, and tried; where it is refused it may come from anywhere for a moment, and is tried again; then it may
-come from where it was seen alone, and has to get in as it is now. The last two take it away"""
+"""It is seen whose base it is that is dialled; the key is made, let in by the other side, and tried; where it is refused it may come from anywhere for a
+moment, and is tried again; then it may come from where it was seen alone, and has to get in as it is now. The last two take it away"""
 _DIALLED = (LOOK, ADMIT, OPEN, BIND, DISMISS)
 """Steps on the side that is dialled; the others are on the side that dials"""
 _LISTS, _TEXTS = ("public_keys", "host_keys"), ("sources", "refused")

@@ -59,6 +59,11 @@ def test_a_base_of_another_lets_in_nobody_and_keeps_whom_it_lets_in(base: Path) 
 
 def test_a_base_that_is_not_made_yet_is_nobodys(tmp_path: Path, base: Path) -> None:
     asked = run_module(
-        "pair_access", base=str(tmp_path / "new"), kind="incoming", peer="dayabay", state="asked", owner={"role": "target", "name": "cms01"}
+        "pair_access",
+        base=str(tmp_path / "new"),
+        kind="incoming",
+        peer="dayabay",
+        state="asked",
+        owner={"role": "target", "name": "cms01"},
     )
     assert (asked["identities"], asked["failures"]) == ([], [])

@@ -15,7 +15,16 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.cli.screen import T
 
 
 def finding(state: str, **more: str) -> dict[str, str]:
-    return {"node": "cms01", "pair": "", "what": "marker", "state": state, "why": "why", "mend": "", "set_up": "", **more}
+    return {
+        "node": "cms01",
+        "pair": "",
+        "what": "marker",
+        "state": state,
+        "why": "why",
+        "mend": "",
+        "set_up": "",
+        **more,
+    }
 
 
 FINDINGS = [finding("wrong", mend="mkdir x", pair="dayabay -> cms01"), finding("unknown"), finding("ok")]

@@ -202,15 +202,24 @@ def test_an_end_of_all_answers_is_no_answer(answering: Any) -> None:
         ({"facts": "all is well"}, "could not be looked at: what it said is no answer", False),
     ],
 )
+@pytest.mark.parametrize("target", ["pong", ""])
 def test_what_a_source_answers_is_taken_or_told(
-    result: Any, said: str, is_found: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    result: Any,
+    said: str,
+    is_found: bool,
+    target: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(
-        command_context.CommandContext, "ask", lambda self, order: (0, {"a": result, "b": {"facts": FACTS}}, {})
+        command_context.CommandContext,
+        "ask",
+        lambda self, order: (0, {"a": result, "b": {"facts": FACTS}, "c": {"ping": target}}, {}),
     )
     answers = Answers("x", [Host("a", "a"), Host("b", "b")], [Host("c", "c")], "/b", "/t", "none")
-    found = init._looked_for(arguments("x"), Path("/x"), answers)
+    found, silent = init._looked_for(arguments("x"), Path("/x"), answers)
     assert set(found) == ({"a", "b"} if is_found else {"b"}), "the other one is taken all the same"
+    assert silent == [*(["c"] if target != "pong" else []), *([] if is_found else ["a"])]
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("altbackup: a")]
     assert said in "\n".join(lines)
 
@@ -229,3 +238,58 @@ def test_the_doctor_is_asked_with_all_that_it_can_be_told(tmp_path: Path) -> Non
     asked = vars(init._context_of(arguments("x"), tmp_path, "doctor").arguments)
     assert vars(options.parse_args([])).items() <= asked.items()
     assert (asked["inventory"], asked["show"]) == ([str(tmp_path)], False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ({"a": {"facts": FACTS}, "c": {"ping": "pong"}}, 0),
+        ({"a": {"facts": FACTS}, "c": {"unreachable": True, "msg": "no route"}}, 2),
+        ({"a": {"unreachable": True, "msg": "no route"}, "c": {"ping": "pong"}}, 2),
+    ],
+)
+def test_a_host_that_is_silent_is_said_at_the_end_with_what_to_do(
+    answer: dict[str, Any],
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command_context.CommandContext, "ask", lambda self, order: (0, answer, {}))
+    words = [
+        "--source",
+        "a",
+        "--target",
+        "c",
+        "--mail",
+        "none",
+        "--yes",
+        "--no-doctor",
+        "--artifacts",
+        str(tmp_path / "runs"),
+    ]
+    given = arguments(str(tmp_path / "mine"), *words)
+    assert given.act(given) == code
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert (f"rm -r {tmp_path}/mine), and run init again" in last) is bool(code)
+
+
+@pytest.mark.parametrize(
+    ("environment", "server"),
+    [
+        ({}, {}),
+        ({"ALTBACKUP_MAIL_HOST": "mail.example.org"}, {"host": "mail.example.org"}),
+        (
+            {
+                "ALTBACKUP_MAIL_HOST": "mail.example.org",
+                "ALTBACKUP_MAIL_PORT": "587",
+                "ALTBACKUP_MAIL_SECURITY": "starttls",
+            },
+            {"host": "mail.example.org", "port": "587", "security": "starttls"},
+        ),
+        ({"ALTBACKUP_MAIL_HOST": "localhost"}, {}),
+        ({"ALTBACKUP_MAIL_HOST": "mail.example.org", "ALTBACKUP_MAIL_USERNAME": "scm"}, {}),
+    ],
+)
+def test_a_mail_server_that_targets_can_use_is_theirs_too(environment: dict[str, str], server: dict[str, str]) -> None:
+    assert init._server_elsewhere(environment) == server

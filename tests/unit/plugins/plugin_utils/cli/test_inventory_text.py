@@ -77,6 +77,9 @@ def test_several_machines_have_files_of_their_own() -> None:
     }
     assert "did not answer" in written["host_vars/dayabay.yml"]
     assert yaml.safe_load(written["host_vars/cms01.example.org.yml"])["altbackup_watch"] is True
+    given = files(answers(sources=[dayabay], targets=[cms01], mail_server={"host": "mail.example.org", "port": "587"}))
+    own = yaml.safe_load(given["host_vars/cms01.example.org.yml"])
+    assert (own["altbackup_watch_mail_host"], own["altbackup_watch_mail_port"]) == ("mail.example.org", 587)
     setup = yaml.safe_load(written["group_vars/all/setup.yml"])
     assert setup == {"altbackup_schedule": "cron", "altbackup_allow_root_filesystem": False}
     assert "group_vars/all/connection.yml" not in written

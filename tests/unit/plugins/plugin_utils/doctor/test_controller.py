@@ -54,7 +54,10 @@ def test_where_nothing_is_scheduled_the_command_makes_the_entry_that_set_up_woul
     entry = json.loads(words[-1])
     assert words[:-1] == ["ansible", "localhost", "-m", "ansible.builtin.cron", "-a"]
     assert entry["name"] == scheduled_as(altbackup_schedule="cron")[1]["name"], "set-up replaces it, later"
-    assert "ALTBACKUP_MAIL_TO=ops@example.org" in entry["job"] and "/opt/bin/altbackup run backup -i /sites" in entry["job"]
+    assert (
+        "ALTBACKUP_MAIL_TO=ops@example.org" in entry["job"]
+        and "/opt/bin/altbackup run backup -i /sites" in entry["job"]
+    )
     line = f"{entry['minute']} {entry['hour']} * * {entry['weekday']} {entry['job']}"
     assert controller.scheduled([{"line": line}], ["/sites"])
     finding, last = controller.schedule([], LastRun(), NOW, missing, COMMANDS, cron=True)

@@ -188,7 +188,9 @@ def test_what_became_of_a_pair_is_one_line_and_each_failure_once(
 def test_two_names_of_one_base_are_refused_before_a_key_is_made(
     identity: dict[str, Any], kind: str, is_double: bool
 ) -> None:
-    first, second = ({**PAIR, "kind": kind, "dialled": name, "label": f"dayabay -> {name}"} for name in ("cms01", "cms01b"))
+    first, second = (
+        {**PAIR, "kind": kind, "dialled": name, "label": f"dayabay -> {name}"} for name in ("cms01", "cms01b")
+    )
     known = {first["label"]: done_of(look=LOOKED), second["label"]: done_of(look={"identities": [identity]})}
     known = trusting.without_doubles([first, second], known)
     for pair in (first, second):
