@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -15,13 +16,18 @@ from ...module_utils.system.visible import one_line
 _LEAST_LINES = 10
 _LEAST_WIDTH = 12
 _GAP = "  "
+_INDENT = "     "
+"""Before a line that continues a row"""
 _AROUND = 6
 """Lines of a screen that are not the table's"""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under titles. Columns in `right` are aligned to the right; the last column, and those in `cut`, may be shortened to fit."""
+    """Rows under titles. Columns in `right` are aligned to the right; the last column, and those in `cut`, may be shortened to fit.
+
+    With `whole` a cell of the last column that does not fit is not shortened, but put below its row, on as many lines as it takes.
+    """
 
     titles: Sequence[str]
     rows: Sequence[Sequence[str]] = ()
@@ -31,6 +37,7 @@ class Table:
     """Numbers of the rows that need attention"""
     below: Mapping[int, Sequence[str]] = field(default_factory=dict)
     """{number of a row: lines below it}"""
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,10 +60,11 @@ def while_read(act: Callable[[], int]) -> int:
         return 0
 
 
-def table_of(titles: Sequence[str], rows: Sequence[Row], right: Sequence[int] = ()) -> Table:
+def table_of(titles: Sequence[str], rows: Sequence[Row], right: Sequence[int] = (), *, whole: bool = False) -> Table:
     """Return the table of rows; `right` are the numbers of columns that are aligned to the right."""
     bad = frozenset(number for number, row in enumerate(rows) if row.bad)
-    return Table(titles, [row.cells for row in rows], right, (), bad, {n: row.below for n, row in enumerate(rows)})
+    below = {number: row.below for number, row in enumerate(rows)}
+    return Table(titles, [row.cells for row in rows], right, (), bad, below, whole)
 
 
 def show(table: Table, out: TextIO, *, everything: bool = False) -> None:
@@ -69,6 +77,8 @@ def show(table: Table, out: TextIO, *, everything: bool = False) -> None:
     texts = [list(table.titles), *([one_line(cell) for cell in table.rows[number]] for number in shown)]
     bad = [number in table.bad for number in shown]
     below = [[f"{_GAP}{one_line(line)}" for line in table.below.get(number, ())] for number in shown]
+    if live and table.whole:
+        texts, below = wrapped(texts, below, shutil.get_terminal_size().columns)
     if live:
         texts = fitted(texts, shutil.get_terminal_size().columns, (*table.cut, len(table.titles) - 1))
     if shown and live and importlib.util.find_spec("rich"):
@@ -93,6 +103,23 @@ def plain_lines(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> lis
         ).rstrip()
         for row in rows
     ]
+
+
+def wrapped(
+    rows: Sequence[Sequence[str]], below: Sequence[Sequence[str]], width: int
+) -> tuple[list[list[str]], list[list[str]]]:
+    """Return rows, the first of titles, and the lines below those after it, with last cells that do not fit a screen of `width` columns as lines."""
+    last = len(rows[0]) - 1
+    room = width - sum(max(len(row[column]) for row in rows) + len(_GAP) for column in range(last))
+    texts, lines = [list(rows[0])], []
+    for row, more in zip(rows[1:], below, strict=True):
+        fits = len(row[last]) <= room
+        broken = textwrap.wrap(
+            row[last], max(_LEAST_WIDTH, width - len(_INDENT)), break_long_words=False, break_on_hyphens=False
+        )
+        texts.append([*row[:last], row[last] if fits else ""])
+        lines.append([*([] if fits else [f"{_INDENT}{line}" for line in broken]), *more])
+    return texts, lines
 
 
 def fitted(rows: Sequence[Sequence[str]], width: int, cut: Sequence[int]) -> list[list[str]]:
@@ -128,12 +155,15 @@ def _show_rich(
     import rich.table
     import rich.text
 
+    console = rich.console.Console(file=out, highlight=False, emoji=False)
+    if any(below):  # rich would make the first column as wide as what is below
+        first, *lines = plain_lines(rows, right)
+        for line, style in [(first, "bold"), *((each, "red" if is_bad else "") for text, is_bad, more in zip(lines, bad, below, strict=True) for each in (text, *more))]:
+            console.print(rich.text.Text(line, style=style), no_wrap=True, overflow="ignore", crop=False)
+        return
     drawn = rich.table.Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold underline")
     for number, title in enumerate(rows[0]):
         drawn.add_column(title, justify="right" if number in right else "left", no_wrap=True)
-    for row, is_bad, more in zip(rows[1:], bad, below, strict=True):
-        style = "red" if is_bad else ""
-        drawn.add_row(*(rich.text.Text(cell, style=style) for cell in row))  # data has no markup
-        for line in more:
-            drawn.add_row(rich.text.Text(line, style=style))
-    rich.console.Console(file=out, highlight=False, emoji=False).print(drawn)
+    for row, is_bad in zip(rows[1:], bad, strict=True):
+        drawn.add_row(*(rich.text.Text(cell, style="red" if is_bad else "") for cell in row))  # data has no markup
+    console.print(drawn)

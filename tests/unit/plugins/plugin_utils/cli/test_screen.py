@@ -102,3 +102,26 @@ def test_a_table_on_a_terminal_is_in_colour_and_tells_the_same(
     out = capsys.readouterr().out
     assert "\x1b[31my" in out and "\x1b[31m  why" in out
     assert "x\\x1b[0m[bold]" in out, "what names say is text"
+
+
+WHY = "/var/backups/altbackup does not exist; if it lies on a disk of its own, mount that first"
+
+
+@pytest.mark.parametrize("with_rich", [True, False])
+@pytest.mark.parametrize("width", [60, 80, 100, 140, 20])
+def test_what_has_to_be_read_is_whole_on_every_screen(
+    with_rich: bool, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if with_rich:
+        pytest.importorskip("rich")
+    else:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    rows = [["1", "wrong", "dayabay", WHY], ["2", "unknown", "dayabay -> cms01", "it said nothing"]]
+    table = Table(("", "state", "where", "why"), rows, right=(0,), bad=frozenset({0}), below={1: ["more"]}, whole=True)
+    said = re.sub(r"\x1b\[[0-9;]*m", "", on(Screen(), table, monkeypatch, (width, 24)))
+    lines = said.splitlines()
+    assert " ".join(WHY.split()) in " ".join(said.split())
+    assert "\u2026" not in said and "it said nothing" in " ".join(said.split()) and "more" in said
+    assert ("1  wrong    dayabay" in lines[1]) and (WHY in lines[1]) is (width == 140)
+    if width >= 60:
+        assert max(map(len, lines)) <= width
