@@ -201,7 +201,8 @@ def _restores(run: Run, variables: Any) -> dict[str, Any]:
 def _pairs(run: Run, _variables: Any) -> dict[str, Any]:
     """Return the `lines` and `failures` of the pairs of this host."""
     found = [
-        trusting.report(pair, run.state["pairings"].get(pair["label"], {})) for pair in setup.pairs(run.plan, run.host)
+        trusting.report(pair, run.state["pairings"].get(pair["label"], {}), check_mode=run.check_mode)
+        for pair in setup.pairs(run.plan, run.host)
     ]
     return {
         "lines": [pair["line"] for pair in found],

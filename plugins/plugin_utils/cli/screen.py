@@ -158,7 +158,10 @@ def _show_rich(
     console = rich.console.Console(file=out, highlight=False, emoji=False)
     if any(below):  # rich would make the first column as wide as what is below
         first, *lines = plain_lines(rows, right)
-        for line, style in [(first, "bold"), *((each, "red" if is_bad else "") for text, is_bad, more in zip(lines, bad, below, strict=True) for each in (text, *more))]:
+        styled = [(first, "bold")]
+        for line, is_bad, more in zip(lines, bad, below, strict=True):
+            styled += [(each, "red" if is_bad else "") for each in (line, *more)]
+        for line, style in styled:
             console.print(rich.text.Text(line, style=style), no_wrap=True, overflow="ignore", crop=False)
         return
     drawn = rich.table.Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold underline")

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...module_utils.system.units import readable
 from .connections import connection, is_fetched
 from .mailing import of_all
 from .node_tools import node_tools, package_of
@@ -89,6 +90,38 @@ def node_setup(plan: Mapping[str, Any], node: str, family: str = "") -> dict[str
         "user": either["node_user"],
         "allow_root_filesystem": either["allow_root_filesystem"],
     }
+
+
+def base_lines(results: Sequence[Mapping[str, Any]], node: str, check_mode: bool) -> list[str]:
+    """Return a line for each base of a node, with whether it was made, and its room; `results` are those of marked_base in a loop over bases."""
+    made = "would be made, with its marker" if check_mode else "was made, with its marker"
+    return [
+        f"{node}: {one['__nodes_base']}{f' {made}' if one.get('changed') else ''}: {readable(int(one.get('free') or 0))} of "
+        f"{readable(int(one.get('size') or 0))} free ({one.get('file_system')})"
+        for one in results
+    ]
+
+
+def job_lines(
+    changed: Sequence[Mapping[str, Any]], node: str, starter: str, check_mode: bool, *, removed: bool = False
+) -> list[str]:
+    """Return a line for each job whose entry was changed, with when it is started, or that it no longer is; `starter` is cron or systemd."""
+    lines = []
+    for job in changed:
+        if removed or not job["enabled"]:
+            lines.append(
+                f"{node}: {starter} {'would no longer start' if check_mode else 'no longer starts'} {job['name']}"
+            )
+            continue
+        hour = (
+            f"each hour at :{int(job['minute']):02}"
+            if job["hour"] == "*"
+            else f"at {int(job['hour']):02}:{int(job['minute']):02}"
+        )
+        day = "" if job["weekday"] == "*" else f" on {WEEKDAYS[int(job['weekday'])]}"
+        when = f"{hour}{day}" if starter == "cron" else str(job["calendar"])
+        lines.append(f"{node}: {starter} {'would start' if check_mode else 'starts'} {job['name']}, {when}")
+    return lines
 
 
 def search_path(root: str, python: str) -> str:

@@ -112,15 +112,31 @@ def options(pair: Mapping[str, Any], done: Done, step: str, *, rotate: bool = Fa
     return {**theirs, "limit": pair["limit"], "port": pair["port"], "public_keys": keys, "sources": sources}
 
 
-def report(pair: Mapping[str, Any], done: Done) -> dict[str, Any]:
-    """Return the `failures` of a pair, a sentence each, and the `line` on what its key does."""
+def report(pair: Mapping[str, Any], done: Done, *, check_mode: bool = False) -> dict[str, Any]:
+    """Return the `failures` of a pair, a sentence each, and the `line` on what was made, or would be, and what its key may do."""
     failures = [f"{pair['label']}: {reason}" for step in STEPS for reason in done.get(step, {}).get("failures", ())]
+    parts = [*_made(pair, done, check_mode), *_may(pair, done)]
+    return {"failures": list(dict.fromkeys(failures)), "line": f"{pair['label']}: {'; '.join(parts) or 'not tried'}"}
+
+
+def _made(pair: Mapping[str, Any], done: Done, check_mode: bool) -> list[str]:
+    """Return phrases on the key and the line of authorized_keys, as far as they were made, or would be."""
+    would = "would be" if check_mode else "was"
+    admitted = [step for step in (ADMIT, OPEN, BIND) if _is_well(done, step) and done[step]["changed"]]
+    key = [f"a key {would} made on {pair['dials']}"] if _is_well(done, MAKE) and done[MAKE]["changed"] else []
+    return [*key, *([f"its line {would} written into authorized_keys of {pair['dialled']}"] if admitted else [])]
+
+
+def _may(pair: Mapping[str, Any], done: Done) -> list[str]:
+    """Return a phrase on what the key may do, as the other side answered in a trial."""
     answers = [done[step]["answer"] for step in STEPS if done.get(step, {}).get("answer")]
     last = answers[-1] if answers else {}
-    where = f" from {last['address']}" if last.get("address") else ""
+    if not last.get("does"):
+        return []
+    where = f", coming from {last['address']}" if last.get("address") else ""
     confined = "" if last.get("landlock") else ", not confined by the kernel, which has no Landlock"
-    line = f"{last['does']}s{where}{confined}" if last.get("does") else "not tried"
-    return {"failures": list(dict.fromkeys(failures)), "line": f"{pair['label']}: {line}"}
+    preposition = {"add": "to", "read": "in"}.get(str(last["does"]), "in")
+    return [f"the key may {last['does']} {preposition} its folder on {pair['dialled']}{where}{confined}"]
 
 
 def _is_well(done: Done, step: str) -> bool:

@@ -182,7 +182,7 @@ def _stage_of(place: Place) -> str:
 
 def _told(stage: str, message: Any) -> list[Line]:
     """Return a debug task's message if it is meant for a person: listed tarballs, a line each, or a notice."""
-    if stage in ("list", "purge", "contents", "nodes", "trust") and isinstance(message, (list, tuple)):
+    if stage in ("list", "purge", "contents", "nodes", "trust", "schedule") and isinstance(message, (list, tuple)):
         return [Line(visible(str(line))) for line in message]
     return [Line(visible(message), bad=True)] if stage == "altbackup" and isinstance(message, str) and message else []
 

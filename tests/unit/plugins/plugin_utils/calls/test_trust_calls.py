@@ -43,7 +43,10 @@ def test_pairs_are_set_up_side_by_side_and_the_failure_of_one_hides_no_other() -
     assert labels == [both, both, both, one, [], [], one, []]
     said = report(told)
     assert said["failures"] == ["dayabay -> cms01: unreachable: no route"]
-    assert said["lines"][0].endswith("cms01: not tried") and "sdu: adds from 192.0.2.7" in said["lines"][1]
+    assert (
+        said["lines"][0].endswith("cms01: not tried")
+        and "sdu: the key may add to its folder on sdu, coming from 192.0.2.7" in said["lines"][1]
+    )
     assert told.run.state["failures"] == [], "they are told at the end of the role, once"
 
 

@@ -160,9 +160,9 @@ def test_each_step_has_its_options_on_its_side() -> None:
         ({}, [], "not tried"),
         ({"make": MADE, "try": REFUSED}, [], "not tried"),
         ({"make": LOST, "try": {"failures": ["unreachable: no route", "no key"]}}, ["unreachable: no route", "no key"], "not tried"),
-        ({"try": TRIED}, [], "adds from 192.0.2.7"),
-        ({"try": TRIED, "require": {"answer": {**ANSWER, "does": "read", "address": ""}}}, [], "reads"),
-        ({"try": {"answer": {"does": "add"}}}, [], "adds, not confined by the kernel, which has no Landlock"),
+        ({"try": TRIED}, [], "the key may add to its folder on cms01, coming from 192.0.2.7"),
+        ({"try": TRIED, "require": {"answer": {**ANSWER, "does": "read", "address": ""}}}, [], "the key may read in its folder on cms01"),
+        ({"try": {"answer": {"does": "add"}}}, [], "the key may add to its folder on cms01, not confined by the kernel, which has no Landlock"),
         ({"try": {"answer": {"address": "192.0.2.7"}}}, [], "not tried"),
     ],
 )  # fmt: skip
@@ -205,3 +205,29 @@ def test_what_nobody_knows_of_a_base_is_no_double() -> None:
     for looked in ({}, {"identities": [{"boot": "", "device": 0, "inode": 0}]}):
         known = trusting.without_doubles(pairs, {pair["label"]: done_of(look=looked) for pair in pairs})
         assert all(trusting.is_due(pair, known[pair["label"]], "make") for pair in pairs)
+
+
+CHANGED = {"changed": True}
+
+
+@pytest.mark.parametrize(
+    ("results", "check_mode", "line"),
+    [
+        (
+            {"make": CHANGED, "admit": CHANGED, "try": {}},
+            True,
+            "a key would be made on dayabay; its line would be written into authorized_keys of cms01",
+        ),
+        (
+            {"make": CHANGED, "admit": {}, "try": TRIED, "bind": CHANGED},
+            False,
+            "a key was made on dayabay; its line was written into authorized_keys of cms01; the key may add to its folder on cms01, coming from 192.0.2.7",
+        ),
+        ({"make": {}, "admit": {}, "try": TRIED, "bind": {}}, False, "the key may add to its folder on cms01, coming from 192.0.2.7"),
+        ({"make": CHANGED, "admit": {**CHANGED, **LOST}}, False, "a key was made on dayabay"),
+        ({"make": LOST}, True, "not tried"),
+    ],
+)  # fmt: skip
+def test_what_is_made_for_a_pair_is_named(results: dict[str, dict[str, Any]], check_mode: bool, line: str) -> None:
+    told = trusting.report(PAIR, done_of(**results), check_mode=check_mode)
+    assert told["line"] == f"dayabay -> cms01: {line}"
