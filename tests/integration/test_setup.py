@@ -98,6 +98,8 @@ def test_set_up_binds_each_key_a_second_time_changes_nothing_and_teardown_undoes
 def test_a_check_predicts_and_makes_nothing(lab_site: LabSite) -> None:
     predicted = lab_site.run("setup", "--check")
     assert predicted.rc == 0, predicted.stdout
+    assert "would be made, with its marker" in predicted.stdout
+    assert "dayabay -> cms01: a key would be made on dayabay; its line would be written into" in predicted.stdout
     assert not any(base.exists() for base in bases(lab_site))
     assert not own_lines(lab_site, "cms01")
 
