@@ -137,6 +137,8 @@ def report_of(
         failures=(*([own] if verdict.message else ()), *fields.get("failures", ()), *more),
         notes=tuple(fields.get("notes", ())),
         fine=tuple(fields.get("fine", ())),
+        looked=fields.get("looked", {}),
+        done=fields.get("done", {}),
         recap=fields.get("recap", {}),
         state=f"{verdict.state} (exit code {verdict.exit_code})",
         command=command_line(argv),

@@ -13,7 +13,7 @@ from pathlib import Path
 from ...module_utils.system import mail_transport as transport
 from ..report.model import Failure, Report, redacted
 from . import channels, child
-from .memory import remember
+from .memory import PAST, remember
 from .settings import Settings
 from .spool import MAIL, overdue, put, waiting
 from .text import compose
@@ -96,7 +96,7 @@ def part_of(report: Report, hosts: Iterable[str]) -> Report:
         failures=tuple(failures),
         unfinished=tuple(host for host in report.unfinished if host in chosen),
         fine=tuple(line for line in report.fine if chosen & set(line.split(": ")[0].split(" "))),
-        notes=tuple(note for note in report.notes if not note.startswith("No longer failing")),
+        notes=tuple(note for note in report.notes if not note.startswith(PAST)),
         recap={host: counts for host, counts in report.recap.items() if host in shown},
         log=tuple((host, text) for host, text in report.log if not host or host in chosen),
     )

@@ -69,6 +69,8 @@ class Failure:
     place: Place = Place()
     outputs: tuple[tuple[str, str], ...] = ()
     """(title, text) of outputs such as stderr"""
+    item: str = ""
+    """The item concerned, `category/name`, if any"""
     relpath: str = ""
     """The tarball concerned, if any"""
     good: str = ""
@@ -109,6 +111,8 @@ class Report:
     """What purge removed from each tree; `fine` has it as text"""
     looked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """{title of a tree: days and tarballs of it that were read}"""
+    done: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """{host, or `source -> target`: titles of the tasks that ended there, whatever they found}; under "" those about all hosts"""
     recap: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """{host: {ok, changed, unreachable, failures, skipped, rescued, ignored: number}}"""
     state: str = ""
@@ -307,6 +311,7 @@ def failure_of_entry(entry: Mapping[str, Any], place: Place) -> Failure:
         delegate=values["delegate"],
         where=values["tree"],
         place=place,
+        item=item,
         relpath=values["relpath"],
         good=good_copy(entry),
         outputs=tuple((title, text) for title, text in outputs if text),

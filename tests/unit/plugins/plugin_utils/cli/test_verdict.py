@@ -79,6 +79,7 @@ def test_report_has_what_a_person_needs() -> None:
     assert "swordfish" not in str(result)
     verdict = Verdict(run_verdict.TIMED_OUT, "too long", (("was running", "x"),))
     fields = {"failures": (BROKE,), "recap": RECAP, "stamp": "2013/05/10/020000", "notes": ("n",)}
+    fields |= {"looked": {"a -> b": ("all",)}, "done": {"a": ("x",)}}
     report = run_verdict.report_of(result, verdict, fields, started, log="l", more=(GONE,))
     assert [failure.message for failure in report.failures] == ["too long", "x", "y"]
     assert report.rerun == (
@@ -86,3 +87,4 @@ def test_report_has_what_a_person_needs() -> None:
     )
     assert (report.playbook, report.state, report.check) == ("backup.yml", "time limit (exit code 5)", True)
     assert (report.notes, report.recap, report.log) == (("n",), RECAP, (("", "l"),))
+    assert (report.looked, report.done) == (fields["looked"], fields["done"])
