@@ -25,6 +25,7 @@ _SAYS_NOTHING = re.compile(
     r"non-zero return code|MODULE FAILURE|Module result deserialization failed.*|One or more items failed|All items completed|Assertion failed"
     r"|Failed as requested from task|failed_when_result|True|False|None|",
 )
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,116}\b")
 _OUTPUTS = ("stderr", "stdout", "module_stderr", "module_stdout")
 
 
@@ -86,8 +87,8 @@ class Failure:
 
     @property
     def headline(self) -> str:
-        """The first line of its message."""
-        return one_line(self.message.strip().split("\n", 1)[0])
+        """The first line of its message, with digests shortened."""
+        return one_line(_DIGEST.sub(r"\1...", self.message.strip().split("\n", 1)[0]))
 
     @property
     def title(self) -> str:

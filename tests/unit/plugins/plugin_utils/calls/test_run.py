@@ -76,7 +76,7 @@ def test_what_rotted_on_a_target_is_fetched_from_the_source_and_its_failure_says
     told = rotten()
     assert told.run.state["failures"] == [], "it is told when it is known whether a good copy came"
     (failure,) = all_failures([told.run.state])
-    assert failure["reason"] == "it rotted; no good copy was fetched in this run: the next one tries again"
+    assert failure["reason"] == "no good copy was fetched in this run: the next one tries again; it rotted"
     assert told.nodes("rotten") == ["dayabay", "cms01", "sdu"]
     for entry, has in zip(told.over("rotten"), ([COPY], [], [COPY]), strict=True):
         options = told.call("tarball_find", "heal", holding(entry, *has), entry)
@@ -101,7 +101,7 @@ def test_what_rotted_on_a_target_is_fetched_from_the_source_and_its_failure_says
     }
     assert options["tarballs"] == [expected]
     (failure,) = all_failures([told.run.state])
-    assert failure["reason"] == "it rotted; healed from dayabay: a good copy was read and stands in its place again"
+    assert failure["reason"] == "healed from dayabay: a good copy was read and stands in its place again; it rotted"
     assert (failure["node"], failure["delegate"], failure["good"]) == ("dayabay", "cms01", STAMP)
     assert told.over("heal_carries") == told.over("heals") == told.over("rotten") == []
 

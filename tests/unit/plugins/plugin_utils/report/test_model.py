@@ -152,3 +152,11 @@ def test_command_line_of_any_bytes_can_be_mailed() -> None:
         "/\\xff",
         ("\\xff",),
     )
+
+
+def test_headline_has_short_digests() -> None:
+    digest = "0123456789abcdef" * 4
+    failure = Failure("a", f"x does not match its dna: sha256 is {digest}, expected {digest[::-1]}; 123456789012345678")
+    assert failure.headline == (
+        "x does not match its dna: sha256 is 0123456789ab..., expected fedcba987654...; 123456789012345678"
+    )
