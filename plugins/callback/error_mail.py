@@ -176,7 +176,7 @@ from ..plugin_utils.mail.settings import MAIL_OPTIONS, Settings, addresses, judg
 from ..plugin_utils.mail.spool import MAIL, MESSAGE, waiting
 from ..plugin_utils.report import ansible_events, run_log
 from ..plugin_utils.report.collector import Collector
-from ..plugin_utils.report.command_line import command_line, rerun_command
+from ..plugin_utils.report.command_line import command_line, mending_command, rerun_command
 from ..plugin_utils.report.masking import secrets_in, secrets_of, worth_searching
 from ..plugin_utils.report.model import RUN, Failure, Place, Report, redacted
 from ..plugin_utils.report.plain_text import one_line
@@ -387,6 +387,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         troubles = tuple(f"Something in this mail may be missing: {trouble}" for trouble in self._troubles)
         argv = self._argv()
         failing = [failure.host for failure in failures if failure.kind != RUN]
+        titles = [failure.title for failure in failures if failure.kind != RUN]
         some = sorted(set(failing)) if recap and set(recap) - set(failing) and not self._is_ad_hoc() else []
         key = self._key()
         hostvars = (
@@ -413,6 +414,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             ended=datetime.now().astimezone(),
             check=bool(context.CLIARGS.get("check")),
             rerun=rerun_command(argv, os.getcwd(), self._collector.stamp, some),
+            mend=mending_command(argv, os.getcwd(), self._label(), titles) if titles else "",
             log=self._log.entries(),
             mail_to={host: _recipients(hostvars, host) for host in nodes},
             secrets=tuple(worth_searching([*secrets_of(argv), *self._secrets, *self.settings.secrets])),

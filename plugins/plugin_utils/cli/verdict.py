@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..report.command_line import command_line, rerun_command
+from ..report.command_line import command_line, mending_command, rerun_command
 from ..report.masking import mask_argv
 from ..report.model import RUN, Failure, Report
 from ..report.plain_text import last_lines
@@ -132,9 +132,10 @@ def report_of(
     own = Failure(str(result["node"]), verdict.message, RUN, outputs=verdict.outputs, identity=verdict.state)
     argv = [str(word) for word in result["argv"]]
     folder, stamp = str(result["folder"]), str(fields.get("stamp", ""))
+    found = fields.get("failures", ())
     return Report(
         playbook=str(result["playbook"]),
-        failures=(*([own] if verdict.message else ()), *fields.get("failures", ()), *more),
+        failures=(*([own] if verdict.message else ()), *found, *more),
         notes=tuple(fields.get("notes", ())),
         fine=tuple(fields.get("fine", ())),
         looked=fields.get("looked", {}),
@@ -151,6 +152,9 @@ def report_of(
         check=bool(result["check"]),
         stamp=stamp,
         rerun=rerun_command(argv, folder, stamp),
+        mend=mending_command(argv, folder, str(result["playbook"]), (failure.title for failure in found))
+        if found
+        else "",
         log=(("", log),) if log else (),
         secrets=tuple(secrets),
         key=str(result["key"]),

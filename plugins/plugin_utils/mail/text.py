@@ -153,12 +153,22 @@ def blocks(report: Report, limit: int) -> list[Block]:
     parts.append(Block("The run", fields=tuple(_context(report))))
     if report.recap:
         parts.append(Block("Recap", recap=True))
+    if report.mend and report.status != "RECOVERED":
+        told = (
+            "A check only looks. A backup fetches good copies of what is damaged, and makes and sends what is missing."
+        )
+        parts.append(Block("To mend it", (told, *_masked(report.mend)), outputs=(("", report.mend),)))
     if report.rerun and report.status != "RECOVERED":
         whole = report.stamp and report.playbook != "restore.yml"  # what is restored already is not replaced
-        hint = ("It does what is missing and nothing else.",) if whole else ()
-        masked = ("Put in what is masked.",) if "********" in report.rerun else ()
-        parts.append(Block("To run again", (*hint, *masked), outputs=(("", report.rerun),)))
+        hint = (
+            () if not whole else ("It looks again.",) if report.mend else ("It does what is missing and nothing else.",)
+        )
+        parts.append(Block("To run again", (*hint, *_masked(report.rerun)), outputs=(("", report.rerun),)))
     return parts
+
+
+def _masked(command: str) -> tuple[str, ...]:
+    return ("Put in what is masked.",) if "********" in command else ()
 
 
 def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:

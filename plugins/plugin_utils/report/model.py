@@ -128,6 +128,8 @@ class Report:
     check: bool = False
     stamp: str = ""
     rerun: str = ""
+    mend: str = ""
+    """The command that mends what the run has only found"""
     log: tuple[tuple[str, str], ...] = ()
     """(host, lines); the host is "" for lines of the whole run"""
     mail_to: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -364,6 +366,7 @@ def redacted(report: Report) -> Report:
         command=clean(report.command),
         folder=clean(report.folder),
         rerun=clean(report.rerun),
+        mend=clean(report.mend),
         inventory=tuple(map(clean, report.inventory)),
         secrets=(),
     )

@@ -87,4 +87,14 @@ def test_report_has_what_a_person_needs() -> None:
     )
     assert (report.playbook, report.state, report.check) == ("backup.yml", "time limit (exit code 5)", True)
     assert (report.notes, report.recap, report.log) == (("n",), RECAP, (("", "l"),))
+    assert report.mend == ""
     assert (report.looked, report.done) == (fields["looked"], fields["done"])
+
+
+def test_report_of_a_check_names_the_backup_that_mends() -> None:
+    job = Job(Path("/c/playbooks/check.yml"), inventory=("/i",), argv=("altbackup", "run", "check.yml", "-i", "/i"))
+    started = datetime(2013, 5, 10, 2, tzinfo=UTC)
+    result = run_verdict.opening(job, started, "/x", "node", "scm")
+    for found, mend in (((BROKE,), "cd /x && altbackup run backup.yml -i /i"), ((), "")):
+        report = run_verdict.report_of(result, Verdict(run_verdict.FAILED), {"failures": found}, started)
+        assert report.mend == mend
