@@ -142,7 +142,7 @@ def blocks(report: Report, limit: int) -> list[Block]:
     listed = [abridged(f"{titles(group)}: {group[0].headline}") for group in groups[shown:]]
     if listed:
         more = [f"and {len(listed) - _MOST_LISTED} more, see the log"] if len(listed) > _MOST_LISTED else []
-        parts.append(Block(f"{len(listed)} further failures", (*listed[:_MOST_LISTED], *more), bad=True))
+        parts.append(Block(counted(len(listed), "further failure"), (*listed[:_MOST_LISTED], *more), bad=True))
     if report.unfinished:
         text = f"{first_of(report.unfinished, _MOST_LISTED)}: stopped by the failure of another host, or never begun."
         parts.append(Block("Did not finish", (text,), bad=True))

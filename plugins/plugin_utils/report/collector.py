@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...module_utils.system.units import counted
 from ...module_utils.tree.failures import identity
 from . import run_summary
 from .call_results import nodes_of
@@ -291,6 +292,6 @@ def _state(failures: Sequence[Failure], recap: Mapping[str, Mapping[str, int]], 
     if not failures:
         return "good"
     failed = sorted({failure.host for failure in failures})
-    words = [f"{len(failed)} of {max(len(recap), len(failed))} hosts failed"]
+    words = [f"{len(failed)} of {counted(max(len(recap), len(failed)), 'host')} failed"]
     down = [host for host, counts in recap.items() if counts.get("unreachable")]
     return ", ".join(words + ([f"{len(down)} unreachable"] if down else []))

@@ -331,7 +331,7 @@ def _notes(told: Any) -> list[Line]:
     more = len(notes) - _MOST_NOTES
     return [
         *(Line(note) for note in notes[:_MOST_NOTES]),
-        *([Line(f"and {more} more notes, which -v and the log show")] if more > 0 else []),
+        *([Line(f"and {_number(more, 'more note')}, which -v and the log show")] if more > 0 else []),
     ]
 
 

@@ -37,7 +37,7 @@ def test_only_what_a_target_asks_for_goes_there_and_once_more_what_arrived_other
         assert set(options["guides"]) == {"RESTORE.txt", "restore.sh"}
     assert [target["peer"]["node"] for target in told.call("tarball_send", "synchronize", {})["targets"]] == ["cms01"]
     (delivery,) = told.over("deliveries")
-    assert delivery["label"] == "cms01: 1 tarballs"
+    assert delivery["label"] == "cms01: 1 tarball"
     told.call(
         "tarball_accept", "synchronize", {"wrong": [{"relpath": SVN, "wrong": "sha256 bb"}]}, delivery, retry=True
     )

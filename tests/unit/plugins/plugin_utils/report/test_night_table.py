@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes, run_summary, tarball_table
@@ -20,7 +21,7 @@ def state(**more: Any) -> dict[str, Any]:
     return {**outcomes.EMPTY, **more}
 
 
-def check(node: str, role: str, match: list[str], mismatch: list[str] = [], **more: Any) -> dict[str, Any]:
+def check(node: str, role: str, match: list[str], mismatch: Sequence[str] = (), **more: Any) -> dict[str, Any]:
     """Return what a check of a tree of dayabay returned."""
     tree = {"node": node, "source": "dayabay", "role": role}
     dnas = dict.fromkeys([*match, *mismatch], DNA)
