@@ -162,6 +162,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from ansible import context
@@ -174,11 +175,12 @@ from ..plugin_utils.calls import action  # noqa: F401  loaded once, not in each 
 from ..plugin_utils.mail import channels, child, delivery, memory, pings
 from ..plugin_utils.mail.settings import MAIL_OPTIONS, Settings, addresses, judge
 from ..plugin_utils.mail.spool import MAIL, MESSAGE, waiting
+from ..plugin_utils.planning.inventory_files import places_of
 from ..plugin_utils.report import ansible_events, run_log
 from ..plugin_utils.report.collector import Collector
 from ..plugin_utils.report.command_line import command_line, mending_command, rerun_command
 from ..plugin_utils.report.masking import secrets_in, secrets_of, worth_searching
-from ..plugin_utils.report.model import RUN, Failure, Place, Report, redacted
+from ..plugin_utils.report.model import RECORDED, RUN, Failure, Place, Report, redacted, with_places
 from ..plugin_utils.report.plain_text import one_line
 from ..plugin_utils.report.private_files import write_private
 from ..plugin_utils.report.reached_as import host_variable, with_user
@@ -383,11 +385,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         """Return the report of the run."""
         node = socket.gethostname()
         fields = self._collector.finish(recap or {}, ended=recap is not None)
-        failures = [*fields.pop("failures"), *delivery.overdue_failure(self.settings, node, time.time())]
+        inventory = [str(name) for name in context.CLIARGS.get("inventory") or ()]
+        found = with_places(fields.pop("failures"), functools.partial(places_of, inventory, Path.cwd()))
+        failures = [*found, *delivery.overdue_failure(self.settings, node, time.time())]
         troubles = tuple(f"Something in this mail may be missing: {trouble}" for trouble in self._troubles)
         argv = self._argv()
         failing = [failure.host for failure in failures if failure.kind != RUN]
-        titles = [failure.title for failure in failures if failure.kind != RUN]
+        titles = [failure.title for failure in failures if failure.kind == RECORDED]
         some = sorted(set(failing)) if recap and set(recap) - set(failing) and not self._is_ad_hoc() else []
         key = self._key()
         hostvars = (
@@ -409,7 +413,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             folder=os.getcwd(),
             node=node,
             user=user_name(),
-            inventory=tuple(map(str, context.CLIARGS.get("inventory") or ())),
+            inventory=tuple(inventory),
             started=self._started,
             ended=datetime.now().astimezone(),
             check=bool(context.CLIARGS.get("check")),

@@ -50,3 +50,9 @@ def first_of(texts: Sequence[str], most: int) -> str:
 def counted(number: int, thing: str, things: str = "") -> str:
     """Return a number with its noun: 1 object, 2 objects."""
     return f"{number} {thing if number == 1 else things or f'{thing}s'}"
+
+
+def either_of(words: Sequence[str]) -> str:
+    """Return alternatives as text, an empty one in words: empty, cron or systemd."""
+    named = [word or "empty" for word in words]
+    return " or ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)

@@ -29,7 +29,7 @@ from ..mail.delivery import DeliveryResult
 from ..planning.quantities import parse_duration
 from ..report.command_line import command_line
 from ..report.masking import redact, secrets_of, worth_searching
-from ..report.model import Failure, redacted, titles, together
+from ..report.model import Failure, heading, redacted, together, with_places
 from ..report.private_files import write_private
 from ..report.progress_view import SETTING as PROGRESS
 from ..report.quiet_view import Line, closing
@@ -233,7 +233,7 @@ class SupervisedRun:
             say(sentence)
         playbook_run.tidy(run)
         clean_files([run.folder / LOG, *run.event_files()], listener.late)
-        fields = collect(run.events(), listener.stats)
+        fields = _placed(collect(run.events(), listener.stats), job.inventory)
         verdict = judge_run(
             ended,
             fields,
@@ -289,7 +289,7 @@ class SupervisedRun:
             }
         failures = redacted(report_of(result, verdict, fields, ended, secrets=secrets)).failures
         lost = self._ping(result, verdict, fields, str(result.get("rid") or ""), secrets)
-        first = f"{titles([failures[0]])}: {failures[0].headline}" if failures else ""
+        first = heading([failures[0]]) if failures else ""
         row = _run_row(run, result, verdict, ended, len(failures), first)
         for note in store.conclude(result["inventory"], row) if Path(result["path"]) not in QUESTIONS else ():
             say(note)
@@ -312,7 +312,7 @@ class SupervisedRun:
             }
         )
         if verdict.state != GOOD:
-            lines = [f"{titles(group)}: {group[0].headline}" for group in together(failures)]
+            lines = [heading(group) for group in together(failures)]
             if told:
                 lines = [verdict.message] if verdict.message else []
             _say_failure(str(result["playbook"]), verdict, lines, str(run.folder / LOG), mailed)
@@ -387,6 +387,16 @@ def _journal_events(row: Mapping[str, Any], failures: Sequence[Failure]) -> list
 def _is_secret(name: str) -> bool:
     """Return whether an environment variable holds a secret, by its name."""
     return name != "PWD" and bool(SECRET_NAME.search(name))
+
+
+def _placed(fields: dict[str, Any], inventory: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a report with the places of wrong variables of the inventory."""
+    from ..planning.inventory_files import places_of
+
+    def found(variable: str) -> list[str]:
+        return places_of(inventory, Path.cwd(), variable)
+
+    return {**fields, "failures": with_places(fields["failures"], found)}
 
 
 def _syntax_errors(inventory: Sequence[str]) -> list[str]:

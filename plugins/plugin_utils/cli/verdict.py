@@ -9,7 +9,7 @@ from typing import Any
 
 from ..report.command_line import command_line, mending_command, rerun_command
 from ..report.masking import mask_argv
-from ..report.model import RUN, Failure, Report
+from ..report.model import RECORDED, RUN, Failure, Report
 from ..report.plain_text import last_lines
 from .job import Job
 from .playbook_run import ASKED, BROKEN, KILLED, TIME_LIMIT, TOLD, ProcessExit
@@ -133,6 +133,7 @@ def report_of(
     argv = [str(word) for word in result["argv"]]
     folder, stamp = str(result["folder"]), str(fields.get("stamp", ""))
     found = fields.get("failures", ())
+    titles = [failure.title for failure in found if failure.kind == RECORDED]
     return Report(
         playbook=str(result["playbook"]),
         failures=(*([own] if verdict.message else ()), *found, *more),
@@ -152,9 +153,7 @@ def report_of(
         check=bool(result["check"]),
         stamp=stamp,
         rerun=rerun_command(argv, folder, stamp),
-        mend=mending_command(argv, folder, str(result["playbook"]), (failure.title for failure in found))
-        if found
-        else "",
+        mend=mending_command(argv, folder, str(result["playbook"]), titles) if titles else "",
         log=(("", log),) if log else (),
         secrets=tuple(secrets),
         key=str(result["key"]),

@@ -16,7 +16,7 @@ from . import call_failures, run_failures
 from .call_results import calls_of
 from .causes import by_cause
 from .collector import ENDED_EARLY
-from .model import RECORDED, Failure, Place, shared_lines, titles, together
+from .model import RECORDED, Failure, Place, heading, shared_lines, together
 from .night_table import COLUMNS, aligned
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -319,7 +319,7 @@ def failure_lines(failures: Sequence[Failure]) -> list[Line]:
     groups = together(failures)
     lines = [Line(f"{_number(len(groups), 'failure')}:", bad=True)]
     for number, group in enumerate(groups, 1):
-        text = "\n".join([f"{titles(group)}: {group[0].message.strip()}", *shared_lines(group)])
+        text = "\n".join([heading(group, group[0].message.strip()), *shared_lines(group)])
         first, *rest = abridged(visible(text)).split("\n")
         lines.append(Line(f"  {number}. {first}", bad=True))
         lines += [Line(f"     {line}".rstrip(), bad=True) for line in rest]

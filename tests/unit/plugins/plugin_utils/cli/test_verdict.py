@@ -14,7 +14,13 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.cli.job import Job
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.playbook_run import ProcessExit
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.processes import Process
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.verdict import Verdict
-from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import FAILED, RUN, UNREACHABLE, Failure
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import (
+    FAILED,
+    RECORDED,
+    RUN,
+    UNREACHABLE,
+    Failure,
+)
 
 BROKE, GONE, NOTHING = Failure("one", "x", FAILED), Failure("two", "y", UNREACHABLE), Failure("no host", "z", RUN)
 RECAP = {"one": {"ok": 1}}
@@ -95,6 +101,7 @@ def test_report_of_a_check_names_the_backup_that_mends() -> None:
     job = Job(Path("/c/playbooks/check.yml"), inventory=("/i",), argv=("altbackup", "run", "check.yml", "-i", "/i"))
     started = datetime(2013, 5, 10, 2, tzinfo=UTC)
     result = run_verdict.opening(job, started, "/x", "node", "scm")
-    for found, mend in (((BROKE,), "cd /x && altbackup run backup.yml -i /i"), ((), "")):
+    noted = Failure("one", "x", RECORDED)
+    for found, mend in (((noted,), "cd /x && altbackup run backup.yml -i /i"), ((BROKE,), "")):
         report = run_verdict.report_of(result, Verdict(run_verdict.FAILED), {"failures": found}, started)
         assert report.mend == mend

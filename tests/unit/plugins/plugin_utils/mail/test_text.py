@@ -343,3 +343,13 @@ def test_mail_on_a_check_says_what_mends() -> None:
     assert "A backup fetches good copies of what is damaged" in told
     assert "Put in what is masked." in told and "    altbackup run backup" in told and "It looks again." in told
     assert "To mend it" not in text_of(mail(REPORT)) and "nothing else" in text_of(mail(REPORT))
+
+
+def test_error_of_the_inventory_is_one_whatever_hosts_have_it() -> None:
+    place = Place(name="Validate", role="altbackup.core.altbackup")
+    failures = tuple(Failure(host, "altbackup_x must be a or b", place=place) for host in ("a", "b", "c"))
+    report = replace(REPORT, failures=failures)
+    assert subject(report) == "[altbackup] FAILED backup.yml: inventory: altbackup_x must be a or b"
+    text = text_of(mail(report))
+    assert "1 error of the inventory: nothing was begun on any host, in backup.yml, started on hub." in text
+    assert "1. 3 hosts: altbackup_x" in text and "hosts: a, b, c" in text
