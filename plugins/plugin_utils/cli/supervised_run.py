@@ -242,21 +242,22 @@ class SupervisedRun:
             limit=time_limit,
             memory=processes.memory_verdict(self.memory, processes.memory_kills()),
             running=[f"{host}: {task}" for (host, _), task in listener.running.items()],
+            user=str(result["user"]),
         )
         if not fields["recap"] and verdict.message and (wrong := _syntax_errors(job.inventory)):
             verdict = replace(verdict, message=f"the inventory cannot be read: {'; '.join(wrong)}")
         if verdict.state == GOOD and (unwatched or run.receipt().get("failures")):
             verdict = Verdict(FAILED, unwatched)
-        told = self._close_quietly(listener, fields, job.label)
+        told = self._close_quietly(listener, fields, job.label, verdict)
         return self._conclude(run, {**result, "pings": lost}, verdict, fields, listener.secrets, told=told)
 
-    def _close_quietly(self, listener: Listener, fields: Mapping[str, Any], label: str) -> bool:
-        """Print the end of a run that was shown in short; return whether that included its failures."""
+    def _close_quietly(self, listener: Listener, fields: Mapping[str, Any], label: str, verdict: Verdict) -> bool:
+        """Print the end of a run that was shown in short; return whether that included its failures. The verdict itself is said later."""
         quiet = listener.quiet
         if quiet is None or not quiet.own:
             return False
         secrets = listener.secrets
-        lines = closing(quiet.view.outcome, fields, label)
+        lines = closing(quiet.view.outcome, fields, label, is_explained=bool(verdict.message))
         listener.show(coloured(Line(redact(line.text, secrets), line.bad) for line in lines))
         return not quiet.strange
 

@@ -293,10 +293,12 @@ _TEXTS: dict[str, Callable[[_Stage], str]] = {
 }
 
 
-def closing(outcome: Mapping[str, Any], fields: Mapping[str, Any], title: str) -> list[Line]:
+def closing(
+    outcome: Mapping[str, Any], fields: Mapping[str, Any], title: str, *, is_explained: bool = False
+) -> list[Line]:
     """Return the last lines of a run: notes, table, unfinished hosts, failures.
 
-    `fields` are those of the collector; `title` is the playbook. Failures of tasks outside this collection were shown when they happened.
+    `fields` are those of the collector; `title` is the playbook; `is_explained` is whether it is said elsewhere why the run ended early.
     """
     lines = [*_notes(outcome.get("told")), *_table(outcome.get("table"))]
     own = [
@@ -308,6 +310,8 @@ def closing(outcome: Mapping[str, Any], fields: Mapping[str, Any], title: str) -
     if own:
         return [*lines, *failure_lines(own)]
     if fields["failures"]:
+        return lines
+    if fields["state"] == ENDED_EARLY and is_explained:
         return lines
     if fields["state"] == ENDED_EARLY:
         return [*lines, Line(f"{title}: ended early: what Ansible said above is why", bad=True)]

@@ -31,7 +31,9 @@ def judge(
 ) -> Verdict:
     """Judge a run."""
     fields = {"failures": failures, "recap": recap}
-    return run_verdict.judge_run(ended, fields, began=began, log=log, limit="8h", memory=memory, running=["one: Sleep"])
+    return run_verdict.judge_run(
+        ended, fields, began=began, log=log, limit="8h", memory=memory, running=["one: Sleep"], user="scm"
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,23 @@ def judge(
         (ProcessExit(250), (), {}, True, 2, "stopped with 250: the log"),
         (ProcessExit(1), (BROKE,), {}, True, 2, "stopped with 1"),
         (ProcessExit(None, playbook_run.TIME_LIMIT), (BROKE,), {}, True, 5, "limit of 8h"),
-        (ProcessExit(None, playbook_run.TOLD, "SIGHUP"), (), {}, True, 7, "SIGHUP"),
+        (
+            ProcessExit(None, playbook_run.TOLD, "SIGHUP"),
+            (),
+            {},
+            True,
+            7,
+            "told to end by SIGHUP (its terminal was closed)",
+        ),
+        (
+            ProcessExit(None, playbook_run.TOLD, "SIGINT"),
+            (),
+            {},
+            True,
+            7,
+            "the run of scm was told to end by SIGINT (Ctrl-C)",
+        ),
+        (ProcessExit(None, playbook_run.TOLD, "SIGUSR2"), (), {}, True, 7, "told to end by SIGUSR2, and"),
         (ProcessExit(None, playbook_run.KILLED, "SIGKILL"), (), {}, True, 7, "killed by SIGKILL"),
         (ProcessExit(None, playbook_run.ASKED, "colour"), (), {}, False, 4, "asks for colour"),
         (ProcessExit(None, playbook_run.BROKEN, "OSError"), (), {}, False, 2, "OSError"),
@@ -105,3 +123,7 @@ def test_report_of_a_check_names_the_backup_that_mends() -> None:
     for found, mend in (((noted,), "cd /x && altbackup run backup.yml -i /i"), ((BROKE,), "")):
         report = run_verdict.report_of(result, Verdict(run_verdict.FAILED), {"failures": found}, started)
         assert report.mend == mend
+
+
+def test_who_interrupts_a_run_needs_no_lines_of_its_log() -> None:
+    assert judge(ProcessExit(None, playbook_run.TOLD, "SIGINT"), log="a").outputs == (("was running", "one: Sleep"),)
