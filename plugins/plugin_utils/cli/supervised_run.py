@@ -74,6 +74,8 @@ class SupervisedRun:
         self.watched = sys.stderr.isatty()
         self.live = shown and sys.stdout.isatty()
         self.rid = pings.new_rid()
+        self.unheard = False
+        """Whether it was said that nobody would be told of failures: here, or by the callback on a terminal"""
         self.last: Run | None = None
         """The run that was made"""
 
@@ -207,8 +209,9 @@ class SupervisedRun:
             if self.watched or job.harmless or not self.mail.problems
             else f"nobody would be told of failures: {'; '.join(self.mail.problems)}"
         )
-        if unwatched:
-            say(unwatched)
+        if self.mail.problems and not live and not job.harmless:
+            say(f"nobody would be told of failures: {'; '.join(self.mail.problems)}")
+            self.unheard = True
         if live:
             print(f"altbackup: {job.label} of {', '.join(job.inventory)}; its log is {run.folder / LOG}", flush=True)
         for flaw in self.mail.flaws:
@@ -228,6 +231,7 @@ class SupervisedRun:
         processes.adopt_orphans()
         ended = playbook_run.play(job, run, environment, listener, limit, self.inbox)
         listener.close()
+        self.unheard = self.unheard or (live and listener.began)
         lost = pings.finish(starting, starts, self.mail)
         for sentence in lost:
             say(sentence)
@@ -349,7 +353,7 @@ class SupervisedRun:
                 delivery.flush(self.mail)
         except OSError as error:
             told = DeliveryResult(problems=(f"the mail could neither be sent nor kept: {error}",))
-        for sentence in told.problems:
+        for sentence in delivery.without_nobody(told.problems) if self.unheard else told.problems:
             say(sentence)
         return told
 

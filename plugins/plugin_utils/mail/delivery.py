@@ -21,6 +21,10 @@ from .text import compose
 _IN_MEMORY = "/dev/shm"  # noqa: S108 (folders made there are private)
 
 
+NOBODY = "nobody was told of"
+"""How the sentence on a report without recipients begins; it is needless where that was said at the start of the run"""
+
+
 @dataclass(frozen=True)
 class DeliveryResult:
     """What became of the mails and messages on a report."""
@@ -57,11 +61,16 @@ def tell(report: Report, settings: Settings) -> DeliveryResult:
     return replace(told, problems=(*told.problems, *channels.tell(report, settings)))
 
 
+def without_nobody(problems: Iterable[str]) -> list[str]:
+    """Return the sentences without that on missing recipients."""
+    return [sentence for sentence in problems if not sentence.startswith(NOBODY)]
+
+
 def _mail(report: Report, settings: Settings) -> DeliveryResult:
     mails = [compose(part, settings, recipients) for recipients, part in addressed(report, settings.recipients)]
     if not mails:
         what = "the end of the failures" if report.status == "RECOVERED" else "the failures"
-        return DeliveryResult(problems=(f"nobody was told of {what}: no recipient is set",))
+        return DeliveryResult(problems=(f"{NOBODY} {what}: no recipient is set",))
     return deliver(mails, settings)
 
 
