@@ -162,6 +162,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from ansible import context
@@ -172,16 +173,19 @@ from ..module_utils.system.opened import user_name
 from ..module_utils.system.pings import FAIL, SUCCESS, Ping
 from ..plugin_utils.calls import action  # noqa: F401  loaded once, not in each process that Ansible forks
 from ..plugin_utils.mail import channels, child, delivery, memory, pings
-from ..plugin_utils.mail.settings import MAIL_OPTIONS, Settings, addresses, judge
+from ..plugin_utils.mail.settings import MAIL_OPTIONS, UNHEARD, Settings, addresses, judge
 from ..plugin_utils.mail.spool import MAIL, MESSAGE, waiting
+from ..plugin_utils.planning.inventory_files import places_of
 from ..plugin_utils.report import ansible_events, run_log
 from ..plugin_utils.report.collector import Collector
-from ..plugin_utils.report.command_line import command_line, rerun_command
+from ..plugin_utils.report.command_line import command_line, mending_command, rerun_command
 from ..plugin_utils.report.masking import secrets_in, secrets_of, worth_searching
-from ..plugin_utils.report.model import RUN, Failure, Place, Report, redacted
+from ..plugin_utils.report.model import RECORDED, RUN, Failure, Place, Report, redacted, with_places
 from ..plugin_utils.report.plain_text import one_line
 from ..plugin_utils.report.private_files import write_private
 from ..plugin_utils.report.reached_as import host_variable, with_user
+
+_SETTINGS = "altbackup.core.altbackup"
 
 
 def guarded(method: Callable[..., None]) -> Callable[..., None]:
@@ -220,6 +224,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._flush: subprocess.Popen[bytes] | None = None
         self._messages: subprocess.Popen[bytes] | None = None
         self._over = False
+        self._unheard = False
+        """Whether it was said that nobody would be told of failures"""
         self._rid = pings.new_rid()
         self._starts: list[Ping] = []
         self._starting: subprocess.Popen[bytes] | None = None
@@ -248,8 +254,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             return
         atexit.register(self._end)
         supervised = bool(self.get_option("receipt"))
-        for problem in (*self.settings.problems, *(() if supervised else self.settings.flaws)):
+        problems = "" if _says_it_itself(playbook) else "; ".join(self.settings.problems)
+        for problem in (*([problems] if problems else ()), *(() if supervised else self.settings.flaws)):
             self._say(problem)
+        self._unheard = bool(problems)
         if not supervised and self._is_pinged():  # else the supervising `altbackup run` pings
             self._starts = pings.at_start(self.settings, self._rid)
             self._starting = pings.begin(self._starts, self.settings)
@@ -301,6 +309,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         """Record a task that succeeded; a stage's result may hold failures nevertheless."""
         host, place, values = self._read(result)
         self._collector.ok(host, place, values)
+        if place.role == _SETTINGS and isinstance(values, Mapping) and str(values.get("msg")).startswith(UNHEARD):
+            self._unheard = True
         self._record("changed" if isinstance(values, Mapping) and values.get("changed") else "ok", host, place, values)
 
     @guarded
@@ -370,23 +380,27 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             message = f"the report of the run could not be made: {self._troubles[-1]}"
             report = Report(self._label(), (Failure(socket.gethostname(), message, RUN),), node=socket.gethostname())
             told = delivery.tell(report, self.settings)
-        for sentence in told.problems:
+        said = delivery.without_nobody(told.problems) if self._unheard else list(told.problems)
+        for sentence in said:
             self._say(sentence)
         self._ping(recap)
         receipt = self.get_option("receipt")
         if receipt:
             summary = {"failures": len(report.failures), "mails": told.mails, "delivered": told.delivered}
-            more = {"spooled": [str(path) for path in told.spooled], "said": list(told.problems)}
+            more = {"spooled": [str(path) for path in told.spooled], "said": said}
             write_private(receipt, json.dumps({**summary, **more}).encode())
 
     def _report(self, recap: Mapping[str, Mapping[str, int]] | None) -> Report:
         """Return the report of the run."""
         node = socket.gethostname()
         fields = self._collector.finish(recap or {}, ended=recap is not None)
-        failures = [*fields.pop("failures"), *delivery.overdue_failure(self.settings, node, time.time())]
+        inventory = [str(name) for name in context.CLIARGS.get("inventory") or ()]
+        found = with_places(fields.pop("failures"), functools.partial(places_of, inventory, Path.cwd()))
+        failures = [*found, *delivery.overdue_failure(self.settings, node, time.time())]
         troubles = tuple(f"Something in this mail may be missing: {trouble}" for trouble in self._troubles)
         argv = self._argv()
         failing = [failure.host for failure in failures if failure.kind != RUN]
+        titles = [failure.title for failure in failures if failure.kind == RECORDED]
         some = sorted(set(failing)) if recap and set(recap) - set(failing) and not self._is_ad_hoc() else []
         key = self._key()
         hostvars = (
@@ -408,11 +422,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             folder=os.getcwd(),
             node=node,
             user=user_name(),
-            inventory=tuple(map(str, context.CLIARGS.get("inventory") or ())),
+            inventory=tuple(inventory),
             started=self._started,
             ended=datetime.now().astimezone(),
             check=bool(context.CLIARGS.get("check")),
             rerun=rerun_command(argv, os.getcwd(), self._collector.stamp, some),
+            mend=mending_command(argv, os.getcwd(), self._label(), titles) if titles else "",
             log=self._log.entries(),
             mail_to={host: _recipients(hostvars, host) for host in nodes},
             secrets=tuple(worth_searching([*secrets_of(argv), *self._secrets, *self.settings.secrets])),
@@ -513,6 +528,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def _say(self, sentence: str) -> None:
         self._display.warning(f"altbackup mail: {sentence}")
+
+
+def _says_it_itself(playbook: Any) -> bool:
+    """Return whether a playbook has the role that says so if nobody would be told of failures."""
+    return any(
+        role.get_name() == _SETTINGS for play in playbook.get_plays() for role in getattr(play, "get_roles", list)()
+    )
 
 
 def _clock() -> str:

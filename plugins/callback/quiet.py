@@ -26,6 +26,7 @@ requirements:
 
 import atexit
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -36,11 +37,11 @@ from ansible import constants, context
 from ansible.plugins.callback.default import CallbackModule as Default
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
-from ..plugin_utils.planning.inventory_files import syntax_errors
+from ..plugin_utils.planning.inventory_files import places_of, syntax_errors
 from ..plugin_utils.report.ansible_events import host_of, place_of, task_of, values_of
 from ..plugin_utils.report.collector import Collector
 from ..plugin_utils.report.masking import redact, secrets_in, secrets_of, worth_searching
-from ..plugin_utils.report.model import Place
+from ..plugin_utils.report.model import Place, with_places
 from ..plugin_utils.report.quiet_view import Line, QuietView, closing, is_ours, is_own_file
 
 _AD_HOC = "__adhoc_playbook__"
@@ -227,10 +228,16 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._show(self._view.play_ended())
         if self._is_quiet() and (self._own or not self._strange):
             recap = {str(host): stats.summarize(host) for host in sorted(stats.processed)}
-            self._show(closing(self._view.outcome, self._collector.finish(recap), self._title))
+            self._show(closing(self._view.outcome, self._placed(self._collector.finish(recap)), self._title))
         if self._strange or not self._is_quiet():
             super().v2_playbook_on_stats(stats)
         self._going = False
+
+    def _placed(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of a report with the places of wrong variables."""
+        inventory = [str(name) for name in context.CLIARGS.get("inventory") or ()]
+        found = functools.partial(places_of, inventory, Path.cwd())
+        return {**fields, "failures": with_places(fields["failures"], found)}
 
     def _interrupted(self) -> None:
         """Show the failures so far of a run that did not come to its end."""

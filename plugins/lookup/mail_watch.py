@@ -45,6 +45,7 @@ from typing import Any
 from ansible.plugins.lookup import LookupBase
 
 from ..plugin_utils.mail import options as mail_options
+from ..plugin_utils.mail.settings import UNHEARD
 from ..plugin_utils.mail.spool import overdue
 
 
@@ -61,7 +62,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             problems.append(
                 f"the callback is not enabled: set callbacks_enabled = {mail_options.CALLBACK} in ansible.cfg"
             )
-        unwatched = f"Nobody would be told of failures: {'; '.join(problems)}" if problems else ""
+        unwatched = f"{UNHEARD}: {'; '.join(problems)}" if problems else ""
         late = overdue(settings.spool, time.time())
         seen = bool(options.get("harmless")) or on_terminal(os.getppid())
         return [

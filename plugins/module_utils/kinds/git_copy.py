@@ -149,7 +149,9 @@ def _fill(copied: Copied, live: Git, fresh: Git, reading: Git, kept: Kept | None
     there = existing(reading, {*targets.values(), *logged, *begun})
     _require_existing(live.folder, targets, there)
     if logged - there:
-        copied.notes.append(f"reflogs or grafts name {len(logged - there)} objects that the repository no longer has")
+        copied.notes.append(
+            f"reflogs or grafts name {counted(len(logged - there), 'object')} that the repository no longer has"
+        )
     if worktrees_of(data):
         copied.notes.append(
             f"{printable(live.folder)}: left out the files of linked worktrees, and what is staged there: {printable(', '.join(worktrees_of(data)))}"

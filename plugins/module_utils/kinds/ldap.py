@@ -244,7 +244,7 @@ def prove(proof: Proof) -> None:
     for number, entries in found["entries"].items():
         if entries != counts[number]:
             raise proof.fail(
-                f"its database {number} has {entries} entries once loaded, but {counts[number]} in its file"
+                f"its database {number} has {counted(entries, 'entry', 'entries')} once loaded, but {counts[number]} in its file"
             )
     proof.facts["loaded"] = sum(found["entries"].values())
 
@@ -252,7 +252,9 @@ def prove(proof: Proof) -> None:
 def _compare(proof: Proof, known: Mapping[str, Any], number: str, entries: int, what: str) -> None:
     expected = known.get(number, {}).get("entries")
     if known and entries != expected:
-        raise proof.fail(f"its database {number} {what} {entries} entries, but its dump recorded {expected}")
+        raise proof.fail(
+            f"its database {number} {what} {counted(entries, 'entry', 'entries')}, but its dump recorded {expected}"
+        )
 
 
 KIND = Kind(

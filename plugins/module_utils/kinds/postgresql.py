@@ -21,7 +21,7 @@ from ..system.errors import AltbackupError, InvalidInput, ToolFailed, ToolMissin
 from ..system.opened import user_home
 from ..system.processes import run
 from ..system.programs import clean_environment
-from ..system.units import first_of
+from ..system.units import counted, first_of
 from ..tree.publish import make_folders, write_text
 from . import postgresql_survey
 from .base import Arrangement, Context, Kind, Snapshot, scratch_folder, walk
@@ -297,7 +297,7 @@ class _Dump:
         found = data_in(listing.decode("utf-8", "replace"))
         if found < tables:
             raise AltbackupError(
-                f"{self._title}: the dump of database {name!r} has data of {found} tables, expected {tables}"
+                f"{self._title}: the dump of database {name!r} has data of {counted(found, 'table')}, expected {tables}"
             )
 
     def _run(self, program: str, *words: str, what: str, database: str = "", connects: bool = True) -> bytes:
@@ -441,7 +441,9 @@ def _compare_listings(proof: Proof, files: Mapping[str, str], recorded: Mapping[
         tables = data_in(listing.decode("utf-8", "replace"))
         expected = recorded.get(name, {}).get("tables", 0)
         if tables < expected:
-            raise proof.fail(f"its database {name} has data of {tables} tables, but its dump recorded {expected}")
+            raise proof.fail(
+                f"its database {name} has data of {counted(tables, 'table')}, but its dump recorded {expected}"
+            )
         proof.facts["listed"] = int(proof.facts.get("listed", 0)) + tables
 
 

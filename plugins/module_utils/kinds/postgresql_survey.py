@@ -263,7 +263,9 @@ def _make_roles(cluster: _Cluster, path: str, bootstrap: str, notes: list[str]) 
     with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
         script, left_out = script_of(stream.read(), bootstrap, secrets.token_hex(16))
     if left_out:
-        notes.append(f"{left_out} statements of tablespaces were left out: here is one disk alone")
+        notes.append(
+            f"{left_out} statement{' of tablespaces was' if left_out == 1 else 's of tablespaces were'} left out: here is one disk alone"
+        )
     cluster.run("psql", *SETTINGS, text=script)
 
 

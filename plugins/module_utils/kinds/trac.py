@@ -439,10 +439,10 @@ def prove(proof: Proof) -> None:
     expected = proof.record.get("absent", 0)
     if len(absent) > int(expected):
         raise proof.fail(
-            f"files of {len(absent)} attachments are missing, {expected} were at its dump: {listed(absent)}"
+            f"files of {counted(len(absent), 'attachment')} are missing, {expected} were at its dump: {listed(absent)}"
         )
     if absent:
-        proof.notes.append(f"the files of {len(absent)} attachments are missing, as they were at its dump")
+        proof.notes.append(f"the files of {counted(len(absent), 'attachment')} are missing, as they were at its dump")
 
 
 def _has_file(proof: Proof) -> bool:

@@ -21,7 +21,7 @@ from ..system.errors import AltbackupError, InvalidInput, ToolFailed
 from ..system.opened import require_kept, require_own
 from ..system.process_groups import inherited
 from ..system.processes import Deadline
-from ..system.units import told_apart
+from ..system.units import shortage
 from ..tree.failures import failure
 from ..tree.layout import TEMPORARY, split_relpath
 from ..tree.publish import remove_folder
@@ -101,10 +101,8 @@ def _spool(folder: str, size: int, notes: list[str]) -> Iterator[str]:
         notes += _remove_abandoned(folder)
         free = shutil.disk_usage(folder).free
         if size > free:
-            needed, left = told_apart(size, free)
-            raise AltbackupError(
-                f"{needed} are needed below {folder} on the controller, through which they travel, but only {left} are free"
-            )
+            purpose = f" below {folder} on the controller, through which they travel"
+            raise AltbackupError(shortage(size, free, purpose=purpose))
         path = tempfile.mkdtemp(prefix=TEMPORARY, dir=folder)
         held = contextlib.ExitStack()
         descriptor = held.enter_context(_locked(path))

@@ -17,7 +17,7 @@ from ..system.opened import require_kept, require_own
 from ..system.processes import Deadline
 from ..system.sandbox import Sandbox
 from ..system.seeing import is_folder, is_there
-from ..system.units import readable, told_apart
+from ..system.units import shortage
 from ..tree.encryption import shared
 from ..tree.layout import DRILLING, MARKER, Tree, is_plain_file, open_tree, split_relpath
 from ..tree.locks import Run, held
@@ -67,10 +67,9 @@ def make_away(base: str, size: int, run: Run | None, *, check_mode: bool = False
     notes = [] if check_mode else _remove_abandoned(base, run)
     free = shutil.disk_usage(folder).free
     if size > free - MARGIN:
-        needed, left = told_apart(size, free)
+        short = shortage(size, free, MARGIN, purpose=" for the tarballs to drill", where=f" in {folder}")
         raise AltbackupError(
-            f"the tarballs to drill have {needed}, but {left} are free in {folder}, of which {readable(MARGIN)} stay free: they were not brought there. "
-            "A smaller altbackup_drill_share takes fewer at a time"
+            f"{short}: they were not brought there. A smaller altbackup_drill_share takes fewer at a time, and altbackup_drill_folder names another disk"
         )
     if not check_mode:
         os.mkdir(base, 0o700)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ..system.errors import AltbackupError
 from ..system.processes import Deadline
-from ..system.units import readable, told_apart
+from ..system.units import readable, shortage
 
 MARGIN = 64 << 20
 """Bytes of the disk that the planned size of a drill leaves free"""
@@ -45,11 +45,15 @@ class SpaceAllowance:
 
     def refusal(self, size: int | None = None) -> str:
         """Return the message of a request of `size` bytes that does not fit; None: larger than the capacity."""
-        needed, free = (f"more than {readable(self.capacity)}", readable(self.free))
+        purpose, where = " to unpack it", f" in {self.folder}"
+        if self.limit and (size or self.capacity + 1) + MARGIN <= self.free:
+            needed = f"more than {readable(self.capacity)}" if size is None else readable(size)
+            return (
+                f"{needed} are needed{purpose}, but altbackup_drill_limit is {readable(self.limit)}: it was not drilled"
+            )
         if size is not None:
-            needed, free = told_apart(size, self.free)
-        limited = f" and altbackup_drill_limit is {readable(self.limit)}" if self.limit else ""
+            return f"{shortage(size, self.free, MARGIN, purpose=purpose, where=where)}: it was not drilled"
         return (
-            f"{needed} are needed to unpack it, but {free} are free in {self.folder}, of which {readable(MARGIN)} stay free{limited}: "
-            "it was not drilled"
+            f"more than {readable(self.capacity)} are needed{purpose}, and {readable(MARGIN)} have to stay free, but only {readable(self.free)} are "
+            f"free{where}: it was not drilled"
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ..archive.rules import TooLarge
 from ..system.errors import AltbackupError
-from ..system.units import readable, told_apart
+from ..system.units import readable, shortage, told_apart
 from .order import Order
 from .work_folder import Work, nearest_folder
 
@@ -25,10 +25,8 @@ def require_free(order: Order, needed: int, about: str = "") -> dict[str, int]:
     there = nearest_folder(order.destination)
     free = there.free
     if needed > free:
-        wanted, left = told_apart(needed, free)
-        raise AltbackupError(
-            f"{about}{wanted} are needed below {there.path} to restore {order.title}, but only {left} are free: nothing was done"
-        )
+        short = shortage(needed, free, purpose=f" below {there.path} to restore {order.title}")
+        raise AltbackupError(f"{about}{short}: nothing was done")
     return {"needed": needed, "free": free}
 
 

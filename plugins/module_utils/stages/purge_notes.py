@@ -67,7 +67,7 @@ def notes_of_waiting(tree: Tree, waiting: Sequence[str]) -> Iterator[str]:
     if groups:
         numbers = [f"{len(relpaths)} of {item_key(relpaths[0])}" for relpaths in groups[:_NAMED]]
         if len(groups) > _NAMED:
-            numbers.append(f"{sum(map(len, groups[_NAMED:]))} of {len(groups) - _NAMED} more items")
+            numbers.append(f"{sum(map(len, groups[_NAMED:]))} of {counted(len(groups) - _NAMED, 'more item')}")
         yield (
             f"{counted(len(waiting), 'tarball')} of {tree.base} {'is' if len(waiting) == 1 else 'are'} no longer to be kept, but "
             f"{'waits' if len(waiting) == 1 else 'wait'} for the next runs ({', '.join(numbers)}): a run removes "

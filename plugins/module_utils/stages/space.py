@@ -14,7 +14,7 @@ from ..kinds.items import Item
 from ..kinds.registry import KEPT, KINDS, MADE
 from ..system.errors import AltbackupError
 from ..system.seeing import is_folder
-from ..system.units import readable, told_apart
+from ..system.units import readable, shortage
 from ..system.view import open_thing
 from ..tree.failures import failure
 from ..tree.layout import Tarball, Tree, open_tree
@@ -164,9 +164,8 @@ def missing_space(
         free += spare
         if tarballs + scratch > free:
             bases = " and ".join(entry[0] for entry in several)
-            needed, left = told_apart(tarballs + scratch, free)
+            purpose = f" ({readable(tarballs)} for tonight's tarballs, as much as the previous ones took, {readable(scratch)} for scratch copies)"
             sentences.append(
-                f"{bases}: {needed} are needed ({readable(tarballs)} for tonight's tarballs, as much as the previous ones took, "
-                f"{readable(scratch)} for scratch copies), but only {left} are free"
+                f"{bases}: {shortage(tarballs + scratch, free, purpose=purpose)}. Make room on that disk, or keep less there (altbackup_keep)"
             )
     return sentences, notes

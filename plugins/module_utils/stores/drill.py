@@ -16,7 +16,7 @@ from ..restore.order import identities_of
 from ..system.errors import AltbackupError, InvalidInput
 from ..system.processes import Deadline
 from ..system.sandbox import Sandbox
-from ..system.units import readable, told_apart
+from ..system.units import shortage
 from ..system.visible import one_line
 from ..tree.failures import failure
 from ..tree.layout import Tree, item_key, open_tree, parse_filename, split_relpath
@@ -153,10 +153,8 @@ def _require_room(tree: Tree, size: int) -> None:
     """Raise AltbackupError where this node has no room for what is to be brought."""
     free = shutil.disk_usage(tree.private).free
     if size > free - MARGIN:
-        needed, left = told_apart(size, free)
-        raise AltbackupError(
-            f"it has {needed}, but {left} are free in {tree.private}, of which {readable(MARGIN)} stay free: it was not brought from the store"
-        )
+        short = shortage(size, free, MARGIN, purpose=" for it", where=f" in {tree.private}")
+        raise AltbackupError(f"{short}: it was not brought from the store")
 
 
 def drilled_at(tree: Tree, store: str) -> dict[str, str]:

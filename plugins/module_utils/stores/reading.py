@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ..system.errors import AltbackupError, SidecarMalformed
+from ..system.units import counted
 from ..tree.failures import explain
 from ..tree.sidecar import MAX_BYTES, SUFFIX, Dna, parse
 from .known import Copy
@@ -80,7 +81,7 @@ def read_back(
             copies[relpath] = replace(copy, doubted=True)
             copies = _healed(work, copies, relpath, held)
         if work.remote.deadline.is_over():
-            work.fail(f"{len(due) - number - 1} more tarballs were to be read tonight")
+            work.fail(f"{counted(len(due) - number - 1, 'more tarball was', 'more tarballs were')} to be read tonight")
             break
     for relpath in overdue(copies, work.options["reverify_days"], work.moment)[:TOLD]:
         if relpath not in work.mismatch and relpath not in good:

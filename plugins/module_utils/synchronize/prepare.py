@@ -14,7 +14,7 @@ from ..system.processes import Deadline, run
 from ..system.programs import find_tool
 from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
-from ..system.units import first_of, readable, told_apart
+from ..system.units import counted, first_of, shortage
 from ..tree.arrivals import note_coming
 from ..tree.failures import explain, failure
 from ..tree.layout import TEMPORARY, Tarball, Tree, item_key, open_tree
@@ -138,10 +138,10 @@ def _no_room(tree: Tree, load: Load, number: int, free: int) -> str:
     """Return the message of a disk without room for so many tarballs: bytes needed and free, and which are left out."""
     left_out = [offer.relpath for offer in load.left_out]
     names = first_of(left_out, _NAMED)
-    needed, left = told_apart(load.needed, free)
+    short = shortage(load.needed, free, MARGIN, purpose=f" for {counted(number, 'tarball')}")
     return (
-        f"{tree.base}: {needed} are needed for {number} tarballs, but {left} are free, "
-        f"of which {readable(MARGIN)} stay free: {len(left_out)} {'was' if len(left_out) == 1 else 'were'} not sent: {names}"
+        f"{tree.base}: {short}: {counted(len(left_out), 'tarball was', 'tarballs were')} not sent: {names}. Make room on that disk, or keep less there: "
+        "lower altbackup_keep, _daily, _weekly or _monthly of this target, and purge.yml removes what they no longer keep"
     )
 
 

@@ -46,6 +46,18 @@ _NO_RSYNC = re.compile(
     re.MULTILINE,
 )
 """Messages of a shell, or sudo, where rsync is not installed"""
+_REFUSED = re.compile(
+    r"Permission denied \(|Too many authentication failures|UNPROTECTED PRIVATE KEY|Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED"
+)
+"""Messages of ssh where keys, or the known keys of hosts, are not in place"""
+_NO_WAY = re.compile(rf"{_REFUSED.pattern}|Could not resolve hostname|^ssh: connect to ", re.MULTILINE)
+"""Messages of ssh that say all of why there was no connection"""
+_AFTERWARDS = re.compile(
+    r"\n*^rsync: (?:\[\w+\] )?connection unexpectedly closed .*$|\n*^rsync error: .*\(code (?:12|255)\) at .*$",
+    re.MULTILINE,
+)
+"""What rsync adds to that"""
+_HINT = "altbackup doctor tells what of this way is not in place, and setup.yml sets up keys and known hosts"
 _PLAIN = re.compile(r"[\w/.,:+@%=-]+", re.ASCII)
 
 
@@ -113,7 +125,7 @@ def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
             )
             raise ToolFailed(reason, rc, stderr_text)
         raise ToolFailed(
-            f"{peer.node} cannot be reached from this node as {peer}: {stderr_text or 'it said nothing'}",
+            f"{peer.node} cannot be reached from this node as {peer}: {_hinted(stderr_text)}",
             rc,
             stderr_text,
         )
@@ -155,8 +167,19 @@ def _run_once(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadli
             rc = child.wait(
                 deadline, _silence(peer), Pace(peer.min_rate, 5 * peer.io_timeout) if peer.min_rate else None
             )
-            stderr_text = peer.censored(unframed(child.stderr()))
+            stderr_text = _without_noise(peer.censored(unframed(child.stderr())))
         return rc, stderr_text, _wire_bytes(out)
+
+
+def _without_noise(stderr_text: str) -> str:
+    """Return the messages of an rsync without its own on the end of a connection where ssh has said why there was none."""
+    return _AFTERWARDS.sub("", stderr_text).strip() if _NO_WAY.search(stderr_text) else stderr_text
+
+
+def _hinted(stderr_text: str) -> str:
+    """Return the messages of an rsync, with what mends it where a login was refused."""
+    told = stderr_text or "it said nothing"
+    return f"{told}. {_HINT}" if _REFUSED.search(told) else told
 
 
 def _silence(peer: Peer) -> float:
@@ -220,7 +243,7 @@ def _moved(peer: Peer, command: Sequence[str], names: bytes, deadline: Deadline,
     if rc and not (rc == PARTIAL[0] and stderr_text and all(map(_MODES.fullmatch, stderr_text.splitlines()))):
         what = "fetching from" if fetch else "sending to"
         raise ToolFailed(
-            f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {stderr_text or 'it said nothing'}",
+            f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {_hinted(stderr_text)}",
             rc,
             stderr_text,
         )

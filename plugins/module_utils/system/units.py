@@ -27,6 +27,16 @@ def told_apart(one: int, other: int) -> tuple[str, str]:
     return f"{one} bytes", f"{other} bytes"
 
 
+def shortage(needed: int, free: int, kept: int = 0, *, purpose: str = "", where: str = "") -> str:
+    """Return that bytes are needed which are not free: how many, how many have to stay free, how many are free, and how many are lacking.
+
+    `purpose` follows the needed ones, as in ` for 2 tarballs`, and `where` the free ones, as in ` in /data`.
+    """
+    words, left = told_apart(needed, free)
+    stays = f", and {readable(kept)} have to stay free" if kept else ""
+    return f"{words} are needed{purpose}{stays}, but only {left} are free{where}: {readable(needed + kept - free)} are lacking"
+
+
 def and_more(total: int, shown: int) -> str:
     """Return the end of a list that shows some of `total` entries, ` and 3 more`; empty if it shows all."""
     return f" and {total - shown} more" if total > shown else ""
@@ -40,3 +50,9 @@ def first_of(texts: Sequence[str], most: int) -> str:
 def counted(number: int, thing: str, things: str = "") -> str:
     """Return a number with its noun: 1 object, 2 objects."""
     return f"{number} {thing if number == 1 else things or f'{thing}s'}"
+
+
+def either_of(words: Sequence[str]) -> str:
+    """Return alternatives as text, an empty one in words: empty, cron or systemd."""
+    named = [word or "empty" for word in words]
+    return " or ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)

@@ -13,6 +13,7 @@ from typing import Any
 from ..system.errors import AltbackupError, InvalidInput, ToolMissing
 from ..system.mounts import file_system
 from ..system.programs import find_installed
+from ..system.units import counted
 from .layout import MARKER
 
 _OF_SETUP = ("bin", "trust", "receive", "lend", "incoming", "outgoing")
@@ -123,7 +124,11 @@ def clear_base(base: str, *, write: bool = True) -> tuple[bool, list[str]]:
     kept = [os.path.join(above, name) for above, _, names in os.walk(marker) for name in names]
     kept = [path for path in kept if os.path.relpath(path, marker).split(os.sep)[0] not in _OF_SETUP[:4]]
     if others or kept:
-        what = f"{len(others)} folders and files" if others else os.path.relpath(kept[0], base)
+        what = (
+            f"{counted(len(others), 'folder or file', 'folders and files')}"
+            if others
+            else os.path.relpath(kept[0], base)
+        )
         return False, [
             f"{base} stays, with its marker: {what} lie there"
             if others

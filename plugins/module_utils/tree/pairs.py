@@ -16,6 +16,7 @@ from typing import Any
 
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, InvalidInput, name_os_errors
+from ..system.units import counted
 from ..system.visible import one_line
 from .known import held_items
 from .layout import Tree, is_relpath, open_tree, stamp_in
@@ -182,7 +183,7 @@ def differences(known: Pair, now: Pair) -> list[str]:
         doubts.append("its base is another one than before")
     if lost > 0:
         purged = f", of which {now.purged - known.purged} were purged since" if now.purged > known.purged else ""
-        doubts.append(f"it holds {now.copies} copies, but held {known.copies}{purged}")
+        doubts.append(f"it holds {counted(now.copies, 'copy', 'copies')}, but held {known.copies}{purged}")
     if known.newest > now.newest:
         doubts.append(f"the newest is of {now.newest or 'no run'}, but one of {known.newest} was there")
     if now.purged < known.purged:

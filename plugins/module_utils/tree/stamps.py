@@ -92,6 +92,12 @@ def parse_stamp(text: str) -> datetime:
     raise InvalidInput(f"stamp {text!r} is not a date and time of the form YYYY/MM/DD/HHMMSS, like 2013/05/10/104701")
 
 
+def readable_stamp(stamp: str) -> str:
+    """Return a stamp as a person reads it: 2013/05/10 10:47:01."""
+    day, _, clock = stamp.rpartition("/")
+    return f"{day} {clock[:2]}:{clock[2:4]}:{clock[4:]}"
+
+
 def is_stamp(text: str) -> bool:
     """Return whether a text is a stamp."""
     try:

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ...module_utils.system.units import counted
 from ...module_utils.tree.stamps import is_day
 from ..planning import contents, drill, heal, rekeying, restore, restore_progress, setup, transfers, trusting
 from ..planning.reaching import controller_peer
@@ -175,7 +176,7 @@ def _deliveries(run: Run) -> list[Entry]:
     """Return the targets to which something is sent."""
     counts = {entry["node"]: len(entry["tarballs"]) for entry in deliveries(run)}
     return [
-        {**entry, "label": f"{entry['node']}: {counts[entry['node']]} tarballs"}
+        {**entry, "label": f"{entry['node']}: {counted(counts[entry['node']], 'tarball')}"}
         for entry in _targets(run)
         if entry["node"] in counts
     ]

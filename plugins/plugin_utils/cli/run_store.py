@@ -211,7 +211,8 @@ class Taken(Exception):
 
     def __init__(self, holder: dict[str, Any]) -> None:
         super().__init__(
-            f"already running since {holder.get('since', 'a moment ago')}, pid {holder.get('pid', 'unknown')}"
+            f"already running since {holder.get('since', 'a moment ago')}, pid {holder.get('pid', 'unknown')}: that run goes on, and this one did nothing; "
+            "wait for its end, which altbackup last tells, and run this again if it is still wanted"
         )
         self.holder = holder
 

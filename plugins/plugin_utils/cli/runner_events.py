@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -241,12 +242,45 @@ def collect(events: Iterable[Mapping[str, Any]], stats: Mapping[str, Any] | None
             _host(data), _place(data, stats), data.get("res"), unreachable=True
         ),
     }
+    until_then = _UntilThen()
     for event in events:
         data = event.get("event_data")
         handler = handlers.get(str(event.get("event")))
         if handler and isinstance(data, Mapping):
             handler(data)
-    return collector.finish(recap_of(stats), ended=stats is not None)
+        if stats is None:
+            with contextlib.suppress(Exception):  # an event of any shape costs its line, not the report
+                until_then.take(event)
+    fields = collector.finish(recap_of(stats), ended=stats is not None)
+    return fields if stats is not None else {**fields, "fine": (*fields["fine"], *until_then.lines())}
+
+
+class _UntilThen:
+    """What a run that came to no end had done: a line for each stage and host, as a terminal shows it."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._view = QuietView(lambda: self._now)
+        self._lines: list[Line] = []
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Take the next event of the run."""
+        name, data = str(event.get("event")), event.get("event_data") or {}
+        with contextlib.suppress(ValueError):
+            self._now = datetime.fromisoformat(str(event.get("created"))).timestamp()
+        if name == "playbook_on_play_start":
+            self._lines += self._view.play_ended()
+        place = _place(data, None)
+        if not is_ours(place):
+            return
+        if name == "runner_on_start":
+            self._lines += self._view.started(_host(data), place)
+        elif name in _ENDED:
+            self._lines += self._view.ended(_host(data), place, data.get("res"))
+
+    def lines(self) -> list[str]:
+        """Return the lines; those of failures are the failures' own."""
+        return [one_line(line.text) for line in (*self._lines, *self._view.play_ended()) if not line.bad]
 
 
 def recap_of(stats: Mapping[str, Any] | None) -> dict[str, dict[str, int]]:

@@ -29,7 +29,7 @@ from ..mail.delivery import DeliveryResult
 from ..planning.quantities import parse_duration
 from ..report.command_line import command_line
 from ..report.masking import redact, secrets_of, worth_searching
-from ..report.model import Failure, redacted, titles, together
+from ..report.model import Failure, heading, redacted, together, with_places
 from ..report.private_files import write_private
 from ..report.progress_view import SETTING as PROGRESS
 from ..report.quiet_view import Line, closing
@@ -74,6 +74,8 @@ class SupervisedRun:
         self.watched = sys.stderr.isatty()
         self.live = shown and sys.stdout.isatty()
         self.rid = pings.new_rid()
+        self.unheard = False
+        """Whether it was said that nobody would be told of failures: here, or by the callback on a terminal"""
         self.last: Run | None = None
         """The run that was made"""
 
@@ -207,8 +209,9 @@ class SupervisedRun:
             if self.watched or job.harmless or not self.mail.problems
             else f"nobody would be told of failures: {'; '.join(self.mail.problems)}"
         )
-        if unwatched:
-            say(unwatched)
+        if self.mail.problems and not live and not job.harmless:
+            say(f"nobody would be told of failures: {'; '.join(self.mail.problems)}")
+            self.unheard = True
         if live:
             print(f"altbackup: {job.label} of {', '.join(job.inventory)}; its log is {run.folder / LOG}", flush=True)
         for flaw in self.mail.flaws:
@@ -228,12 +231,13 @@ class SupervisedRun:
         processes.adopt_orphans()
         ended = playbook_run.play(job, run, environment, listener, limit, self.inbox)
         listener.close()
+        self.unheard = self.unheard or (live and listener.began)
         lost = pings.finish(starting, starts, self.mail)
         for sentence in lost:
             say(sentence)
         playbook_run.tidy(run)
         clean_files([run.folder / LOG, *run.event_files()], listener.late)
-        fields = collect(run.events(), listener.stats)
+        fields = _placed(collect(run.events(), listener.stats), job.inventory)
         verdict = judge_run(
             ended,
             fields,
@@ -242,21 +246,22 @@ class SupervisedRun:
             limit=time_limit,
             memory=processes.memory_verdict(self.memory, processes.memory_kills()),
             running=[f"{host}: {task}" for (host, _), task in listener.running.items()],
+            user=str(result["user"]),
         )
         if not fields["recap"] and verdict.message and (wrong := _syntax_errors(job.inventory)):
             verdict = replace(verdict, message=f"the inventory cannot be read: {'; '.join(wrong)}")
         if verdict.state == GOOD and (unwatched or run.receipt().get("failures")):
             verdict = Verdict(FAILED, unwatched)
-        told = self._close_quietly(listener, fields, job.label)
+        told = self._close_quietly(listener, fields, job.label, verdict)
         return self._conclude(run, {**result, "pings": lost}, verdict, fields, listener.secrets, told=told)
 
-    def _close_quietly(self, listener: Listener, fields: Mapping[str, Any], label: str) -> bool:
-        """Print the end of a run that was shown in short; return whether that included its failures."""
+    def _close_quietly(self, listener: Listener, fields: Mapping[str, Any], label: str, verdict: Verdict) -> bool:
+        """Print the end of a run that was shown in short; return whether that included its failures. The verdict itself is said later."""
         quiet = listener.quiet
         if quiet is None or not quiet.own:
             return False
         secrets = listener.secrets
-        lines = closing(quiet.view.outcome, fields, label)
+        lines = closing(quiet.view.outcome, fields, label, is_explained=bool(verdict.message))
         listener.show(coloured(Line(redact(line.text, secrets), line.bad) for line in lines))
         return not quiet.strange
 
@@ -289,7 +294,7 @@ class SupervisedRun:
             }
         failures = redacted(report_of(result, verdict, fields, ended, secrets=secrets)).failures
         lost = self._ping(result, verdict, fields, str(result.get("rid") or ""), secrets)
-        first = f"{titles([failures[0]])}: {failures[0].headline}" if failures else ""
+        first = heading([failures[0]]) if failures else ""
         row = _run_row(run, result, verdict, ended, len(failures), first)
         for note in store.conclude(result["inventory"], row) if Path(result["path"]) not in QUESTIONS else ():
             say(note)
@@ -312,7 +317,7 @@ class SupervisedRun:
             }
         )
         if verdict.state != GOOD:
-            lines = [f"{titles(group)}: {group[0].headline}" for group in together(failures)]
+            lines = [heading(group) for group in together(failures)]
             if told:
                 lines = [verdict.message] if verdict.message else []
             _say_failure(str(result["playbook"]), verdict, lines, str(run.folder / LOG), mailed)
@@ -348,7 +353,7 @@ class SupervisedRun:
                 delivery.flush(self.mail)
         except OSError as error:
             told = DeliveryResult(problems=(f"the mail could neither be sent nor kept: {error}",))
-        for sentence in told.problems:
+        for sentence in delivery.without_nobody(told.problems) if self.unheard else told.problems:
             say(sentence)
         return told
 
@@ -387,6 +392,16 @@ def _journal_events(row: Mapping[str, Any], failures: Sequence[Failure]) -> list
 def _is_secret(name: str) -> bool:
     """Return whether an environment variable holds a secret, by its name."""
     return name != "PWD" and bool(SECRET_NAME.search(name))
+
+
+def _placed(fields: dict[str, Any], inventory: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a report with the places of wrong variables of the inventory."""
+    from ..planning.inventory_files import places_of
+
+    def found(variable: str) -> list[str]:
+        return places_of(inventory, Path.cwd(), variable)
+
+    return {**fields, "failures": with_places(fields["failures"], found)}
 
 
 def _syntax_errors(inventory: Sequence[str]) -> list[str]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..report.command_line import command_line, rerun_command
+from ..report.command_line import command_line, mending_command, rerun_command
 from ..report.masking import mask_argv
-from ..report.model import RUN, Failure, Report
+from ..report.model import RECORDED, RUN, Failure, Report
 from ..report.plain_text import last_lines
 from .job import Job
 from .playbook_run import ASKED, BROKEN, KILLED, TIME_LIMIT, TOLD, ProcessExit
@@ -53,17 +53,18 @@ def judge_run(
     limit: str,
     memory: str,
     running: Sequence[str] = (),
+    user: str = "",
 ) -> Verdict:
     """Return the verdict on a run; `fields` are those of the report on its tasks.
 
     `began` is whether any task began, `log` the output, `limit` the time limit as given, `memory` a sentence on processes that the kernel
-    killed for lack of memory, `running` the tasks that had not ended.
+    killed for lack of memory, `running` the tasks that had not ended, `user` who started the run.
     """
     failures = fields["failures"]
     alone = [failure for failure in failures if failure.kind == RUN]
     outputs = [
         ("was running", "\n".join(running)),
-        ("last lines of the log", last_lines(log, _OUTPUT)),
+        ("last lines of the log", "" if ended.reason == TOLD else last_lines(log, _OUTPUT)),
         ("memory", memory),
     ]
     if ended.survivors:
@@ -71,7 +72,7 @@ def judge_run(
         outputs.insert(0, ("could not be ended", names))
     told = tuple((title, text) for title, text in outputs if text)
     if ended.reason:
-        return Verdict(*_why(ended, limit, memory), told)
+        return Verdict(*_why(ended, limit, memory, user), told)
     if ended.code == 0 and not failures:
         return Verdict(GOOD)
     if ended.code == 0 and alone:
@@ -84,12 +85,17 @@ def judge_run(
     return Verdict(FAILED, f"ansible-playbook stopped with {ended.code}{f': {error}' if error else ''}", told)
 
 
-def _why(ended: ProcessExit, limit: str, memory: str) -> tuple[str, str]:
+_SENT_BY = {"SIGINT": "Ctrl-C", "SIGHUP": "its terminal was closed", "SIGTERM": "kill, or a shutdown"}
+"""{signal: what sends it as a rule}"""
+
+
+def _why(ended: ProcessExit, limit: str, memory: str, user: str) -> tuple[str, str]:
     """Return (state, message) of a run that did not end by itself."""
     if ended.reason == TIME_LIMIT:
         return TIMED_OUT, f"the run took longer than its limit of {limit} and was ended"
     if ended.reason == TOLD:
-        return INTERRUPTED, f"the run was told to end by {ended.detail}, and ended"
+        how = f" ({_SENT_BY[ended.detail]})" if ended.detail in _SENT_BY else ""
+        return INTERRUPTED, f"the run{f' of {user}' if user else ''} was told to end by {ended.detail}{how}, and ended"
     if ended.reason == ASKED:
         return NOT_STARTED, f"the playbook asks for {ended.detail}, and nobody answers here: give it with -e"
     if ended.reason == KILLED:
@@ -132,11 +138,15 @@ def report_of(
     own = Failure(str(result["node"]), verdict.message, RUN, outputs=verdict.outputs, identity=verdict.state)
     argv = [str(word) for word in result["argv"]]
     folder, stamp = str(result["folder"]), str(fields.get("stamp", ""))
+    found = fields.get("failures", ())
+    titles = [failure.title for failure in found if failure.kind == RECORDED]
     return Report(
         playbook=str(result["playbook"]),
-        failures=(*([own] if verdict.message else ()), *fields.get("failures", ()), *more),
+        failures=(*([own] if verdict.message else ()), *found, *more),
         notes=tuple(fields.get("notes", ())),
         fine=tuple(fields.get("fine", ())),
+        looked=fields.get("looked", {}),
+        done=fields.get("done", {}),
         recap=fields.get("recap", {}),
         state=f"{verdict.state} (exit code {verdict.exit_code})",
         command=command_line(argv),
@@ -149,6 +159,7 @@ def report_of(
         check=bool(result["check"]),
         stamp=stamp,
         rerun=rerun_command(argv, folder, stamp),
+        mend=mending_command(argv, folder, str(result["playbook"]), titles) if titles else "",
         log=(("", log),) if log else (),
         secrets=tuple(secrets),
         key=str(result["key"]),

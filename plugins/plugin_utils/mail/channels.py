@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...module_utils.system.units import and_more
 from ..report.masking import redact
-from ..report.model import Report
+from ..report.model import Report, heading
 from ..report.plain_text import cut, one_line
 from . import apprise_transport, child
 from .settings import Settings
@@ -23,7 +23,7 @@ _LONGEST = 3000
 def message_of(report: Report, settings: Settings) -> bytes:
     """Return the message for the channels, in the format of a spool file; `report` holds no secrets."""
     failures = report.failures
-    lines = [one_line(f"{failure.title}: {failure.headline}", _LONGEST_LINE) for failure in failures[:_MOST_LISTED]]
+    lines = [one_line(heading([failure]), _LONGEST_LINE) for failure in failures[:_MOST_LISTED]]
     more = and_more(len(failures), _MOST_LISTED).strip(", ")
     where = f"{report.playbook}, run by {report.user} on {report.node}"
     body = cut("\n".join([*lines, *filter(None, [more]), where]), _LONGEST)

@@ -13,12 +13,16 @@ from pathlib import Path
 from ...module_utils.system import mail_transport as transport
 from ..report.model import Failure, Report, redacted
 from . import channels, child
-from .memory import remember
+from .memory import PAST, remember
 from .settings import Settings
 from .spool import MAIL, overdue, put, waiting
 from .text import compose
 
 _IN_MEMORY = "/dev/shm"  # noqa: S108 (folders made there are private)
+
+
+NOBODY = "nobody was told of"
+"""How the sentence on a report without recipients begins; it is needless where that was said at the start of the run"""
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,16 @@ def tell(report: Report, settings: Settings) -> DeliveryResult:
     return replace(told, problems=(*told.problems, *channels.tell(report, settings)))
 
 
+def without_nobody(problems: Iterable[str]) -> list[str]:
+    """Return the sentences without that on missing recipients."""
+    return [sentence for sentence in problems if not sentence.startswith(NOBODY)]
+
+
 def _mail(report: Report, settings: Settings) -> DeliveryResult:
     mails = [compose(part, settings, recipients) for recipients, part in addressed(report, settings.recipients)]
     if not mails:
         what = "the end of the failures" if report.status == "RECOVERED" else "the failures"
-        return DeliveryResult(problems=(f"nobody was told of {what}: no recipient is set",))
+        return DeliveryResult(problems=(f"{NOBODY} {what}: no recipient is set",))
     return deliver(mails, settings)
 
 
@@ -96,7 +105,7 @@ def part_of(report: Report, hosts: Iterable[str]) -> Report:
         failures=tuple(failures),
         unfinished=tuple(host for host in report.unfinished if host in chosen),
         fine=tuple(line for line in report.fine if chosen & set(line.split(": ")[0].split(" "))),
-        notes=tuple(note for note in report.notes if not note.startswith("No longer failing")),
+        notes=tuple(note for note in report.notes if not note.startswith(PAST)),
         recap={host: counts for host, counts in report.recap.items() if host in shown},
         log=tuple((host, text) for host, text in report.log if not host or host in chosen),
     )

@@ -44,8 +44,8 @@ def job_key(playbooks: Iterable[str], inventory: Iterable[str], **options: Any) 
 def recall(job: Mapping[str, Any], report: Report) -> tuple[dict[str, Any], Report]:
     """Return what is to be remembered of the job after this run, and the report completed from what was remembered.
 
-    A failure that was there before says since when; one that is gone becomes a note; a good run after failures is RECOVERED. A failure of
-    a tarball that this run did not read is reported as not looked at.
+    A failure that was there before says since when; one that is gone becomes a note; a good run after failures is RECOVERED. What this run
+    did not come to, or a tarball that it did not read, is reported as not looked at; what a failed run did not come to is remembered.
     """
     now = (report.ended or datetime.now().astimezone()).isoformat(timespec="seconds")
     before = {name: _mapping(entry) for name, entry in _mapping(job.get("failures")).items()}
@@ -60,45 +60,94 @@ def recall(job: Mapping[str, Any], report: Report) -> tuple[dict[str, Any], Repo
             "host": failure.host,
             "delegate": failure.delegate,
             "text": failure.headline,
-            **({"title": failure.title, "relpath": failure.relpath} if failure.relpath else {}),
+            "task": failure.place.title,
+            "item": failure.item,
+            "title": failure.title,
+            "relpath": failure.relpath,
         }
         known.setdefault(name, entry)
         since = f"still failing since {_moment(entry['since'])}, {entry['runs']} runs" if old else ""
         failures.append(replace(failure, since=since))
-    gone = [entry for name, entry in before.items() if name not in known]
-    for entry in gone:
-        entry["seen"] = not entry.get("relpath") or has_looked_at(
-            report.looked, str(entry.get("title")), str(entry["relpath"])
-        )
+    gone = {name: entry for name, entry in before.items() if name not in known}
+    seen = {name for name, entry in gone.items() if _is_seen(entry, report)}
+    past = [{**entry, "seen": name in seen} for name, entry in gone.items()]
     if failures:
-        notes = (*report.notes, *map(_was, gone))
-        return {"failures": known, "at": now}, replace(report, failures=tuple(failures), notes=notes)
-    return {}, replace(report, status="RECOVERED", failures=_mended(gone)) if gone else report
+        kept = {name: entry for name, entry in gone.items() if name not in seen and _is_to_come(entry, report)}
+        notes = (*report.notes, *map(_was, past))
+        return {"failures": {**kept, **known}, "at": now}, replace(report, failures=tuple(failures), notes=notes)
+    return {}, replace(report, status="RECOVERED", failures=_mended(past)) if past else report
 
 
-_UNSEEN = "this run did not read that tarball: if it is still there, check.yml with altbackup_check_scope: all does"
+GONE, UNSEEN = "No longer failing: ", "Not looked at: "
+PAST = (GONE, UNSEEN)
+"""How notes on earlier failures begin"""
+
+
+def _is_seen(entry: Mapping[str, Any], report: Report) -> bool:
+    """Return whether a run came to where an earlier failure was, so that its absence means that it is gone.
+
+    In a run that came to its end, any task of the failure's stage that ended on that host, or pair, shows it; in another one only that task.
+    """
+    if entry.get("relpath"):
+        return has_looked_at(report.looked, str(entry.get("title")), str(entry["relpath"]))
+    task, host, delegate = (str(entry.get(key) or "") for key in ("task", "host", "delegate"))
+    if not task:  # of the run as a whole
+        return bool(report.recap or report.done)
+    title = f"{host} -> {delegate}" if delegate else host
+    stage = _stage(task) if report.recap else task
+
+    def ended(where: str) -> bool:
+        return any(stage in (done, _stage(done)) for done in report.done.get(where, ()))
+
+    if not (ended(title) or (host in report.recap and ended(""))):
+        return False
+    return not (entry.get("item") and any(_stops(failure, title, _stage(task)) for failure in report.failures))
+
+
+def _stops(failure: Failure, title: str, stage: str) -> bool:
+    """Return whether a failure kept a stage from its items at a place: it is of that stage and of no item."""
+    return not failure.item and failure.title == title and _stage(failure.place.title) == stage
+
+
+def _stage(task: str) -> str:
+    """Return the role of a task by its title, or the title of a task that has none."""
+    role, colon, _ = task.partition(" : ")
+    return role if colon else task
+
+
+def _is_to_come(entry: Mapping[str, Any], report: Report) -> bool:
+    """Return whether a failure that a run did not come to is remembered: the next run may; a tarball is read again by chance only."""
+    return not entry.get("relpath") and (not report.recap or entry.get("host") in report.recap)
+
+
+_UNREAD = "this run did not read that tarball: if it is still there, check.yml with altbackup_check_scope: all does"
+_NOT_REACHED = "this run did not come to it"
+
+
+def _why_unseen(entry: Mapping[str, Any]) -> str:
+    return _UNREAD if entry.get("relpath") else _NOT_REACHED
 
 
 def _mended(gone: Iterable[Mapping[str, Any]]) -> tuple[Failure, ...]:
-    """Return the failures that are gone, as a mail shows them; those whose tarballs were not read come last and say so."""
+    """Return the failures that are gone, as a mail shows them; those that were not looked at come last and say so."""
     return tuple(
         Failure(
             host=str(entry.get("host", "")),
             delegate=str(entry.get("delegate", "")),
             where=str(entry.get("title", "")),
-            message=str(entry.get("text", "")),
+            message=f"{'' if entry.get('seen') else 'not looked at: '}{entry.get('text', '')}",
             since=f"failed since {_moment(entry.get('since', ''))}, in {counted(int(entry.get('runs') or 1), 'run')}"
-            + ("" if entry.get("seen") else f"; {_UNSEEN}"),
+            + ("" if entry.get("seen") else f"; {_why_unseen(entry)}"),
         )
         for entry in sorted(gone, key=lambda entry: not entry.get("seen"))
     )
 
 
 def _was(entry: Mapping[str, Any]) -> str:
-    """Return a note on a failure that is gone, or whose tarball was not read."""
+    """Return a note on a failure that is gone, or was not looked at."""
     where = entry.get("title") or entry.get("host")
     text = f"{where}: {one_line(entry.get('text'))} (since {_moment(entry.get('since', ''))})"
-    return f"No longer failing: {text}" if entry.get("seen") else f"Not looked at: {text}; {_UNSEEN}"
+    return f"{GONE}{text}" if entry.get("seen") else f"{UNSEEN}{text}; {_why_unseen(entry)}"
 
 
 def _moment(text: str) -> str:

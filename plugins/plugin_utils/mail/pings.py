@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from ...module_utils.system import pings
 from ...module_utils.system.pings import HEALTHCHECKS, KUMA, MOST_BODY, START, Ping, shown
-from ..report.model import Report
+from ..report.model import Report, heading
 from ..report.plain_text import cut, one_line
 from . import child
 from .settings import Settings
@@ -49,7 +49,7 @@ def at_end(settings: Settings, rid: str, signal: str, report: Report, seconds: f
 
 def summary(report: Report, message: str) -> str:
     """Return the body of a ping, plain text that begins with `message`; `report` holds no secrets."""
-    failures = [f"{failure.title}: {one_line(failure.headline)}" for failure in report.failures]
+    failures = [one_line(heading([failure])) for failure in report.failures]
     notes = [*report.fine, *report.notes]
     return cut("\n".join([message, *failures, *map(one_line, notes)]), MOST_BODY // 4)
 

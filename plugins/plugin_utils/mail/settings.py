@@ -30,6 +30,7 @@ MAIL_OPTIONS = (
     *OTHER_OPTIONS,
 )
 """Options of the callback that `judge` checks"""
+UNHEARD = "Nobody would be told of failures"
 SECURITIES = {"none": 25, "starttls": 587, "tls": 465}
 """{how the connection is secured: its usual port}"""
 _ADDRESS = re.compile(

@@ -15,7 +15,7 @@ from email.utils import format_datetime, make_msgid
 from ...module_utils.system.units import counted, first_of
 from ...module_utils.system.visible import abridged
 from ..report.command_line import command_line, rerun_command
-from ..report.model import UNREACHABLE, Failure, Place, Report, shared_lines, titles, together
+from ..report.model import UNREACHABLE, Failure, Place, Report, heading, shared_lines, titles, together
 from ..report.plain_text import cut, one_line
 from ..report.run_log import log_text
 from .page import render
@@ -109,7 +109,8 @@ def _with_inventory(report: Report) -> Report:
 def subject(report: Report) -> str:
     """Return the subject: one line with the first failure, and how many more failures or hosts there are."""
     hosts, failures = len(_hosts(report)), len(together(report.failures))
-    number, what = (failures, "failure") if failures > hosts else (hosts, "host")
+    of_inventory = all(failure.of_inventory for failure in report.failures)
+    number, what = (failures, "failure") if failures > hosts or of_inventory else (hosts, "host")
     more = f" (+{counted(number - 1, what)})" if number > 1 else ""
     mode = " (check mode)" if report.check else ""
     opening = one_line(f"[altbackup] {report.status}{mode} {report.playbook}: ", _SUBJECT // 2)
@@ -120,7 +121,9 @@ def _first_line(report: Report) -> str:
     if not report.failures:
         return f"{', '.join(report.unfinished)}: did not finish"
     first = report.failures[0]
-    return f"{first.title}: {first.headline}"
+    if first.of_inventory and not first.names_its_hosts and len(_hosts(report)) > 1:
+        return f"inventory: {first.headline}"
+    return heading([first])
 
 
 def _hosts(report: Report) -> list[str]:
@@ -139,10 +142,10 @@ def blocks(report: Report, limit: int) -> list[Block]:
     shown = max(1, min(len(groups), limit * 3 // 4 // _SMALLEST))
     room = limit * 3 // 4 // shown
     parts = [_failure_block(number, group, room) for number, group in enumerate(groups[:shown], 1)] if groups else []
-    listed = [abridged(f"{titles(group)}: {group[0].headline}") for group in groups[shown:]]
+    listed = [abridged(heading(group)) for group in groups[shown:]]
     if listed:
         more = [f"and {len(listed) - _MOST_LISTED} more, see the log"] if len(listed) > _MOST_LISTED else []
-        parts.append(Block(f"{len(listed)} further failures", (*listed[:_MOST_LISTED], *more), bad=True))
+        parts.append(Block(counted(len(listed), "further failure"), (*listed[:_MOST_LISTED], *more), bad=True))
     if report.unfinished:
         text = f"{first_of(report.unfinished, _MOST_LISTED)}: stopped by the failure of another host, or never begun."
         parts.append(Block("Did not finish", (text,), bad=True))
@@ -153,12 +156,22 @@ def blocks(report: Report, limit: int) -> list[Block]:
     parts.append(Block("The run", fields=tuple(_context(report))))
     if report.recap:
         parts.append(Block("Recap", recap=True))
+    if report.mend and report.status != "RECOVERED":
+        told = (
+            "A check only looks. A backup fetches good copies of what is damaged, and makes and sends what is missing."
+        )
+        parts.append(Block("To mend it", (told, *_masked(report.mend)), outputs=(("", report.mend),)))
     if report.rerun and report.status != "RECOVERED":
         whole = report.stamp and report.playbook != "restore.yml"  # what is restored already is not replaced
-        hint = ("It does what is missing and nothing else.",) if whole else ()
-        masked = ("Put in what is masked.",) if "********" in report.rerun else ()
-        parts.append(Block("To run again", (*hint, *masked), outputs=(("", report.rerun),)))
+        hint = (
+            () if not whole else ("It looks again.",) if report.mend else ("It does what is missing and nothing else.",)
+        )
+        parts.append(Block("To run again", (*hint, *_masked(report.rerun)), outputs=(("", report.rerun),)))
     return parts
+
+
+def _masked(command: str) -> tuple[str, ...]:
+    return ("Put in what is masked.",) if "********" in command else ()
 
 
 def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
@@ -186,7 +199,8 @@ def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
         *short,
         ("fine before", failure.before),
     ]
-    title = f"{number}. {titles(group) if len(group) == 1 else f'{len(group)} hosts'}: {failure.headline}"
+    several = len(group) > 1 and not failure.names_its_hosts
+    title = f"{number}. {f'{len(group)} hosts: {failure.headline}' if several else heading(group)}"
     first, _, rest = message.partition("\n")
     told = rest if " ".join(first.split()) == failure.headline else message
     return Block(
@@ -242,9 +256,11 @@ def _summary(report: Report) -> list[str]:
     if report.status == "TEST":
         return ["A test: nothing has failed. This is what a mail on two failures looks like."]
     failures, hosts = len(together(report.failures)), len(_hosts(report))
-    counted = f"{failures} failure{'' if failures == 1 else 's'} on {hosts} host{'' if hosts == 1 else 's'}"
+    told = f"{counted(failures, 'failure')} on {counted(hosts, 'host')}"
+    if report.failures and all(failure.of_inventory for failure in report.failures):
+        told = f"{counted(failures, 'error')} of the inventory: nothing was begun on any host,"
     mode = " (check mode)" if report.check else ""
-    return [f"{counted} in {report.playbook}{mode}, started on {report.node}."]
+    return [f"{told} in {report.playbook}{mode}, started on {report.node}."]
 
 
 def _recap(report: Report) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import yaml
@@ -27,6 +29,23 @@ def syntax_errors(inventory: Sequence[str], folder: Path) -> list[str]:
             if path not in found and (why := _error_in(path)):
                 found[path] = f"{path}: {why}"
     return list(found.values())
+
+
+def places_of(inventory: Sequence[str], folder: Path, variable: str) -> list[str]:
+    """Return `FILE:LINE` of each line that sets a variable in the YAML files of inventories, whose paths are relative to `folder`."""
+    key = re.compile(rf"\s*[\"']?{re.escape(variable)}[\"']?\s*:")
+    paths = dict.fromkeys(path for source in inventory for path in islice(_files_of(folder / source), _MOST_FILES))
+    return [f"{path}:{number}" for path in paths for number, line in _lines_of(path) if key.match(line)]
+
+
+def _lines_of(path: Path) -> list[tuple[int, str]]:
+    """Return the numbered lines of a file, none of one that is too large or cannot be read."""
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return []
+        return list(enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1))
+    except OSError:
+        return []
 
 
 def _files_of(source: Path) -> Iterator[Path]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...module_utils.kinds.registry import CATEGORIES
+from ...module_utils.system.units import counted
 from ...module_utils.tree.rulings import RULES
 from .settings import PREFIX
 
@@ -29,7 +30,8 @@ def has_keep_alone(given: Mapping[str, Any]) -> bool:
 def keep_alone_note(host: str, keep: int) -> str:
     """Return a note on a target with altbackup_keep alone: what it does not keep, and how it would."""
     return (
-        f"{host}: altbackup_keep is set, and no other rule, so as a target it keeps the last {keep} days and contents and nothing older: "
+        f"{host}: altbackup_keep is set, and no other rule, so as a target it keeps the last "
+        f"{counted(keep, 'day and content', 'days and contents')} and nothing older: "
         "set altbackup_keep_daily, _weekly or _monthly, too, for a longer past (docs/retention.md)"
     )
 

@@ -131,7 +131,7 @@ def _convert(name: str, option: Mapping[str, Any], value: Any) -> Any:
         return outcome.validated_parameters[name]
     choices = option.get("choices")
     if choices:
-        raise InvalidInput(f"{shown} is not one of {', '.join(choices)}")
+        raise InvalidInput(f"{shown} is not one of {', '.join(choice or 'empty' for choice in choices)}")
     raise InvalidInput(f"{shown} is not {_EXPECTED[kind]}")
 
 

@@ -67,6 +67,17 @@ class CallResult:
         return list(self.values.get(key) or ())
 
 
+def nodes_of(registered: Mapping[str, Any], host: str) -> list[str]:
+    """Return the nodes on which a task's calls ended, whatever they found: none that failed, was unreachable, or was skipped."""
+    results = registered.get("results", [registered]) if registered else []
+    ended = [
+        CallResult(result, host)
+        for result in (results if isinstance(results, (list, tuple)) else ())
+        if isinstance(result, Mapping) and not any(result.get(key) for key in ("failed", "unreachable", "skipped"))
+    ]
+    return list(dict.fromkeys(call.node for call in ended))
+
+
 def calls_of(registered: Mapping[str, Any], host: str) -> list[CallResult]:
     """Return the results of the calls in what a task registered: each item of a loop, or the one call; none that was skipped."""
     results = registered.get("results", [registered]) if registered else []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...module_utils.system.units import and_more
-from ...module_utils.tree.stamps import is_stamp
+from ...module_utils.tree.stamps import is_stamp, readable_stamp
 
 Entry = Mapping[str, Any]
 
@@ -110,8 +110,7 @@ def good_copy(entry: Entry) -> str:
         )  # the failure itself says so
     if not isinstance(good, str) or not is_stamp(good):
         return ""
-    day, _, clock = good.rpartition("/")
-    return f"last good copy there: {day} {clock[:2]}:{clock[2:4]}:{clock[4:]}"
+    return f"last good copy there: {readable_stamp(good)}"
 
 
 def good_copies(told: Sequence[tuple[str, str]], most: int = 100) -> list[str]:

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...module_utils.system.units import counted
 from ...module_utils.tree.failures import identity
 from . import run_summary
+from .call_results import nodes_of
 from .causes import by_cause, following_lines, good_copy
 from .model import (
     LONGEST_MESSAGE,
@@ -55,6 +57,8 @@ class Collector:
         self._purged: list[dict[str, Any]] = []
         self._looked: dict[str, tuple[str, ...]] = {}
         self._done: dict[str, tuple[int, str]] = {}
+        self._ended: dict[str, dict[str, None]] = {}
+        """{host, or `source -> target`: titles of the tasks that ended there, whatever they found}"""
         self._delegates: dict[tuple[str, str], list[str]] = {}
         self._plays: list[_Play] = []
         self._waiting_plays: list[str] = []
@@ -104,6 +108,7 @@ class Collector:
         self._done[host] = (count + 1, place.name)
         self._delegates.pop((host, place.uuid), None)
         self._note(host, place, result)
+        self._end(place, host, host, *_nodes(result, host))
         facts = result.get("ansible_facts") if isinstance(result, Mapping) and not is_censored(result) else None
         if isinstance(facts, Mapping):
             self._learn(host, facts, place)
@@ -121,6 +126,7 @@ class Collector:
         """Record a failure or an unreachable host; `gone` are the hosts that are already out of the play."""
         delegates = self._delegates.pop((host, place.uuid), [])
         noted = self._note(host, place, result)
+        self._end(place, host, *([host] if noted else []), *_nodes(result, host))
         if ignored or (unreachable and place.ignore_unreachable):
             return
         if self._summary and " ".join(describe(result, place)[0].split()) == self._summary:
@@ -141,6 +147,12 @@ class Collector:
         self._events.pop((host, place.uuid), None)
         self._events[host, place.uuid] = (unreachable, failures)
 
+    def _end(self, place: Place, host: str, *nodes: str) -> None:
+        """Record that a task of a host ended on some nodes."""
+        for node in dict.fromkeys(nodes):
+            for title in (node, *([f"{host} -> {node}"] if node != host else [])):
+                self._ended.setdefault(title, {})[place.title] = None
+
     def _note(self, host: str, place: Place, result: Any) -> list[dict[str, Any]]:
         """Keep the failures that a stage noted in a result, and return them."""
         found = recorded(result, host)
@@ -155,6 +167,7 @@ class Collector:
             self.stamp = one_line(plan.get("stamp") or "", 40)
         if not isinstance(outcome, Mapping):
             return
+        self._ended.setdefault("", {})[place.title] = None
         entries = [{"node": host, **entry} for entry in entries_of(outcome.get("failures"))]
         for entry in entries:
             self._recorded.setdefault(identity(entry), (entry, failure_of_entry(entry, place)))
@@ -170,7 +183,7 @@ class Collector:
         }
 
     def finish(self, recap: Mapping[str, Mapping[str, int]], *, ended: bool = True) -> dict[str, Any]:
-        """Return the fields of the run's Report: failures, unfinished, notes, fine, purged, looked, recap, stamp, state.
+        """Return the fields of the run's Report: failures, unfinished, notes, fine, purged, looked, done, recap, stamp, state.
 
         `recap` is {host: counts of Ansible's statistics}; `ended` is false for a run that came to no recap.
         """
@@ -196,6 +209,7 @@ class Collector:
             "fine": tuple(self._fine),
             "purged": tuple(self._purged),
             "looked": dict(self._looked),
+            "done": {title: tuple(tasks) for title, tasks in self._ended.items()},
             "recap": {host: dict(counts) for host, counts in recap.items()},
             "stamp": self.stamp,
             "state": _state(failures, recap, nothing, ended),
@@ -244,6 +258,11 @@ class Collector:
         return list(found)
 
 
+def _nodes(result: Any, host: str) -> list[str]:
+    """Return the nodes on which the calls of a task's loop ended."""
+    return nodes_of(result, host) if isinstance(result, Mapping) and "results" in result else []
+
+
 def _purge_of(entry: Any) -> dict[str, Any]:
     """Return a purge of the run's report with typed values, {} if it is malformed."""
     try:
@@ -273,6 +292,6 @@ def _state(failures: Sequence[Failure], recap: Mapping[str, Mapping[str, int]], 
     if not failures:
         return "good"
     failed = sorted({failure.host for failure in failures})
-    words = [f"{len(failed)} of {max(len(recap), len(failed))} hosts failed"]
+    words = [f"{len(failed)} of {counted(max(len(recap), len(failed)), 'host')} failed"]
     down = [host for host, counts in recap.items() if counts.get("unreachable")]
     return ", ".join(words + ([f"{len(down)} unreachable"] if down else []))

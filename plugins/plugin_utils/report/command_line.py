@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .masking import mask_argv
+
+_LIMITS = ("-l", "--limit")
+_WITH_VALUE = (*_LIMITS, "-i", "--inventory", "-e", "--extra-vars", "-t", "--tags", "--skip-tags")
+_CHECK = re.compile(r"((?:.*/)?(?:altbackup\.core\.)?)check(\.yml)?")
 
 
 def command_line(argv: Sequence[str]) -> str:
@@ -25,3 +29,29 @@ def rerun_command(argv: Sequence[str], folder: str, stamp: str = "", hosts: Sequ
     elif not stamp and hosts:
         words += ["--limit", ",".join(hosts)]
     return f"cd {shlex.quote(folder)} && {command_line(words)}" if folder else command_line(words)
+
+
+def mending_command(argv: Sequence[str], folder: str, playbook: str, titles: Iterable[str]) -> str:
+    """Return the backup that mends what a check only finds, to be given in `folder`; "" for other playbooks.
+
+    If the check was limited, the backup is to the sources of the failures, by their `titles`: node, or `source -> target`.
+    """
+    words = list(argv)
+    places = [
+        number
+        for number, word in enumerate(words)
+        if number and words[number - 1] not in _WITH_VALUE and _CHECK.fullmatch(word)
+    ]
+    if playbook != "check.yml" or not places:
+        return ""
+    words[places[0]] = _CHECK.sub(r"\1backup\2", words[places[0]])
+    working = [word for word in words if word not in ("-C", "--check")]
+    kept = [
+        word
+        for number, word in enumerate(working)
+        if word not in _LIMITS
+        and not word.startswith("--limit=")
+        and (not number or working[number - 1] not in _LIMITS)
+    ]
+    sources = list(dict.fromkeys(title.partition(" -> ")[0] for title in titles))
+    return rerun_command(kept, folder, hosts=sources if len(kept) < len(working) else ())

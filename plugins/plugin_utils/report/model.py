@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from ...module_utils.system.units import either_of
 from ...module_utils.tree.failures import KEYS, unframed
 from . import call_failures, run_summary
 from .causes import good_copies, good_copy, titled
 from .masking import redact
 from .plain_text import clean, last_lines, one_line
 from .run_log import is_censored, item_label
+from .secrecy import quoted
 
 FAILED, UNREACHABLE, RECORDED, RUN = "failed", "unreachable", "recorded", "run"
 """Kinds of failures: of a task; an unreachable node; noted by a stage, which went on; of the run as a whole."""
@@ -25,6 +27,14 @@ _SAYS_NOTHING = re.compile(
     r"non-zero return code|MODULE FAILURE|Module result deserialization failed.*|One or more items failed|All items completed|Assertion failed"
     r"|Failed as requested from task|failed_when_result|True|False|None|",
 )
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,116}\b")
+_ARGUMENTS = "Validation of arguments failed:"
+_CHOICE = re.compile(r"value of (?P<name>\S+) must be one of: (?P<choices>.*), got: (?P<value>.*)")
+_TYPE = re.compile(r"argument '(?P<name>\w+)' (?P<rest>is of type .*)")
+_SETTINGS = "altbackup.core.altbackup"
+"""The role that reads the inventory, before anything is touched"""
+_NAMES_ITS_HOSTS = re.compile(r"(?:all hosts|[\w.-]+(?:, [\w.-]+)*): altbackup_\w+ ")
+_VARIABLE = re.compile(r"\baltbackup_\w+")
 _OUTPUTS = ("stderr", "stdout", "module_stderr", "module_stdout")
 
 
@@ -69,6 +79,8 @@ class Failure:
     place: Place = Place()
     outputs: tuple[tuple[str, str], ...] = ()
     """(title, text) of outputs such as stderr"""
+    item: str = ""
+    """The item concerned, `category/name`, if any"""
     relpath: str = ""
     """The tarball concerned, if any"""
     good: str = ""
@@ -84,8 +96,8 @@ class Failure:
 
     @property
     def headline(self) -> str:
-        """The first line of its message."""
-        return one_line(self.message.strip().split("\n", 1)[0])
+        """The first line of its message, with digests shortened."""
+        return one_line(_DIGEST.sub(r"\1...", self.message.strip().split("\n", 1)[0]))
 
     @property
     def title(self) -> str:
@@ -93,6 +105,17 @@ class Failure:
         if self.where:
             return self.where
         return f"{self.host} -> {self.delegate}" if self.delegate else self.host
+
+    @property
+    def of_inventory(self) -> bool:
+        """Whether it is an error of the inventory, for which nothing was begun on any host."""
+        return self.place.role == _SETTINGS
+
+    @property
+    def names_its_hosts(self) -> bool:
+        """Whether its message begins with the hosts concerned, so that its title would repeat them or, of a task for all hosts, mislead."""
+        told = self.headline
+        return told.startswith(f"{self.title}: ") or (self.of_inventory and bool(_NAMES_ITS_HOSTS.match(told)))
 
 
 @dataclass(frozen=True)
@@ -109,6 +132,8 @@ class Report:
     """What purge removed from each tree; `fine` has it as text"""
     looked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """{title of a tree: days and tarballs of it that were read}"""
+    done: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """{host, or `source -> target`: titles of the tasks that ended there, whatever they found}; under "" those about all hosts"""
     recap: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """{host: {ok, changed, unreachable, failures, skipped, rescued, ignored: number}}"""
     state: str = ""
@@ -123,6 +148,8 @@ class Report:
     check: bool = False
     stamp: str = ""
     rerun: str = ""
+    mend: str = ""
+    """The command that mends what the run has only found"""
     log: tuple[tuple[str, str], ...] = ()
     """(host, lines); the host is "" for lines of the whole run"""
     mail_to: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -154,6 +181,8 @@ def _message(result: Mapping[str, Any]) -> str:
     own_message = next(filter(None, texts), "")
     own_message = unframed(own_message).removeprefix("Task failed: ")
     first, _, rest = own_message.partition("\n")
+    if first == _ARGUMENTS and rest:
+        return "\n".join(map(_argument_error, rest.split("\n")))
     if not _SAYS_NOTHING.fullmatch(first.strip()):
         return own_message
     if result.get("assertion") not in (None, "") and first in ("", "Assertion failed"):
@@ -171,6 +200,15 @@ def _message(result: Mapping[str, Any]) -> str:
     parts += [last] if last else []
     message = ": ".join(part for part in parts if part) or "it said nothing"
     return f"{message}\n{rest}".strip()
+
+
+def _argument_error(text: str) -> str:
+    """Return what Ansible says of a wrong value of a variable, with its name first."""
+    match = _CHOICE.fullmatch(text)
+    if match:
+        return f"{match['name']} must be {either_of(match['choices'].split(', '))}, but is {quoted(match['value'])}"
+    match = _TYPE.fullmatch(text)
+    return f"{match['name']} {match['rest']}" if match else text
 
 
 def _last_line(text: Any) -> str:
@@ -307,9 +345,26 @@ def failure_of_entry(entry: Mapping[str, Any], place: Place) -> Failure:
         delegate=values["delegate"],
         where=values["tree"],
         place=place,
+        item=item,
         relpath=values["relpath"],
         good=good_copy(entry),
         outputs=tuple((title, text) for title, text in outputs if text),
+    )
+
+
+def with_places(failures: Iterable[Failure], places_of: Callable[[str], Sequence[str]]) -> tuple[Failure, ...]:
+    """Return the failures, those of the inventory with where a wrong variable is set, if `places_of` its name gives one place, FILE:LINE."""
+
+    def placed(line: str) -> str:
+        match = _VARIABLE.search(line)
+        places = places_of(match.group()) if match else ()
+        return f"{line} ({places[0]})" if len(places) == 1 else line
+
+    return tuple(
+        replace(failure, message="\n".join(map(placed, failure.message.split("\n"))))
+        if failure.of_inventory
+        else failure
+        for failure in failures
     )
 
 
@@ -324,6 +379,12 @@ def together(failures: Iterable[Failure]) -> list[list[Failure]]:
 def titles(group: Sequence[Failure]) -> str:
     """Return where the failures of one group happened, in one line."""
     return titled(failure.title for failure in group)
+
+
+def heading(group: Sequence[Failure], what: str = "") -> str:
+    """Return where the failures of one group happened, each host once, and what, their headline unless `what` is given."""
+    what = what or group[0].headline
+    return what if group[0].names_its_hosts else f"{titles(group)}: {what}"
 
 
 def shared_lines(group: Sequence[Failure]) -> list[str]:
@@ -358,6 +419,7 @@ def redacted(report: Report) -> Report:
         command=clean(report.command),
         folder=clean(report.folder),
         rerun=clean(report.rerun),
+        mend=clean(report.mend),
         inventory=tuple(map(clean, report.inventory)),
         secrets=(),
     )

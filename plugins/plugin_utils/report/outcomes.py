@@ -33,6 +33,7 @@ EMPTY: dict[str, Any] = {
     "purged": [],
     "judged": [],
     "contents": {},
+    "good": {},
     "incomplete": [],
     "identities": {},
     "pairs": {},
@@ -89,6 +90,7 @@ def record(
             _availability,
             _notes,
             _holds,
+            *([] if check_mode else [_gone]),
             _copies_and_room,
             _proofs,
             *([] if call.delegate else [_sent_and_discovered]),
@@ -118,6 +120,19 @@ def _availability(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
             **{f"{place}:{entry['base']}": {**entry, "node": place} for entry in call.entries("steady")},
         },
     }
+
+
+def _gone(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+    """Return the updated good tarballs of trees, without those that the call removed."""
+    return _judged(state, call, dict.fromkeys(call.entries("removed"), False))
+
+
+def _judged(state: Mapping[str, Any], call: CallResult, found: Mapping[str, bool]) -> dict[str, Any]:
+    """Return the updated {node/source/role: {relpath: whether it was read and is good, or is damaged or gone}}."""
+    if not found:
+        return {}
+    tree = "/".join((call.node, call.source, call.place[2] or "source"))
+    return {"good": {**state["good"], tree: {**state["good"].get(tree, {}), **found}}}
 
 
 def _notes(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
@@ -235,6 +250,10 @@ def record_check(
         result, (place, _, _) = call.values, call.place
         title = call.tree or place
         dnas = (result.get("dnas") or {}).items()
+        damaged = [path for kind in ("mismatch", "missing", "malformed") for path in call.entries(kind)]
+        counted = set(result.get("dnas") or ()).intersection(call.entries("match"))
+        new |= _judged(new, call, {**dict.fromkeys(counted, True), **dict.fromkeys(damaged, False)})
+        new |= {} if check_mode else _gone(new, call)
         day = ALL_DAYS if call.about.get("check_scope") == ALL_DAYS else result.get("day") or ""
         new |= {
             "passed": {**new["passed"], "/".join(call.place): passed_items(result, new["predicted"])},

@@ -16,7 +16,7 @@ from . import call_failures, run_failures
 from .call_results import calls_of
 from .causes import by_cause
 from .collector import ENDED_EARLY
-from .model import RECORDED, Failure, Place, shared_lines, titles, together
+from .model import RECORDED, Failure, Place, heading, shared_lines, together
 from .night_table import COLUMNS, aligned
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -293,10 +293,12 @@ _TEXTS: dict[str, Callable[[_Stage], str]] = {
 }
 
 
-def closing(outcome: Mapping[str, Any], fields: Mapping[str, Any], title: str) -> list[Line]:
+def closing(
+    outcome: Mapping[str, Any], fields: Mapping[str, Any], title: str, *, is_explained: bool = False
+) -> list[Line]:
     """Return the last lines of a run: notes, table, unfinished hosts, failures.
 
-    `fields` are those of the collector; `title` is the playbook. Failures of tasks outside this collection were shown when they happened.
+    `fields` are those of the collector; `title` is the playbook; `is_explained` is whether it is said elsewhere why the run ended early.
     """
     lines = [*_notes(outcome.get("told")), *_table(outcome.get("table"))]
     own = [
@@ -309,6 +311,8 @@ def closing(outcome: Mapping[str, Any], fields: Mapping[str, Any], title: str) -
         return [*lines, *failure_lines(own)]
     if fields["failures"]:
         return lines
+    if fields["state"] == ENDED_EARLY and is_explained:
+        return lines
     if fields["state"] == ENDED_EARLY:
         return [*lines, Line(f"{title}: ended early: what Ansible said above is why", bad=True)]
     return [*lines, Line(f"{title}: nothing failed")]
@@ -319,7 +323,7 @@ def failure_lines(failures: Sequence[Failure]) -> list[Line]:
     groups = together(failures)
     lines = [Line(f"{_number(len(groups), 'failure')}:", bad=True)]
     for number, group in enumerate(groups, 1):
-        text = "\n".join([f"{titles(group)}: {group[0].message.strip()}", *shared_lines(group)])
+        text = "\n".join([heading(group, group[0].message.strip()), *shared_lines(group)])
         first, *rest = abridged(visible(text)).split("\n")
         lines.append(Line(f"  {number}. {first}", bad=True))
         lines += [Line(f"     {line}".rstrip(), bad=True) for line in rest]
@@ -331,7 +335,7 @@ def _notes(told: Any) -> list[Line]:
     more = len(notes) - _MOST_NOTES
     return [
         *(Line(note) for note in notes[:_MOST_NOTES]),
-        *([Line(f"and {more} more notes, which -v and the log show")] if more > 0 else []),
+        *([Line(f"and {_number(more, 'more note')}, which -v and the log show")] if more > 0 else []),
     ]
 
 

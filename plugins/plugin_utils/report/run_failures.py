@@ -23,12 +23,19 @@ def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _of_rotten(state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the failures of rotten tarballs that this run found, each with whether a good copy replaced it."""
+    """Return the failures of rotten tarballs that this run found, each with whether a good copy replaced it, which comes first."""
     return [
-        {**entry, "reason": f"{entry['reason']}; {file['outcome']}"}
+        {**entry, "reason": f"{file['outcome']}; {entry['reason']}", **_good_now(entry, file["healed"])}
         for file in state.get("rotten") or ()
         for entry in file["failures"]
     ]
+
+
+def _good_now(entry: Mapping[str, Any], healed: Iterable[str]) -> dict[str, str]:
+    """Return the stamp of the item's newest good copy after some of its tarballs were healed, {} if it is that which the failure has."""
+    known = entry.get("good")
+    stamps = ["/".join(relpath.split("/")[2:6]) for relpath in healed]
+    return {"good": max([known, *stamps])} if isinstance(known, str) and stamps else {}
 
 
 def add_failure(found: dict[tuple[str, ...], dict[str, Any]], entry: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
+from ...module_utils.system.units import counted
 from .plain_text import clean
 from .secrecy import mask
 
@@ -51,7 +52,7 @@ class RunLog:
 
     def entries(self) -> tuple[tuple[str, str], ...]:
         """Return all (host, lines), with a note where entries are left out."""
-        gap = [("", f"[... {self._left_out} entries left out ...]")] if self._left_out else []
+        gap = [("", f"[... {counted(self._left_out, 'entry', 'entries')} left out ...]")] if self._left_out else []
         return (*self._head, *gap, *self._tail)
 
 

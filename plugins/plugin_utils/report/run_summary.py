@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ...module_utils.system.units import first_of, readable, told_apart
+from ...module_utils.system.units import counted, first_of, readable, told_apart
 from ...module_utils.system.visible import one_line, visible
 from .causes import by_cause, following_lines, good_copies, good_copy, titled
 from .identities import one_disk
@@ -27,7 +27,7 @@ def describe_purge(entry: Mapping[str, Any]) -> str:
     numbers = [f"{count} of {key}" for key, count in entry["items"].items()]
     if len(numbers) > _MOST_NAMED:
         others = list(entry["items"].values())[_MOST_NAMED:]
-        numbers[_MOST_NAMED:] = [f"{sum(others)} of {len(others)} more items"]
+        numbers[_MOST_NAMED:] = [f"{sum(others)} of {counted(len(others), 'more item')}"]
     count = f"{entry['tarballs']} tarball{'' if entry['tarballs'] == 1 else 's'}"
     done, freed = ("would purge", "would be freed") if entry["predicted"] else ("purged", "freed")
     trash = f" ({readable(entry['in_trash'])} more when the trash is emptied)" if entry.get("in_trash") else ""

@@ -125,7 +125,7 @@ def test_too_little_room_is_told_with_the_numbers(tmp_path: Path) -> None:
         for check in (True, False):
             (reason,) = reasons(step("make", away, check=check, size=3 << 20))
             assert reason.startswith(
-                f"the tarballs to drill have 3.0 MiB, but 66 MiB are free in {disk}, of which 64 MiB stay free: "
+                f"3.0 MiB are needed for the tarballs to drill, and 64 MiB have to stay free, but only 66 MiB are free in {disk}: 1.0 MiB are lacking: "
             )
         assert not list(disk.iterdir())
         assert step("make", away, check=True, size=1 << 20)["failures"] == [] and not list(disk.iterdir())

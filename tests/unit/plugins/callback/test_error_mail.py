@@ -263,6 +263,31 @@ def test_options_that_are_not_usable_are_said_at_the_start(tmp_path: Path, monke
     assert [word for word in ("odd", "ssl", "timeout") if word not in " ".join(said)] == []
 
 
+@pytest.mark.parametrize(
+    ("role", "notice", "told"),
+    [
+        ("", "", ["no recipient is set: set"]),
+        ("altbackup.core.altbackup", "Nobody would be told of failures: no recipient is set", []),
+        ("altbackup.core.altbackup", "", ["nobody was told of the failures: no recipient is set"]),
+    ],
+)
+def test_missing_recipient_is_said_once(
+    role: str, notice: str, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MAILTO", raising=False)
+    callback = make(monkeypatch, tmp_path, TO="", HOST="127.0.0.1")
+    roles = [SimpleNamespace(get_name=lambda: role)] if role else []
+    play = SimpleNamespace(get_roles=lambda: roles, get_name=lambda: "Play")
+    callback.v2_playbook_on_start(SimpleNamespace(_file_name="x", get_plays=lambda: [play]))
+    if notice:
+        event = result({"msg": notice})
+        event.task._role = SimpleNamespace(get_name=lambda: role)
+        callback.v2_runner_on_ok(event)
+    callback.v2_runner_on_failed(result({"msg": "boom"}))
+    callback.v2_playbook_on_stats(stats(a={"failures": 1}))
+    assert [sentence[: len(words)] for sentence, words in zip(said, told, strict=True)] == told
+
+
 def test_what_an_earlier_run_could_not_send_is_sent(callback: Any, server: MailServer, tmp_path: Path) -> None:
     mail = EmailMessage()
     mail["From"], mail["To"] = "a@example.org", "a@example.org"

@@ -261,7 +261,7 @@ def test_reflog_entries_that_were_pruned_are_reported(nights: Nights, live: Path
     log.write_text(f"{NULL} {gone} A <a@b> 1368183000 +0000\tgone\n")
     copy = nights.unpack(nights.tarball(item(live)))
     assert references(copy) == references(live)
-    assert any("name 1 objects that the repository no longer has" in note for note in nights.notes)
+    assert any("name 1 object that the repository no longer has" in note for note in nights.notes)
 
 
 def test_small_files_are_archived_as_data_with_their_modes(nights: Nights, live: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_full_disk_is_told_with_the_numbers(copies: Copies, tmp_path: Path) ->
         )
         assert list(disk.iterdir()) == []
         (failure,) = result["failures"]
-        assert "are needed to unpack it, but" in failure["reason"] and "of which 64 MiB stay free" in failure["reason"]
+        assert "are needed to unpack it, and 64 MiB have to stay free, but only 64 MiB are free" in failure["reason"]
 
 
 @pytest.mark.sampled(2)

@@ -249,8 +249,10 @@ def test_no_room_is_told_with_numbers_and_nothing_is_sent(pair: Pair, tmp_path: 
         (reason,) = pair.run()
         assert not pair.there()
     assert (
-        reason == f"{disk}/dayabay: 2.9 MiB are needed for 1 tarballs, but 16 MiB are free, of which 16 MiB stay free: "
-        f"1 was not sent: {relpath(DAY3)}"
+        reason
+        == f"{disk}/dayabay: 2.9 MiB are needed for 1 tarball, and 16 MiB have to stay free, but only 16 MiB are free: 2.9 MiB are "
+        f"lacking: 1 tarball was not sent: {relpath(DAY3)}. Make room on that disk, or keep less there: lower altbackup_keep, _daily, _weekly or "
+        "_monthly of this target, and purge.yml removes what they no longer keep"
     )
 
 
@@ -265,10 +267,10 @@ def test_what_has_no_room_is_left_out_and_the_rest_is_sent(pair: Pair, tmp_path:
         assert list(pair.there()) == [relpath(DAY1), relpath(DAY3)]
         (again,) = pair.run()
     assert reason.startswith(
-        f"{disk}/dayabay: 14 MiB are needed for 4 tarballs, but 21 MiB are free, of which 16 MiB stay free: 2 "
+        f"{disk}/dayabay: 14 MiB are needed for 4 tarballs, and 16 MiB have to stay free, but only 21 MiB are free: "
     )
     for said in (reason, again):
-        assert said.endswith(f"stay free: 2 were not sent: {relpath(DAY3, 'git/huge')}, {relpath(DAY2)}")
+        assert f"lacking: 2 tarballs were not sent: {relpath(DAY3, 'git/huge')}, {relpath(DAY2)}. Make room" in said
 
 
 def test_many_that_have_no_room_are_counted_and_not_all_named(pair: Pair, tmp_path: Path) -> None:
@@ -278,8 +280,8 @@ def test_many_that_have_no_room_are_counted_and_not_all_named(pair: Pair, tmp_pa
         (disk / ".altbackup").mkdir()
         pair.copies = disk
         (reason,) = pair.run()
-    assert "12 were not sent: git/tool00/" in reason
-    assert reason.endswith(f"{relpath(DAY3, 'git/tool09')} and 2 more")
+    assert "12 tarballs were not sent: git/tool00/" in reason
+    assert f"{relpath(DAY3, 'git/tool09')} and 2 more. Make room" in reason
 
 
 def test_leftovers_that_this_run_does_not_want_go_and_are_reported(pair: Pair) -> None:

@@ -175,3 +175,35 @@ def test_folder_that_does_not_answer_is_said_so_be_there_signs_of_life(
         ToolFailed, match=rf"no answer about {peer.folder} within 0\.6 s: is the server of its mount up"
     ):
         rsync.reach(peer, Deadline(30))
+
+
+NOISE = (
+    "rsync: connection unexpectedly closed (0 bytes received so far) [sender]\n"
+    "rsync error: unexplained error (code 255) at io.c(285) [sender=3.2.7]"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "told", "hinted"),
+    [
+        ("scm@cms01: Permission denied (publickey).", "scm@cms01: Permission denied (publickey).", True),
+        ("Warning: x\nHost key verification failed.", "Warning: x\nHost key verification failed.", True),
+        (
+            "ssh: connect to host cms01 port 22: Connection refused",
+            "ssh: connect to host cms01 port 22: Connection refused",
+            False,
+        ),
+        ("Connection to cms01 closed by remote host.", f"Connection to cms01 closed by remote host.\n{NOISE}", False),
+    ],
+)
+def test_refused_login_is_told_without_the_words_of_rsync_and_with_what_mends_it(
+    said: str, told: str, hinted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = f"{said}\n{NOISE}"
+    make_tool(tmp_path / "tools", "rsync", f"cat >&2 <<'END'\n{message}\nEND\nexit 255")
+    monkeypatch.setenv("PATH", f"{tmp_path}/tools:{os.environ['PATH']}")
+    with pytest.raises(ToolFailed) as failed:
+        rsync.carry(PEER, str(tmp_path), ["a"], Deadline(20))
+    assert failed.value.stderr == told
+    hint = ". altbackup doctor tells what of this way is not in place, and setup.yml sets up keys and known hosts"
+    assert str(failed.value).endswith(f"rsync exit code 255: {told}{hint if hinted else ''}")

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.altbackup.core.plugins.module_utils.system.units import first_of, readable, told_apart
+from ansible_collections.altbackup.core.plugins.module_utils.system.units import (
+    first_of,
+    readable,
+    shortage,
+    told_apart,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +52,11 @@ def test_two_sizes_get_no_more_digits_than_they_need() -> None:
 )
 def test_of_many_texts_the_first_are_told_and_how_many_more(texts: list[str], expected: str) -> None:
     assert first_of(texts, 2) == expected
+
+
+def test_what_is_lacking_is_told_with_all_numbers_that_lead_to_it() -> None:
+    told = shortage(5700 << 10, 2400 << 10, 16 << 20, purpose=" for 1 tarball", where=" in /data")
+    assert told == (
+        "5.6 MiB are needed for 1 tarball, and 16 MiB have to stay free, but only 2.3 MiB are free in /data: 19 MiB are lacking"
+    )
+    assert shortage(2000, 1000) == "2.0 KiB are needed, but only 1.0 KiB are free: 1.0 KiB are lacking"

@@ -37,7 +37,7 @@ def test_only_what_a_target_asks_for_goes_there_and_once_more_what_arrived_other
         assert set(options["guides"]) == {"RESTORE.txt", "restore.sh"}
     assert [target["peer"]["node"] for target in told.call("tarball_send", "synchronize", {})["targets"]] == ["cms01"]
     (delivery,) = told.over("deliveries")
-    assert delivery["label"] == "cms01: 1 tarballs"
+    assert delivery["label"] == "cms01: 1 tarball"
     told.call(
         "tarball_accept", "synchronize", {"wrong": [{"relpath": SVN, "wrong": "sha256 bb"}]}, delivery, retry=True
     )
@@ -76,7 +76,7 @@ def test_what_rotted_on_a_target_is_fetched_from_the_source_and_its_failure_says
     told = rotten()
     assert told.run.state["failures"] == [], "it is told when it is known whether a good copy came"
     (failure,) = all_failures([told.run.state])
-    assert failure["reason"] == "it rotted; no good copy was fetched in this run: the next one tries again"
+    assert failure["reason"] == "no good copy was fetched in this run: the next one tries again; it rotted"
     assert told.nodes("rotten") == ["dayabay", "cms01", "sdu"]
     for entry, has in zip(told.over("rotten"), ([COPY], [], [COPY]), strict=True):
         options = told.call("tarball_find", "heal", holding(entry, *has), entry)
@@ -101,7 +101,7 @@ def test_what_rotted_on_a_target_is_fetched_from_the_source_and_its_failure_says
     }
     assert options["tarballs"] == [expected]
     (failure,) = all_failures([told.run.state])
-    assert failure["reason"] == "it rotted; healed from dayabay: a good copy was read and stands in its place again"
+    assert failure["reason"] == "healed from dayabay: a good copy was read and stands in its place again; it rotted"
     assert (failure["node"], failure["delegate"], failure["good"]) == ("dayabay", "cms01", STAMP)
     assert told.over("heal_carries") == told.over("heals") == told.over("rotten") == []
 

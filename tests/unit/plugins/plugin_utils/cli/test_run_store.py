@@ -95,7 +95,7 @@ def test_lock_is_for_one_and_names_its_holder(tmp_path: Path) -> None:
     first = run_store.take_lock(tmp_path, "job")
     first.sign({"pid": os.getpid(), "since": "2013-05-10 02:00:03 UTC", "run": "/r"})
     with pytest.raises(
-        run_store.Taken, match=f"already running since 2013-05-10 02:00:03 UTC, pid {os.getpid()}"
+        run_store.Taken, match=f"already running since 2013-05-10 02:00:03 UTC, pid {os.getpid()}: .* wait for its end"
     ) as taken:
         run_store.take_lock(tmp_path, "job")
     assert taken.value.holder["run"] == "/r"

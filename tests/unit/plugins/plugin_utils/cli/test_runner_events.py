@@ -216,3 +216,20 @@ def test_quiet_listener_shows_how_far_a_call_is(tmp_path: Path) -> None:
         listener.take({**event("verbose", **own), "stdout": text})
     listener.close()
     assert shown.getvalue().splitlines() == [line]
+
+
+def test_run_that_came_to_no_end_tells_what_it_had_done() -> None:
+    of_dump = {**OWN, "role": "altbackup.core.dump", "task_action": "altbackup.core.tarball_dump"}
+    of_check = {**OWN, "role": "altbackup.core.check", "task_action": "altbackup.core.tarball_check"}
+    made = {"tarballs": [{"relpath": "svn/x/2013/05/10/104701/x-1.tar", "size": 2048, "dig": "aa"}]}
+    events = [
+        {**event("runner_on_start", **of_dump), "created": "2013-05-10T10:47:01.000000+00:00"},
+        {**event("runner_on_ok", **of_dump, res=made), "created": "2013-05-10T10:47:03.000000+00:00"},
+        {**event("runner_on_start", **of_check), "created": "2013-05-10T10:47:04.000000+00:00"},
+    ]
+    assert runner_events.collect(events, None)["fine"] == ("one: dump: 1 tarball, 2.0 KiB, 3.0 s",)
+    assert runner_events.collect(events, STATS)["fine"] == ()
+    assert (
+        runner_events.collect([{"event": "runner_on_ok", "created": 3, "event_data": {"res": 7, **OWN}}], None)["fine"]
+        == ()
+    )

@@ -23,12 +23,28 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import
 
 NIGHT = datetime(2013, 5, 10, 2, 0, tzinfo=UTC)
 A = Failure("dayabay", "no space", place=Place(name="Make tonight's tarballs"))
-B = Failure("lingao", "expecting 2 tarballs on 2013/05/10 but got 1", delegate="cms01")
+B = Failure(
+    "lingao",
+    "expecting 2 tarballs on 2013/05/10 but got 1",
+    delegate="cms01",
+    place=Place(name="Count", role="altbackup.core.synchronize"),
+)
+
+
+DUMP = "altbackup.core.dump : Make tonight's tarballs"
+ITEM = Failure(
+    "dayabay",
+    "dump of svn/dybsvn: path /nowhere does not exist",
+    place=Place(name="Make tonight's tarballs", role="altbackup.core.dump"),
+    item="svn/dybsvn",
+)
+RAN = {"dayabay": ("Make tonight's tarballs", DUMP), "lingao -> cms01": ("altbackup.core.synchronize : Ask",)}
+RECAP: dict[str, dict[str, int]] = {host: {} for host in ("dayabay", "lingao")}
 
 
 def report(night: int, *failures: Failure) -> Report:
-    """Return the report of a night."""
-    return Report("backup.yml", failures, ended=NIGHT + timedelta(days=night), key="job")
+    """Return the report of a night that came to its end."""
+    return Report("backup.yml", failures, ended=NIGHT + timedelta(days=night), key="job", done=RAN, recap=RECAP)
 
 
 OLD = "tracs/dybsvn/2013/05/08/104701/dybsvn.tar.gz"
@@ -62,6 +78,59 @@ def test_what_was_not_read_again_comes_last() -> None:
     job, _ = recall({}, report(0, DAMAGED, A))
     _, good = recall(json.loads(json.dumps(job)), report(1))
     assert [failure.host for failure in good.failures] == ["dayabay", "alpha"]
+
+
+SEND = Failure(
+    "lingao",
+    "synchronize: the connection ended",
+    delegate="cms01",
+    place=Place(name="Send", role="altbackup.core.synchronize"),
+)
+WHOLE = Failure("dayabay", "dump: no space", place=ITEM.place)
+NOT_STARTED = Failure("desk", "the inventory cannot be read", kind="run", identity="not started")
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now", "seen"),
+    [
+        (ITEM, {"failures": (NOT_STARTED,), "done": {}, "recap": {}}, False),
+        (ITEM, {"failures": (A,)}, True),
+        (ITEM, {"failures": (A,), "done": {"dayabay": ("altbackup.core.preflight : Look",)}}, False),
+        (ITEM, {"failures": (A,), "done": {"lingao": (DUMP,)}}, False),
+        (ITEM, {"failures": (WHOLE,)}, False),
+        (WHOLE, {"failures": (ITEM,)}, True),
+        (SEND, {"failures": (A,)}, True),
+        (SEND, {"failures": (A,), "recap": {}}, False),
+        (SEND, {"failures": (A,), "done": {"lingao": ("altbackup.core.synchronize : Ask",)}}, False),
+        (NOT_STARTED, {"failures": (A,)}, True),
+        (NOT_STARTED, {"failures": (replace(NOT_STARTED, identity="broken"),), "done": {}, "recap": {}}, False),
+    ],
+)
+def test_what_a_run_did_not_come_to_is_neither_gone_nor_forgotten(
+    earlier: Failure, now: dict[str, Any], seen: bool
+) -> None:
+    job, _ = recall({}, report(0, earlier))
+    job, bad = recall(json.loads(json.dumps(job)), replace(report(1), **now))
+    (note,) = bad.notes
+    beginning, end = ("No longer failing: ", " UTC)") if seen else ("Not looked at: ", "; this run did not come to it")
+    assert (note.startswith(f"{beginning}{earlier.title}: {earlier.headline}"), note.endswith(end)) == (True, True)
+    _, again = recall(json.loads(json.dumps(job)), report(2, earlier))
+    assert again.failures[0].since == ("" if seen else "still failing since 2013-05-10 02:00 UTC, 2 runs")
+
+
+def test_what_no_run_will_come_to_is_told_once() -> None:
+    job, _ = recall({}, report(0, ITEM))
+    job, bad = recall(job, replace(report(1, B), done={}, recap={"lingao": {}}))
+    assert bad.notes[0].startswith("Not looked at: dayabay: ")
+    assert recall(job, report(2, B))[1].notes == ()
+
+
+def test_good_run_says_what_it_did_not_come_to() -> None:
+    job, _ = recall({}, report(0, ITEM))
+    kept, good = recall(job, replace(report(1), done={}))
+    (failure,) = good.failures
+    assert (kept, failure.headline) == ({}, f"not looked at: {ITEM.message}")
+    assert failure.since.endswith("; this run did not come to it")
 
 
 def nights(*failures: tuple[Failure, ...]) -> list[Report]:

@@ -335,3 +335,21 @@ def test_what_is_the_same_of_several_sources_is_one_failure() -> None:
     assert "1 failure on 2 hosts" in text
     assert text.count("base /copies has no marker") == 2  # the first line, and the card
     assert "hosts: dayabay, lingao -> cms01" in text
+
+
+def test_mail_on_a_check_says_what_mends() -> None:
+    text = text_of(mail(replace(REPORT, playbook="check.yml", mend="altbackup run backup -e password=********")))
+    told = text.partition("To mend it")[2]
+    assert "A backup fetches good copies of what is damaged" in told
+    assert "Put in what is masked." in told and "    altbackup run backup" in told and "It looks again." in told
+    assert "To mend it" not in text_of(mail(REPORT)) and "nothing else" in text_of(mail(REPORT))
+
+
+def test_error_of_the_inventory_is_one_whatever_hosts_have_it() -> None:
+    place = Place(name="Validate", role="altbackup.core.altbackup")
+    failures = tuple(Failure(host, "altbackup_x must be a or b", place=place) for host in ("a", "b", "c"))
+    report = replace(REPORT, failures=failures)
+    assert subject(report) == "[altbackup] FAILED backup.yml: inventory: altbackup_x must be a or b"
+    text = text_of(mail(report))
+    assert "1 error of the inventory: nothing was begun on any host, in backup.yml, started on hub." in text
+    assert "1. 3 hosts: altbackup_x" in text and "hosts: a, b, c" in text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.inventory_files import syntax_errors
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.inventory_files import places_of, syntax_errors
 
 GOOD = "sources: {hosts: {a: {password: !vault x}}}\n"
 BAD = "a: 1\n b: 2\n"
@@ -42,3 +42,13 @@ def test_what_is_no_text_is_told(inventory: Path, content: bytes, said: str) -> 
     (inventory / "hosts.yml").write_bytes(content)
     (line,) = syntax_errors(["mine"], inventory.parent)
     assert said in line
+
+
+def test_places_of_a_variable_are_named_with_their_lines(inventory: Path) -> None:
+    keep = inventory / "group_vars" / "all" / "keep.yml"
+    assert places_of(["mine", "mine", "a,b,"], inventory.parent, "altbackup_keep") == [f"{keep}:1"]
+    (inventory / "host_vars" / "a.yml").write_text(
+        "---\n# altbackup_keep: 4\naltbackup_keep_daily: 1\n'altbackup_keep': 5\n"
+    )
+    assert places_of(["mine"], inventory.parent, "altbackup_keep") == [f"{keep}:1", f"{inventory}/host_vars/a.yml:4"]
+    assert places_of(["mine", "none"], inventory.parent, "altbackup_base") == []

@@ -324,3 +324,26 @@ def test_what_follows_from_a_failure_is_told_with_it_and_counts_for_none() -> No
     assert failure.message == "dump of svn/dybsvn: unreadable"
     assert failure.good == "last good copy there: 2026/11/27 01:30:00"
     assert failure.follows == ("so on dayabay, cms01, sdu: check: expecting 1 tarball but got 0",)
+
+
+def test_tasks_that_ended_are_told_by_host_and_pair() -> None:
+    collector = Collector()
+    stage = Place(uuid="2", name="Ask", role="altbackup.core.synchronize")
+    looked = [
+        {"ansible_loop_var": "call", "call": {"node": "b", "source": "a", "role": "target"}},
+        {"ansible_loop_var": "call", "call": {"node": "c"}, "unreachable": True},
+        {"ansible_loop_var": "call", "call": {"node": "d"}, "skipped": True},
+    ]
+    collector.ok("a", TASK, {"msg": "x"})
+    collector.failed_on("a", stage, {"results": looked, "msg": "All items completed"}, unreachable=True)
+    collector.failed_on("e", TASK, {"msg": "no"})
+    collector.failed_on("f", TASK, {"msg": "1 failure", "failures": [ENTRY]})
+    collector.ok("a", replace(TASK, name="Report"), {"ansible_facts": {"__report_outcome": {"failures": []}}})
+    asked = ("altbackup.core.synchronize : Ask",)
+    assert collector.finish({}, ended=False)["done"] == {
+        "a": ("Do it", "Report"),
+        "b": asked,
+        "a -> b": asked,
+        "f": ("Do it",),
+        "": ("Report",),
+    }

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.report.command_line import command_line, rerun_command
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.command_line import (
+    command_line,
+    mending_command,
+    rerun_command,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,3 +31,26 @@ def test_command_does_again_what_is_missing(argv: list[str], stamp: str, hosts: 
 
 def test_command_line_can_be_pasted() -> None:
     assert command_line(["a b", "c'd", "-e", "x=1", ""]) == """'a b' 'c'"'"'d' -e x=1 ''"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "playbook", "line"),
+    [
+        (["altbackup", "run", "check", "-i", "check"], "check.yml", "cd /x && altbackup run backup -i check"),
+        (["ansible-playbook", "-C", "play/check.yml"], "check.yml", "cd /x && ansible-playbook play/backup.yml"),
+        (
+            ["ansible-playbook", "-l", "cms01", "altbackup.core.check", "-v"],
+            "check.yml",
+            "cd /x && ansible-playbook altbackup.core.backup -v --limit dayabay,lingao",
+        ),
+        (
+            ["altbackup", "run", "check.yml", "--limit=sdu"],
+            "check.yml",
+            "cd /x && altbackup run backup.yml --limit dayabay,lingao",
+        ),
+        (["altbackup", "run", "backup"], "backup.yml", ""),
+        (["something", "else.yml"], "check.yml", ""),
+    ],
+)
+def test_backup_is_named_that_mends_what_a_check_finds(argv: list[str], playbook: str, line: str) -> None:
+    assert mending_command(argv, "/x", playbook, ["dayabay -> cms01", "dayabay", "lingao"]) == line

@@ -12,7 +12,9 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import
     Place,
     Report,
     describe,
+    heading,
     redacted,
+    with_places,
 )
 
 TASK = Place(uuid="1", name="Do it", path="/x/play.yml:7", play="Play")
@@ -152,3 +154,68 @@ def test_command_line_of_any_bytes_can_be_mailed() -> None:
         "/\\xff",
         ("\\xff",),
     )
+
+
+def test_headline_has_short_digests() -> None:
+    digest = "0123456789abcdef" * 4
+    failure = Failure("a", f"x does not match its dna: sha256 is {digest}, expected {digest[::-1]}; 123456789012345678")
+    assert failure.headline == (
+        "x does not match its dna: sha256 is 0123456789ab..., expected fedcba987654...; 123456789012345678"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            "value of altbackup_x must be one of: , cron, systemd, got: crno",
+            "altbackup_x must be empty, cron or systemd, but is 'crno'",
+        ),
+        (
+            "value of altbackup_x must be one of: a, b, got: password=hush",
+            "altbackup_x must be a or b, but is 'password=********'",
+        ),
+        (
+            "argument 'altbackup_keep' is of type str and we were unable",
+            "altbackup_keep is of type str and we were unable",
+        ),
+        ("missing required arguments: altbackup_y", "missing required arguments: altbackup_y"),
+    ],
+)
+def test_wrong_values_of_variables_are_said_first_and_in_words(error: str, message: str) -> None:
+    assert describe({"msg": f"Validation of arguments failed:\n{error}\n{error}"})[0] == f"{message}\n{message}"
+
+
+SETTINGS = Place(name="Stop at errors", role="altbackup.core.altbackup", run_once=True)
+
+
+@pytest.mark.parametrize(
+    ("message", "hosts", "told"),
+    [
+        ("a: altbackup_x is wrong", ("a",), "a: altbackup_x is wrong"),
+        ("b, c: altbackup_x is wrong", ("a",), "b, c: altbackup_x is wrong"),
+        ("all hosts: altbackup_x is wrong\nmore", ("a",), "all hosts: altbackup_x is wrong"),
+        ("altbackup_x must be 1", ("a", "b"), "a, b: altbackup_x must be 1"),
+        ("no host: something else", ("a",), "a: no host: something else"),
+    ],
+)
+def test_heading_names_each_host_once(message: str, hosts: tuple[str, ...], told: str) -> None:
+    assert heading([Failure(host, message, place=SETTINGS) for host in hosts]) == told
+
+
+def test_heading_of_other_failures_repeats_no_host() -> None:
+    assert heading([Failure("a", "a: it broke")]) == "a: it broke"
+    assert heading([Failure("a", "b: altbackup_x is wrong"), Failure("c", "b: altbackup_x is wrong")]).startswith(
+        "a, c: b: "
+    )
+
+
+def test_place_of_a_wrong_variable_is_named_if_there_is_one() -> None:
+    known = {"altbackup_x": ["f.yml:3"], "altbackup_y": ["f.yml:3", "g.yml:4"]}
+    of_inventory = Failure("a", "a: altbackup_x is wrong\na: altbackup_y is\nnothing", place=SETTINGS)
+    other = Failure("a", "altbackup_x")
+    found = with_places([of_inventory, other], lambda name: known.get(name, []))
+    assert [failure.message for failure in found] == [
+        "a: altbackup_x is wrong (f.yml:3)\na: altbackup_y is\nnothing",
+        "altbackup_x",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes, run_summary, tarball_table
@@ -20,21 +21,67 @@ def state(**more: Any) -> dict[str, Any]:
     return {**outcomes.EMPTY, **more}
 
 
-def test_a_tarball_is_where_its_item_passed() -> None:
+def check(node: str, role: str, match: list[str], mismatch: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+    """Return what a check of a tree of dayabay returned."""
+    tree = {"node": node, "source": "dayabay", "role": role}
+    dnas = dict.fromkeys([*match, *mismatch], DNA)
+    return {"ansible_loop_var": "tree", "tree": tree, "dnas": dnas, "match": match, "mismatch": mismatch, **more}
+
+
+def checked(
+    *calls: dict[str, Any], known: dict[str, Any] = outcomes.EMPTY, **options: Any
+) -> dict[str, dict[str, Any]]:
+    """Return the states of a run of dayabay after checks."""
+    return {"dayabay": outcomes.record_check(known, {"results": list(calls)}, "dayabay", **options)}
+
+
+def test_a_tarball_is_where_it_was_read_and_good() -> None:
     made = {PATH: {"relpath": PATH, "size": 2048, "seconds": 3.14, "dig": "0" * 64}}
-    contents = {f"{node}/dayabay/{PATH}": DNA for node in ("dayabay", "cms01", "sdu")}
-    passed = {
-        "dayabay/dayabay/source": ["svn/dybsvn"],
-        "cms01/dayabay/target": ["svn/dybsvn"],
-        "sdu/dayabay/target": [],
-    }
-    rows = night_rows({"dayabay": state(tarballs=made, contents=contents, passed=passed)})
-    assert rows == [["dayabay: svn/dybsvn", "2.0 KiB", "3.1", "dayabay, cms01"]]
+    known = state(tarballs=made)
+    whole = checked(check("dayabay", "source", [PATH]), check("cms01", "target", [PATH]), known=known)
+    assert night_rows(whole) == [["dayabay: svn/dybsvn", "2.0 KiB", "3.1", "dayabay, cms01"]]
+    part = checked(check("dayabay", "source", [], [PATH]), check("cms01", "target", [PATH]), known=known)
+    assert night_rows(part)[0][3] == "cms01"
+    none = checked(check("dayabay", "source", [], [PATH]), known=known)
+    assert night_rows(none)[0][3] == "no good copy"
+
+
+def test_each_tarball_of_an_item_is_where_it_is_good_itself() -> None:
+    later = PATH.replace("104701", "221500")
+    next_day = PATH.replace("05/10", "05/11")
+    states = checked(check("dayabay", "source", [PATH, later]), check("cms01", "target", [PATH], [later]))
+    assert [(row[0], row[3]) for row in night_rows(states)] == [
+        ("dayabay: svn/dybsvn 10:47:01", "dayabay, cms01"),
+        ("dayabay: svn/dybsvn 22:15:00", "dayabay"),
+    ]
+    days = night_rows(checked(check("cms01", "target", [PATH, next_day])))
+    assert [row[0] for row in days] == [
+        "dayabay: svn/dybsvn 2013/05/10 10:47:01",
+        "dayabay: svn/dybsvn 2013/05/11 10:47:01",
+    ]
+
+
+def test_a_tarball_is_not_where_purge_removed_it_and_again_where_it_was_healed() -> None:
+    both = checked(check("dayabay", "source", [PATH], removed=[PATH]), check("cms01", "target", [PATH]))
+    assert night_rows(both)[0][3] == "cms01"
+    predicted = checked(check("dayabay", "source", [PATH], removed=[PATH]), check_mode=True)
+    assert night_rows(predicted)[0][3] == "dayabay"
+    rotten = {"place": {"node": "cms01", "source": "dayabay", "role": "target"}, "healed": {PATH: "dayabay"}}
+    states = checked(check("dayabay", "source", [PATH]), check("cms01", "target", [], [PATH]))
+    assert night_rows(states)[0][3] == "dayabay"
+    states["dayabay"]["rotten"] = [rotten]
+    assert night_rows(states)[0][3] == "dayabay, cms01"
+
+
+def test_copies_of_a_source_on_its_own_node_are_told_apart() -> None:
+    whole = checked(check("dayabay", "source", [PATH]), check("dayabay", "target", [PATH]))
+    assert night_rows(whole)[0][3] == "dayabay, dayabay -> dayabay"
+    part = checked(check("dayabay", "source", [], [PATH]), check("dayabay", "target", [PATH]))
+    assert night_rows(part)[0][3] == "dayabay -> dayabay"
 
 
 def test_what_was_counted_alone_has_no_time() -> None:
-    states = {"cms01": state(contents={f"cms01/dayabay/{PATH}": DNA}, passed={"cms01/dayabay/target": ["svn/dybsvn"]})}
-    assert night_rows(states) == [["dayabay: svn/dybsvn", "2.0 KiB", "", "cms01"]]
+    assert night_rows(checked(check("cms01", "target", [PATH]))) == [["dayabay: svn/dybsvn", "2.0 KiB", "", "cms01"]]
 
 
 def test_what_was_proved_has_its_time() -> None:
@@ -67,9 +114,8 @@ def test_what_is_not_whole_is_marked_wherever_it_lies() -> None:
     record = {"incomplete": ["x is too long"]}
     made = {"relpath": PATH, "size": 2048, "seconds": 3.1, "dig": "0" * 64, "alg": "sha256", "record": record}
     known = outcomes.record({}, {"tarballs": [made]}, "dump", "dayabay")
-    known["contents"] = {f"{node}/dayabay/{PATH}": DNA for node in ("dayabay", "cms01")}
-    known["passed"] = {"dayabay/dayabay/source": ["svn/dybsvn"], "cms01/dayabay/target": ["svn/dybsvn"]}
-    assert night_rows({"dayabay": known}) == [["dayabay: svn/dybsvn", "2.0 KiB", "3.1", "incomplete (dayabay, cms01)"]]
+    there = checked(check("dayabay", "source", [PATH]), check("cms01", "target", [PATH]), known=known)
+    assert night_rows(there) == [["dayabay: svn/dybsvn", "2.0 KiB", "3.1", "incomplete (dayabay, cms01)"]]
     tree = {"node": "cms01", "source": "dayabay", "role": "target", "base": "/copies/dayabay"}
     counted = {"ansible_loop_var": "tree", "tree": tree, "dnas": {PATH: DNA}, "incomplete": [PATH]}
     alone = outcomes.record_check({}, {"results": [counted]}, "cms01")

@@ -211,6 +211,7 @@ def test_tasks_of_this_collection_are_known_by_role_or_file(tmp_path: Path) -> N
 def test_a_run_that_ended_before_its_recap_is_not_called_good() -> None:
     (line,) = closing({}, {**FINE, "state": ENDED_EARLY}, "backup.yml")
     assert line.bad and line.text.startswith("backup.yml: ended early")
+    assert closing({}, {**FINE, "state": ENDED_EARLY}, "backup.yml", is_explained=True) == []
 
 
 def test_the_end_tells_once_what_is_the_same_of_several_hosts() -> None:

@@ -44,3 +44,13 @@ def test_what_is_known_of_good_copies_makes_no_second_failure_of_one() -> None:
     told = failure("check", "is of a time that has not come", relpath="svn/x/2099/01/01/000000/x.tar")
     states = [{"failures": [told]}, {"failures": [{**told, "good": "2013/05/09/104701"}]}, {"failures": [told]}]
     assert run_failures.all_failures(states) == [{**told, "good": "2013/05/09/104701"}]
+
+
+def test_what_was_healed_is_said_first_and_is_itself_the_last_good_copy() -> None:
+    told = {**failure("check", f"{SVN} does not match its dna", relpath=SVN), "good": "2013/05/09/104701"}
+    file = {"failures": [told], "outcome": "healed from cms01: it is back", "healed": {SVN: "cms01"}}
+    (healed,) = run_failures.all_failures([{"rotten": [file]}])
+    assert healed["reason"] == f"healed from cms01: it is back; {SVN} does not match its dna"
+    assert healed["good"] == "2013/05/10/104701"
+    (lost,) = run_failures.all_failures([{"rotten": [{**file, "outcome": "NOT healed", "healed": {}}]}])
+    assert (lost["reason"], lost["good"]) == (f"NOT healed; {told['reason']}", told["good"])
