@@ -173,7 +173,7 @@ def _flush_mail() -> int:
     """Send what is in the spool; return the exit code."""
     settings = mail_settings(ansible_settings(os.environ), os.environ)
     told = delivery.flush(settings)
-    print(f"{told.delivered} of {told.mails} mails in {settings.spool} were sent")
+    print(f"{told.delivered} of {counted(told.mails, 'mail')} in {settings.spool} sent")
     others = channels.flush(settings)
     for sentence in (*told.problems, *others):
         say(sentence)

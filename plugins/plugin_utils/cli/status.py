@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils.system.errors import AltbackupError, InvalidInput
-from ...module_utils.system.units import readable
+from ...module_utils.system.units import counted, readable
 from ...module_utils.system.visible import one_line, visible
 from ..history.rebuild import LOST, rebuilt
 from ..history.standing import Standing, State, last_line, run_told, spark, state_of
@@ -150,7 +150,8 @@ def _rebuild(inventory: Sequence[str], listed: list[dict[str, Any]]) -> None:
             history.database.close()
             for note in write_records(place, records, _ALL_DAYS, time.time()):
                 say(note)
-            say(f"{len(records)} nights were entered from what nodes hold: {LOST}")
+            entered = f"{counted(len(records), 'night')} {'was' if len(records) == 1 else 'were'} entered"
+            say(f"{entered} from what nodes hold: {LOST}")
 
 
 def as_json(state: State, now: float) -> dict[str, Any]:

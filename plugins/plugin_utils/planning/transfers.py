@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...module_utils.system.units import counted
 from ...module_utils.tree.failures import failure
 from ...module_utils.tree.layout import is_relpath
 from ..report.bounds import shortened
@@ -76,7 +77,7 @@ def refilled_note(source: str, target: str, known: Mapping[str, Any], pair: Mapp
     rest = (
         f" of the {before} that it held: the others are on no node that was reached, or its rules do not ask for them"
     )
-    return f"{source} -> {target}: holds {now} copies{rest if now < before else ''}"
+    return f"{source} -> {target}: holds {counted(now, 'copy', 'copies')}{rest if now < before else ''}"
 
 
 def refill_offer(state: Mapping[str, Any], label: str) -> list[dict[str, Any]]:
