@@ -155,6 +155,17 @@ def free_of(events: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return found
 
 
+def notes_of(events: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the notes of a run, as its report tells them, from its events."""
+    for event in events:
+        result = (event.get("event_data") or {}).get("res")
+        facts = result.get("ansible_facts") if isinstance(result, Mapping) else None
+        outcome = facts.get("__report_outcome") if isinstance(facts, Mapping) else None
+        if isinstance(outcome, Mapping):
+            return [str(line) for line in outcome.get("fine") or ()]
+    return []
+
+
 def title(answer: Mapping[str, Any]) -> list[str]:
     """Return a line on each tarball that was read for an answer."""
     return [f"{answer['item']} of {entry['stamp']}, on {entry['node']}" for entry in answer["tarballs"]]

@@ -63,7 +63,9 @@ def check_names(sources: Iterable[str]) -> list[str]:
 
 def check_only_targets(only: Sequence[str], hosts: Sequence[str], targets: Sequence[str]) -> list[str]:
     """Return an error for each name in altbackup_only_targets that is not a target."""
-    return [f"altbackup_only_targets: {name!r} {_no_target(name, hosts, targets)}" for name in only if name not in targets]
+    return [
+        f"altbackup_only_targets: {name!r} {_no_target(name, hosts, targets)}" for name in only if name not in targets
+    ]
 
 
 def check_former_names(*values: Mapping[str, Mapping[str, Any]]) -> list[str]:
