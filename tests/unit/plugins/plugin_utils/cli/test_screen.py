@@ -85,6 +85,18 @@ def test_a_cell_is_shortened_in_its_middle(width: int, found: list[str]) -> None
     assert row[0] == found[0] or (row[0].startswith("daya") and row[0].endswith("of-it") and "\u2026" in row[0])
 
 
+@pytest.mark.parametrize("with_rich", [True, False])
+def test_what_one_types_is_never_shortened(with_rich: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if with_rich:
+        pytest.importorskip("rich")
+    else:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    name, long = "dayabay/folders/" + "x" * 40, "cms01, " * 9
+    table = Table(("ITEM", "ON", "PATH"), [[name, long, name]], cut=(1,), whole=(2,), below={0: ["why " * 50]})
+    said = re.sub(r"\x1b\[[0-9;]*m", "", on(Screen(), table, monkeypatch))
+    assert said.count(name) == 2 and long not in said and "why " * 49 in said
+
+
 def test_nothing_is_no_line() -> None:
     assert plain_lines([]) == []
 
