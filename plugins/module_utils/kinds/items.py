@@ -185,10 +185,10 @@ def meant(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item as written, what is under a misspelt key as that of the nearest one which is not there."""
     given = {key: value for key, value in values.items() if value is not None}
     found = {key: value for key, value in given.items() if key in _KEYS}
-    for key in given:
+    for key, value in given.items():
         near = closest(key, _KEYS) if key not in _KEYS and isinstance(key, str) else ""
         if near:
-            found.setdefault(near, given[key])
+            found.setdefault(near, value)
     return found
 
 

@@ -182,6 +182,11 @@ def opened(inventory: Sequence[str]) -> list[History]:
     return found
 
 
+def has_history(inventory: Sequence[str]) -> bool:
+    """Return whether one of these inventories has a history. Raise AltbackupError if the state folder cannot be used."""
+    return bool(_files_of(inventory))
+
+
 def damaged_reason(path: Path, error: sqlite3.Error) -> str:
     """Return the message on a history that cannot be read."""
     return (
