@@ -290,9 +290,7 @@ def test_a_target_that_was_not_reached_is_told_of_as_a_tree() -> None:
 @pytest.mark.parametrize(
     ("doubts", "late"), [({}, [BEFORE]), ({"suspect": ["it shrank"]}, []), ({"incomplete": ["wiki"]}, [])]
 )
-def test_what_a_target_gets_of_an_earlier_night_is_told_if_it_is_good(
-    doubts: dict[str, Any], late: list[str]
-) -> None:
+def test_what_a_target_gets_of_an_earlier_night_is_told_if_it_is_good(doubts: dict[str, Any], late: list[str]) -> None:
     night = Night()
     old = {**ENTRY, "relpath": OLD, "size": 6, "state": "verified", "record": doubts}
     offer = [{**ENTRY, "state": "verified", "record": {}}, old]
