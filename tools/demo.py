@@ -223,7 +223,7 @@ def show_end(seconds: float) -> None:
         (LOGS, "the output of each command"),
     ]
     for path, meaning in rows:
-        print(f"    {path!s:26}{meaning}")
+        print(textwrap.fill(f"{path!s:26}{meaning}", WIDTH, initial_indent="    ", subsequent_indent=" " * 30))
     note(f"{len(stored.names)} tarballs in {len(stored.files)} files, {sum(stored.files.values()):,} bytes")
     mine = next(
         name for name in ("mine", *(f"mine-{number}" for number in range(2, 1000))) if not inventory(name).exists()

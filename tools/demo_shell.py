@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ REPOSITORIES = 5
 
 PLAYBOOK = ".venv/bin/ansible-playbook"
 LONGEST_COMMAND = 600  # seconds
-WIDTH = 110
+WIDTH = max(60, min(110, shutil.get_terminal_size((110, 24)).columns))
 IDENTITY = {"NAME": "Demo", "EMAIL": "demo@example.org"}
 
 
@@ -53,6 +54,10 @@ class Shell:
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ALTBACKUP_MAIL_TO": "none",
             "ALTBACKUP_HISTORY": str(ROOT / WORK / "history"),
+            "XDG_CACHE_HOME": str(ROOT / WORK / "cache"),
+            "ANSIBLE_HOME": str(ROOT / WORK / "ansible"),
+            "ANSIBLE_LOCAL_TEMP": str(ROOT / WORK / "tmp"),
+            "ANSIBLE_REMOTE_TEMP": str(ROOT / WORK / "tmp"),
         }
         self._environment = {**inherited, **common}
         # Commands that make live data neither read nor write the user's own settings.
@@ -156,7 +161,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 def show_step(title: str, *sentences: str) -> None:
     """Print the heading of a step and sentences about it."""
-    print(f"\n== {title}")
+    print("", textwrap.fill(f"== {title}", WIDTH, subsequent_indent="   "), sep="\n")
     for sentence in sentences:
         print(textwrap.fill(sentence, WIDTH))
     sys.stdout.flush()

@@ -50,6 +50,7 @@ class Ours:
             "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).with_name("callbacks")),
             "ANSIBLE_CALLBACKS_ENABLED": "altbackup.core.error_mail,measured",
             "BENCHMARK_CALLS": str(self._calls),
+            "ALTBACKUP_HISTORY": str(self.site.folder / "history"),
             "PYTHONPYCACHEPREFIX": os.environ.get("PYTHONPYCACHEPREFIX", str(self.site.folder / "byte code")),
         }
         argv = [str(Path(sys.executable).with_name(program)), "-i", str(self.site.write_inventory()), *words]
@@ -134,7 +135,9 @@ class Nights:
     def contest(self, share: float, turns: int = 0) -> Contest:
         """Return the contest in which that share changes each night."""
         contenders = [self._ours(), *(make(self) for make in (borg, restic))]
-        return Contest(contenders, lambda: self.change(share), first=self.ours.night == 0, turns=turns)
+        return Contest(
+            contenders, lambda: self.change(share), first=self.ours.night == 0 and self.bench.size.firsts, turns=turns
+        )
 
     def _ours(self) -> Contender:
         copies = self.bench.target.data / "site"
@@ -183,7 +186,7 @@ def encrypted_nights(bench: Bench, size: int, revisions: int, recipients: Sequen
     def contender(name: str, ours: Ours) -> Contender:
         return Contender(name, lambda: [ours.playbook("backup")], after=ours.calls, profile=ours.profile)
 
-    return Contest([contender(name, ours) for name, ours in runs.items()], change, first=True)
+    return Contest([contender(name, ours) for name, ours in runs.items()], change, first=bench.size.firsts)
 
 
 def shared_nights(bench: Bench, kind: str, size: int, revisions: int) -> Nights:

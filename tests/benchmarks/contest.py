@@ -47,6 +47,8 @@ class Size:
     items: tuple[int, ...]
     hosts: tuple[int, ...]
     shares: tuple[float, ...]
+    firsts: bool = True
+    """Whether nights in which data changed have a first night before them"""
 
 
 @dataclass

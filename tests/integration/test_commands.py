@@ -184,7 +184,7 @@ def test_a_restore_shows_what_stands_there_and_asks(site: Site) -> None:
             encoding="utf-8",
             dimensions=(50, 160),
         )
-        child.expect(re.escape("is there already, and a restore replaces nothing by itself"))
+        child.expect(r"there is a file of 5 bytes, changed .* UTC\r\n")
         child.expect(r"Restore to \S+users.conf on dayabay, and move aside what stands there.*\? ")
         assert live.read_text() == "mine\n"
         child.sendline(reply)

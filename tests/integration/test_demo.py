@@ -96,6 +96,7 @@ def test_demo_shows_three_nights_and_a_damaged_copy_that_is_found_and_mended(tmp
     ran = run_demo(checkout, tmp_path / "home")
     said, demo = ran.stdout, checkout / "var/demo"
     assert ran.returncode == 0, said
+    assert list((tmp_path / "home").iterdir()) == [], "it writes only below var/demo"
 
     wrapped = " ".join(said.split())
     assert f"together 0 new files with 0 bytes and {2 * len(ITEMS)} hard links" in wrapped

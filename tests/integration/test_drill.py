@@ -10,7 +10,7 @@ import pytest
 from integration.site import KINDS, Site, item_of, make_live, tarballs_of, tree_of
 
 NIGHTS = ("2013/05/10/104701", "2013/05/11/104701")
-COMMAND = "ansible-playbook -i INVENTORY altbackup.core.drill --limit cms01"
+COMMAND = "altbackup drill cms01 -i INVENTORY"
 
 
 @pytest.fixture(scope="module")

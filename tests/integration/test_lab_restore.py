@@ -259,7 +259,7 @@ def test_a_restored_copy_is_told_every_night_until_it_is_adopted(story: Story) -
     skipped = story.renewed["skipped"]
     (reason,) = failures_of(skipped).values()
     assert "is a copy that was restored at" in reason
-    assert '{"altbackup_adopt": ["dayabay/svn/dybsvn"]}' in reason
+    assert "altbackup adopt dayabay/svn/dybsvn -i INVENTORY" in reason
     base = story.site.place("fresh") / "backup"
     assert (base / "folders" / "notes" / DAY3).exists(), "other items go on"
     assert not (base / "svn" / "dybsvn" / DAY3).exists()

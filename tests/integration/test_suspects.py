@@ -25,7 +25,7 @@ def test_a_folder_that_lost_most_files_is_a_failure_until_more_is_allowed_and_is
         assert "dump of folders/svnsetup: the new copy is suspect: entries fell from 3" in run.message
         assert f"counts as none: folders/svnsetup/{DAY2}/svnsetup.tar.zst" in run.message
         assert "%, allowed 30 %) since the last good night (2013/05/08)" in run.message
-        assert '{"altbackup_accept": ["dayabay/folders/svnsetup"]}' in run.message
+        assert "altbackup accept dayabay/folders/svnsetup -i INVENTORY" in run.message
         for tree in trees:
             assert [path.parent.name for path in item_of(tree, "folder", "svnsetup")] == ["104701"] * 2
             assert os.readlink(tree / "folders" / "svnsetup" / "last") == DAY1

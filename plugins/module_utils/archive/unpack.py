@@ -47,6 +47,7 @@ def unpack(
     absent: Special | None = None,
     found_owners: Owners | None = None,
     title: str = "",
+    look: str = "",
     identities: Identities = NOBODY,
 ) -> str:
     """Unpack tarballs (a full one, then its differential if any) into an empty private folder; return the path of the top folder.
@@ -56,7 +57,8 @@ def unpack(
     runs in the keeper, which sets owners. Setuid and setgid bits, file capabilities, devices and named pipes are only restored with `special_modes`.
 
     `admit` is called with the needed bytes before anything is written, and may raise. `notes` receive what was left out or refused, `absent` the devices and
-    pipes among it, `found_owners` all owners. `identities` open encrypted tarballs. `title` names the whole in errors about the member.
+    pipes among it, `found_owners` all owners. `identities` open encrypted tarballs. In errors about the member `title` names the whole, and
+    `look` is the command that shows what there is.
 
     Raise Hostile, before anything is written, for what no archive of this item holds; ToolFailed for a damaged one; InvalidInput for a missing member;
     DeadlineExceeded or OSError. The caller removes the folder.
@@ -92,7 +94,7 @@ def unpack(
             special.append(contents.special)
             replaced += contents.replaced
             links |= contents.links
-        require_member(title or tarballs[-1], wanted, found, special_modes=special_modes)
+        require_member(title or tarballs[-1], wanted, found, special_modes=special_modes, look=look)
         admit(needed)
         extract(
             tarballs,
@@ -115,16 +117,19 @@ def unpack(
         absent.update(special[-1])
     path = os.path.join(folder, wanted or top)
     if not os.path.lexists(path):
-        require_member(title or tarballs[-1], wanted, "", special_modes=special_modes)
+        require_member(title or tarballs[-1], wanted, "", special_modes=special_modes, look=look)
         raise InvalidInput(f"{tarballs[-1]} holds no {top}")
     return path
 
 
-def require_member(title: str, member: str, found: str, *, special_modes: bool) -> None:
-    """Raise InvalidInput unless the wanted member, empty for all, can be restored; `found` is what it is, see rules.Contents."""
+def require_member(title: str, member: str, found: str, *, special_modes: bool, look: str = "") -> None:
+    """Raise InvalidInput unless the wanted member, empty for all, can be restored; `found` is what it is, see rules.Contents.
+
+    `look` is the command that shows what there is.
+    """
     shown = printable(repr(member))
     if member and not found:
-        raise InvalidInput(f"{title}: member {shown} is not in it: see what is, with tar -tf")
+        raise InvalidInput(f"{title}: member {shown} is not in it; what is, shows {look or 'tar -tf'}")
     if found in SPECIAL.values() and not special_modes:
         raise InvalidInput(f"{title}: member {shown} is {found}, which only comes with special_modes: true")
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from ..system.errors import InvalidInput
 from ..system.paths import is_within
 from ..system.recipients import parse_recipients
-from ..system.values import nearest, parse_count, parse_keep, parse_part, quoted
+from ..system.values import closest, nearest, parse_count, parse_keep, parse_part, quoted
 from ..tree.rulings import parse_rules
 from .hooks import KEYS as _HOOKS
 from .hooks import NO_HOOKS, Hooks, parse_hooks
@@ -134,16 +134,11 @@ def parse_item(values: Mapping[str, Any]) -> Item:
     if not isinstance(values, Mapping):
         raise InvalidInput(f"item {quoted(values)} is not a mapping of kind, name and path")
     values = {key: value for key, value in values.items() if value is not None}
-    title = f"item {quoted(values.get('kind', '?')).strip(chr(39))} {quoted(values.get('name', '?'))}"
-    for key in values:
-        if key not in _KEYS:
-            raise InvalidInput(f"{title}: unknown key {quoted(key)}, {nearest(str(key), _KEYS)}")
-    for key in ("kind", "name"):
-        if key not in values:
-            raise InvalidInput(f"{title}: key {quoted(key)} is missing")
+    title = _title(values)
+    errors = _misspelt(values)
+    if errors:
+        raise InvalidInput(f"{title}: {'; '.join(errors)}")
     kind = values["kind"]
-    if not isinstance(kind, str) or kind not in CATEGORIES:
-        raise InvalidInput(f"{title}: unknown kind {quoted(kind)}, {nearest(str(kind), tuple(CATEGORIES))}")
     for key in _OWN_KEYS:
         owners = [other for other, entry in KINDS.items() if key in entry.keys]
         if kind not in owners and values.get(key):
@@ -184,6 +179,37 @@ def parse_item(values: Mapping[str, Any]) -> Item:
         **patterns,
         **globs,
     )
+
+
+def meant(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item as written, what is under a misspelt key as that of the nearest one which is not there."""
+    given = {key: value for key, value in values.items() if value is not None}
+    found = {key: value for key, value in given.items() if key in _KEYS}
+    for key, value in given.items():
+        near = closest(key, _KEYS) if key not in _KEYS and isinstance(key, str) else ""
+        if near:
+            found.setdefault(near, value)
+    return found
+
+
+def _title(values: Mapping[str, Any]) -> str:
+    """Return what messages call an item as written: its kind, and its name or else what is known of it."""
+    known = meant(values)
+    kind = f"item {quoted(known['kind']).strip(chr(39))}" if "kind" in known else "item"
+    if "name" in known:
+        return f"{kind} {quoted(known['name'])}"
+    return f"{kind} of path {quoted(known['path'])}" if "path" in known else f"{kind} with neither name nor path"
+
+
+def _misspelt(values: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the keys of an item as written, and with its kind."""
+    errors = [f"unknown key {quoted(key)}, {nearest(str(key), _KEYS)}" for key in values if key not in _KEYS]
+    there = meant(values)
+    errors += [f"key {quoted(key)} is missing" for key in ("kind", "name") if key not in there]
+    kind = there.get("kind")
+    if kind is not None and not (isinstance(kind, str) and kind in CATEGORIES):
+        errors.append(f"unknown kind {quoted(kind)}, {nearest(str(kind), tuple(CATEGORIES))}")
+    return errors
 
 
 def _parse_path(values: Mapping[str, Any], kind: str, title: str) -> str:

@@ -45,7 +45,8 @@ class _Loader:
             )
         if load.aside:
             raise load.fail(
-                "replace: move_aside is not for an LDAP server, whose databases lie in other folders: stop it, and move its folders away by hand"
+                "--aside (in an entry replace: move_aside) is not for an LDAP server, whose databases lie in other folders: stop it, "
+                "and move its folders away by hand"
             )
         _require_empty(load, load.into["folder"])
 

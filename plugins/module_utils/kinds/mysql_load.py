@@ -178,8 +178,8 @@ class _Loader:
         taken = [name for name in chosen.values() if name.lower() in there and name not in left]
         if taken and load.aside:
             raise load.fail(
-                f"database {first_of(taken, _SHOWN)} is there already, and MySQL and MariaDB cannot rename a database, so replace: move_aside is not for "
-                "them: give another name as database, or dump and drop that one by hand"
+                f"database {first_of(taken, _SHOWN)} is there already, and MySQL and MariaDB cannot rename a database, so "
+                "--aside (in an entry replace: move_aside) is not for them: give another name as database, or dump and drop that one by hand"
             )
         if taken:
             raise load.fail(

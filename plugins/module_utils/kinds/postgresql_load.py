@@ -272,8 +272,8 @@ def _require_free(load: Load, names: Any, there: Mapping[str, tuple[bool, int]])
             continue
         if not load.aside:
             raise load.fail(
-                f"database {name} is there already, and a restore replaces nothing by itself: give the entry replace: move_aside to have it renamed, "
-                "or another name as database"
+                f"database {name} is there already, and a restore replaces nothing by itself: give --aside (in an entry replace: "
+                "move_aside) to have it renamed, or another name as database"
             )
         own, sessions = there[name]
         away = f"{name}{load.aside}"
@@ -288,8 +288,8 @@ def _require_free(load: Load, names: Any, there: Mapping[str, tuple[bool, int]])
             )
         if sessions and not load.consent:
             raise load.fail(
-                f"{counted(sessions, 'session')} of database {name} would have to be ended for it to be renamed: stop what uses it, or give the entry "
-                "consent: true"
+                f"{counted(sessions, 'session')} of database {name} would have to be ended for it to be renamed: stop what uses it, or give "
+                "--end-sessions (in an entry consent: true)"
             )
 
 

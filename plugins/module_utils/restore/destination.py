@@ -32,10 +32,10 @@ def require_place_in(parent: int, destination: str, aside: str) -> None:
     if not aside:
         raise AltbackupError(
             f"{destination} is there already, and a restore replaces nothing by itself: "
-            f"give the entry replace: move_aside to have it moved aside, or another path as to ({_described(parent, name)} stands there)"
+            f"give --aside (in an entry replace: move_aside) to have it moved aside, or another path ({_described(parent, name)} stands there)"
         )
     if _is_mount(parent, name):
-        raise AltbackupError(f"{destination} is a mount point, which cannot be moved aside: give another path as to")
+        raise AltbackupError(f"{destination} is a mount point, which cannot be moved aside: give another path")
     if inode_of(parent, os.path.basename(aside)) is not None:
         raise AltbackupError(f"{aside} is there already, so what stands at {destination} cannot be moved there")
 

@@ -20,7 +20,7 @@ from ..system.age import MOST_IDENTITIES, NOBODY, SUFFIX, Identities, is_encrypt
 from ..system.digest import DIGEST_LENGTHS, open_plain
 from ..system.errors import InvalidInput
 from ..system.values import nearest, quoted
-from ..system.visible import one_line
+from ..system.visible import command_of, one_line
 from ..tree.layout import parse_filename, split_relpath
 from ..tree.sidecar import Dna
 from ..tree.stamps import parse_stamp
@@ -110,6 +110,12 @@ class Order:
         """What is restored, for messages."""
         part = f"{one_line(self.member)} of " if self.member else ""
         return f"{part}{self.origin.get('item')} of {self.origin.get('source')}, {self.origin.get('stamp')}, from {self.origin.get('node')}"
+
+    @property
+    def look(self) -> str:
+        """The command that shows what is in the tarballs."""
+        item = f"{self.origin.get('source')}/{self.origin.get('item')}"
+        return command_of("ls", item, "--at", str(self.origin.get("stamp")))
 
 
 def parse_order(values: Mapping[str, Any], stamp: str) -> Order:

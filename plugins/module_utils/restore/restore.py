@@ -140,7 +140,7 @@ def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[st
             "notes": [f"{order.title}: it is encrypted, and no key is here: its bytes alone were read"],
             "seconds": seconds,
         }
-    require_member(order.title, wanted, found, special_modes=order.special_modes)
+    require_member(order.title, wanted, found, special_modes=order.special_modes, look=order.look)
     notes = [] if order.special_modes else left_out.notes()
     notes += renumber(names_wanted(order, owners), Directory()).notes()
     return {"changed": False, "notes": notes, "seconds": round(time.monotonic() - start, 3)}
@@ -272,5 +272,5 @@ def _without_dumps(order: Order, run: Run | None) -> Iterator[None]:
 def _consent_message(order: Order, summary: str) -> str:
     return (
         f"{order.destination} differs from the backup, and may hold who has access to what: {summary}. Nothing was done. "
-        "Look at the lines with --diff, on a terminal, then give the entry consent: true to have it replaced"
+        "Look at the lines with --diff, on a terminal, then give --aside (in an entry consent: true) to have it replaced"
     )

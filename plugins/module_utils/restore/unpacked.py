@@ -115,6 +115,7 @@ def _unpack(
                 absent=absent,
                 found_owners=owners,
                 title=order.title,
+                look=order.look,
                 identities=order.identities,
             )
     finally:

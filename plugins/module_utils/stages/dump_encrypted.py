@@ -14,7 +14,7 @@ from ..system.age import is_encrypted
 from ..system.errors import AltbackupError, InvalidInput
 from ..system.processes import Deadline
 from ..system.programs import find_tool
-from ..system.visible import extra_vars
+from ..system.visible import command_of
 from ..tree.contents import CONTENT, dna_in
 from ..tree.encryption import (
     FIRST,
@@ -74,10 +74,9 @@ def require_still_encrypted(dump: ItemDump, before: Sequence[Tarball], *, check_
             with contextlib.suppress(OSError):  # then the next dump refuses it as the first one did
                 keep_refused(tree, item.key, dump.context.stamp)
         source = source_of(tree) or "SOURCE"
-        accepted = extra_vars({"altbackup_accept": [f"{source}/{item.key}"]})
         raise InvalidInput(
             f"item {item.kind} {item.name!r}: it was encrypted until {newest.stamp}, and no recipient is named any more (altbackup_encrypt_to): it was "
-            f"not dumped, as every target could read it. Name them again, or accept it: ansible-playbook -i INVENTORY altbackup.core.mark {accepted}"
+            f"not dumped, as every target could read it. Name them again, or accept it: {command_of('accept', f'{source}/{item.key}')}"
         )
 
 

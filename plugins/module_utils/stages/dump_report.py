@@ -11,7 +11,7 @@ from typing import Any
 from ..kinds.items import Item
 from ..system.errors import FULL, AltbackupError, DigestMismatch, NoRoom
 from ..system.units import readable
-from ..system.visible import extra_vars
+from ..system.visible import command_of
 from ..tree import doubt
 from ..tree.failures import explain, failure
 from ..tree.layout import Tarball, Tree
@@ -42,18 +42,17 @@ def report_suspect(dump: ItemDump, record: Mapping[str, Any]) -> None:
 
 def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons: Sequence[str], good_stamp: str) -> str:
     """Return the message on a suspect: reasons, consequences and what to do; `good_stamp` is the stamp of the last good dump, or empty."""
-    request = {"source": source, "kind": item.kind, "name": item.name, "to": "/NEW/PATH"}
-    play, title = "ansible-playbook -i INVENTORY altbackup.core", f"item {item.kind} {item.name!r}"
+    whole, title = f"{source}/{item.key}", f"item {item.kind} {item.name!r}"
 
     def restore(stamp: str) -> str:
-        return f"{play}.restore {extra_vars({'altbackup_restore': [{**request, 'at': stamp}]})}"
+        return command_of("restore", whole, "--at", stamp, "--to", "/NEW/PATH")
 
     safe = f"Until that is decided no good copy of {item.key} is removed on any node."
     lines = [
         f"{title}: the new copy is suspect: {'; '.join(reasons)}",
         f"Something may have happened to {item.place}, or somebody meant it. {safe} This one is stored and sent, but counts as none: {record['relpath']}",
         f"To look at this copy: {restore(doubt.stamp_of(record))}",
-        f"If it is as it should be, accept it: {play}.mark {extra_vars({'altbackup_accept': [f'{source}/{item.key}']})}",
+        f"If it is as it should be, accept it: {command_of('accept', whole)}",
         f"If not, put {item.place} right: the next night is compared with the last good one again"
         + (f", of {good_stamp}. To have that beside it: {restore(good_stamp)}" if good_stamp else ""),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..system.units import counted
-from ..system.visible import extra_vars
+from ..system.visible import command_of
 from ..tree.layout import Tarball, Tree, item_key, parse_filename, split_relpath
 from ..tree.owner import source_of
 from ..tree.retention import FROZEN
@@ -53,11 +53,10 @@ def notes_of_suspects(tree: Tree, copies: Mapping[str, Copies], plan: PurgePlan)
         frozen = [tarball for tarball in item.tarballs if list(plan.reasons[tarball.relpath]) == [FROZEN]]
         if frozen:
             relpath = max(item.suspects, key=lambda relpath: split_relpath(relpath)[2])
-            accept = extra_vars({"altbackup_accept": [f"{source}/{key}"]})
             yield (
                 f"{counted(len(frozen), 'older copy', 'older copies')} of {key} {'stays' if len(frozen) == 1 else 'stay'}: suspect {relpath} is "
                 f"not accepted: {'; '.join(item.suspects[relpath])}. Look at it, then accept it, if it is what it should be: "
-                f"ansible-playbook -i INVENTORY altbackup.core.mark {accept}"
+                f"{command_of('accept', f'{source}/{key}')}"
             )
 
 

@@ -24,16 +24,23 @@ def nearest(word: str, known: Sequence[str], right: Collection[str] = ()) -> str
 
     Neither the word itself nor known ones that are `right`, so used correctly already, are suggested.
     """
-    import difflib  # of use only where something is wrong
-
     known = [other for other in dict.fromkeys(known) if other != word]
     if not known:
         return "no other one is known"
     shared = word[: word.rfind("/") + 1]
     start = len(shared) if all(other.startswith(shared) for other in known) else 0
     meant = {other[start:]: other for other in known if other not in right}
-    close = [meant[other] for other in difflib.get_close_matches(word[start:], meant, 1, 0.6)]
-    return f"did you mean {close[0]!r}?" if close else f"known are {first_of(known, 20)}"
+    close = closest(word[start:], list(meant))
+    return f"did you mean {meant[close]!r}?" if close in meant else f"known are {first_of(known, 20)}"
+
+
+def closest(word: str, known: Sequence[str]) -> str:
+    """Return the known word that an unknown one is most likely a misspelling of, "" if none is near; one of the same letters goes first."""
+    import difflib  # of use only where something is wrong
+
+    near = difflib.get_close_matches(word, known, 5, 0.6)
+    same = [other for other in near if sorted(other) == sorted(word)]
+    return next(iter([*same, *near]), "")
 
 
 def parse_keep(value: object, where: str) -> int:

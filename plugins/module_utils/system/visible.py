@@ -43,6 +43,19 @@ def extra_vars(values: Mapping[str, Any]) -> str:
     return f"-e {shlex.quote(text if visible(text) == text else json.dumps(values))}"
 
 
+def command_of(*words: str) -> str:
+    """Return a daily command, as docs/daily.md has it, for a message; in a mail `-i INVENTORY` becomes the inventory of the run."""
+    return f"altbackup {' '.join(map(_shell_word, words))} -i INVENTORY"
+
+
+def _shell_word(word: str) -> str:
+    """Return a word as a shell takes it; one that would steer a terminal as bash and zsh do, with escapes in it."""
+    if visible(word) == word:
+        return shlex.quote(word)
+    escaped = word.replace("\\", r"\\").replace("'", r"\'")
+    return f"$'{visible(escaped)}'"
+
+
 def printable(text: str) -> str:
     """Return a path as valid UTF-8, with undecodable bytes shown as \\xNN."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

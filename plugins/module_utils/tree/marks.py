@@ -150,9 +150,9 @@ def _has_tarball(folder: str) -> bool:
 def _unusable(tree: Tree, what: str) -> BaseUnusable:
     path = marks_path(tree)
     return BaseUnusable(
-        f"{path} tells what is accepted, held and retired in {tree.base}, but {what}: nothing there is removed. Mend it, or move it away: "
-        f"mv {shlex.quote(path)} {shlex.quote(f'{path}.damaged')}   The next run writes there what its controller knows. What others marked "
-        "has to be marked again"
+        f"{path} tells what is accepted, held and retired in {tree.base}, but {what}: nothing there is removed. Mend it, or move it away, and the "
+        "next run writes there what its controller knows; what others marked has to be marked again: "
+        f"mv {shlex.quote(path)} {shlex.quote(f'{path}.damaged')}"
     )
 
 

@@ -134,8 +134,8 @@ def _shared(base: str, owner: Owner, known: Owner, path: str) -> str:
     return (
         f"{base} is the base of {known}, as {path} says, but {owner} has it for its own, too: {both}. Do both names lead to one machine "
         f"(ansible_host), or to one shared file system? Give each a base of its own. If {known} is now called {one_line(owner.name)}, say so there: "
-        f"altbackup_former_names: [{one_line(known.name)}]. If this disk is a copy of another one, do this on that machine, once: rm {shlex.quote(path)}   "
-        "The next run writes it anew"
+        f"altbackup_former_names: [{one_line(known.name)}]. If this disk is a copy of another one, remove that file on that machine, once, "
+        f"and the next run writes it anew: rm {shlex.quote(path)}"
     )
 
 

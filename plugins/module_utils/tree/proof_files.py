@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..system.digest import open_plain
+from ..system.visible import command_of
 from .failures import failure
 from .layout import PROOF, Tarball, Tree, open_tree
 from .publish import write_text
@@ -92,7 +93,7 @@ def unproved(
 def _overdue(key: str, moment: float, age: float, title: str, node: str) -> str:
     where = f"{key} of {title}{f' on {node}' if node else ''}"
     last = f"was last proved to restore at {moment_at(moment)}" if moment else "was never proved to restore"
-    command = f"ansible-playbook -i INVENTORY altbackup.core.drill{f' --limit {node}' if node else ''}"
+    command = command_of("drill", *([node] if node else ()))
     return f"{where} {last}; a proof not older than {_readable(age)} is asked for: {command}"
 
 

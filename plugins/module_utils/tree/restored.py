@@ -16,7 +16,7 @@ from ..system.errors import AltbackupError, name_os_errors
 from ..system.opened import is_trusted, owner_name, walked
 from ..system.paths import is_within
 from ..system.seeing import is_impossible, looking_at, status_of, unseen
-from ..system.visible import extra_vars
+from ..system.visible import command_of
 from .layout import RESTORED, TEMPORARY
 from .publish import flush_folder
 
@@ -137,7 +137,7 @@ def _complaint(marker: Mapping[str, str], marked: str, path: str, adopted: str) 
         f"{what} was restored at {marker['when'] or 'an unknown time'} by {marker['by'] or 'somebody'}: "
         f"{member}{marker['item'] or 'an unknown item'} of {marker['source'] or 'an unknown source'}, {marker['stamp'] or 'of an unknown stamp'}, "
         f"taken from {marker['node'] or 'an unknown node'}. It is not backed up until it is adopted as the live one{more}: "
-        f"ansible-playbook -i INVENTORY playbooks/restore.yml {extra_vars({'altbackup_adopt': [adopted]})}"
+        f"{command_of('adopt', adopted)}"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...module_utils.kinds.registry import CATEGORIES
 from ..planning import transfers
+from ..planning.plan_items import unclear_categories
 from ..planning.reaching import ssh_args
 from ..planning.trees import origin
 from .handed import Options
@@ -93,10 +94,15 @@ def not_now(run: Run, source: str) -> list[str]:
 
 
 def undiscovered(run: Run, source: str) -> list[str]:
-    """Return the categories whose items the source could not all discover; [] on another host, where the target's memory counts."""
+    """Return the categories of which not all items of a source are known, because it could not discover them or an error hides what they are.
+
+    Discovery counts on the source alone, as elsewhere the target's memory counts; errors of items in a backup alone, which tells them.
+    """
+    entry = run.whole_plan["sources"][source]
+    hidden = unclear_categories(entry["item_errors"]) if run.plan["locked"] else []
     if source != run.host or run.state["discovered"]:
-        return []
-    return sorted({CATEGORIES[kind] for kind in run.plan["sources"][source]["discover"]})
+        return hidden
+    return sorted({*hidden, *(CATEGORIES[kind] for kind in entry["discover"])})
 
 
 def list_options(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:

@@ -78,7 +78,7 @@ def items_table(items: Sequence[Mapping[str, Any]]) -> Table:
             ]
         )
     bad = frozenset(number for number, entry in enumerate(items) if entry["other"] or not entry["newest"])
-    return Table(("ITEM", "LAST GOOD", "AGE", "NIGHTS", "SIZE", "ON"), rows, right=(2, 3, 4), cut=(0,), bad=bad)
+    return Table(("ITEM", "LAST GOOD", "AGE", "NIGHTS", "SIZE", "ON"), rows, right=(2, 3, 4), bad=bad)
 
 
 def nodes_of(listed: Iterable[Mapping[str, Any]], free: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -155,6 +155,17 @@ def free_of(events: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return found
 
 
+def notes_of(events: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the notes of a run, as its report tells them, from its events."""
+    for event in events:
+        result = (event.get("event_data") or {}).get("res")
+        facts = result.get("ansible_facts") if isinstance(result, Mapping) else None
+        outcome = facts.get("__report_outcome") if isinstance(facts, Mapping) else None
+        if isinstance(outcome, Mapping):
+            return [str(line) for line in outcome.get("fine") or ()]
+    return []
+
+
 def title(answer: Mapping[str, Any]) -> list[str]:
     """Return a line on each tarball that was read for an answer."""
     return [f"{answer['item']} of {entry['stamp']}, on {entry['node']}" for entry in answer["tarballs"]]
@@ -170,7 +181,7 @@ def inside_table(answer: Mapping[str, Any]) -> Table:
         owner = f"{entry.get('owner', '')}:{entry.get('group', '')}"
         name = f"{entry['path']}{'/' if folder else ''}{target}{below}"
         rows.append([entry.get("mode", ""), owner, f"{entry.get('size', 0):,}", moment(entry.get("mtime")), name])
-    return Table(("MODE", "OWNER", "BYTES", "MODIFIED", "PATH"), rows, right=(2,))
+    return Table(("MODE", "OWNER", "BYTES", "MODIFIED", "PATH"), rows, right=(2,), whole=(4,))
 
 
 def moment(seconds: Any) -> str:
@@ -210,7 +221,7 @@ def versions_table(versions: Sequence[Mapping[str, Any]]) -> Table:
             else ""
         )
         rows.append([version["item"], f"{version['size']:,}", moment(version["mtime"]), span, version["path"]])
-    return Table(("ITEM", "BYTES", "MODIFIED", "NIGHTS", "PATH"), rows, right=(1,), cut=(0,))
+    return Table(("ITEM", "BYTES", "MODIFIED", "NIGHTS", "PATH"), rows, right=(1,), whole=(4,))
 
 
 def difference_lines(answer: Mapping[str, Any]) -> list[str]:
@@ -248,4 +259,4 @@ def difference_table(answer: Mapping[str, Any]) -> Table:
         size = f"{entry['before']:,} -> {size}" if "before" in entry and entry["before"] != entry.get("size") else size
         words = f"  ({', '.join(entry['differs'])})" if entry.get("differs") and entry["differs"] != ["content"] else ""
         rows.append([entry["what"], size, f"{entry['path']}{words}"])
-    return Table(("WHAT", "BYTES", "PATH"), rows, right=(1,))
+    return Table(("WHAT", "BYTES", "PATH"), rows, right=(1,), whole=(2,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import shlex
@@ -46,6 +47,19 @@ class _SignalsRestored:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run in check mode foresees."""
+
+    code: int
+    """Its exit code"""
+    notes: Sequence[str] = ()
+    failures: Sequence[str] = ()
+    """Their messages"""
+    said: str = ""
+    """What it would have printed on stderr"""
 
 
 @dataclass
@@ -138,12 +152,21 @@ class CommandContext:
             night = SupervisedRun(words, self.arguments.artifacts)
             return night.run(words[1], words[2:], self.arguments.time_limit, 60, 90)
 
-    def predict(self, order: Order) -> tuple[int, Run | None]:
-        """Run an order in check mode, kept and unmailed like a question; return (exit code, run)."""
+    def predict(self, order: Order) -> Prediction:
+        """Run an order in check mode, without output, kept and unmailed like a question; return what it foresees."""
         words = order.words(self.inventory, self.passed)
+        folder = str(self._folder_to_ask())
         with _SignalsRestored(), _unmailed():
-            night = SupervisedRun(words, str(self._folder_to_ask()))
-            return night.run(words[1], words[2:], self.arguments.time_limit, 1, 1), night.last
+            night = SupervisedRun(words, folder, shown=False)
+            kept = io.BytesIO()
+            stream = io.TextIOWrapper(kept, "utf-8", "backslashreplace", write_through=True)
+            with contextlib.redirect_stderr(stream):
+                code = night.run(words[1], words[2:], self.arguments.time_limit, 1, 1)
+            said = kept.getvalue().decode()
+            stream.detach()
+        if night.last is None:
+            return Prediction(code, said=said)
+        return Prediction(code, answers.notes_of(night.last.events()), messages_of(night.last), said)
 
     def ask(self, order: Callable[[str], Order]) -> tuple[int, Any, dict[str, int]]:
         """Run an order that writes its answer to the file that it is given, without output; return (exit code, answer, {node: free bytes}).

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.programs import search_path
+from ...module_utils.system.values import closest
 from ..mail.memory import job_key
 from ..mail.settings import MAIL_OPTIONS, Settings, judge, variable_of
 
@@ -167,9 +168,18 @@ def check_job(job: Job) -> None:
             "no inventory is named: say which with -i INVENTORY, or with ALTBACKUP_INVENTORY in the environment. What ansible-playbook "
             f"takes in this checkout by itself is used only if it is named: -i {_DEFAULT}"
         )
-    for name in job.inventory:
-        if "," not in name and not os.path.exists(name):
-            raise InvalidInput(f"the inventory {name} does not exist")
+    require_files(job.inventory)
+
+
+def require_files(inventory: Sequence[str]) -> None:
+    """Raise InvalidInput for an inventory that does not exist, with the nearest name in its folder."""
+    for name in inventory:
+        if "," in name or os.path.exists(name):
+            continue
+        folder, own = os.path.split(name)
+        near = closest(own, os.listdir(folder)) if os.path.isdir(folder) else ""
+        hint = f", did you mean {os.path.join(folder, near)}?" if near else ""
+        raise InvalidInput(f"the inventory {name} does not exist{hint}")
 
 
 def is_verbose(options: Sequence[str]) -> bool:

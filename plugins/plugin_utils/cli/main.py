@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.errors import AltbackupError, InvalidInput
 from ...module_utils.system.opened import user_name
 from ...module_utils.system.units import counted
 from ...module_utils.system.visible import visible
@@ -21,7 +21,7 @@ from ..report import run_summary
 from ..report.causes import good_copies, titled
 from . import completion, runs, status
 from .job import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
-from .run_store import LOG, RUNNING, Run, all_runs, state_folder
+from .run_store import LOG, RUNNING, Run, state_folder
 from .screen import while_read
 from .supervised_run import SupervisedRun, say
 from .verdict import EXIT_CODES, NOT_STARTED
@@ -115,6 +115,9 @@ def _arguments(first: Sequence[str] = ()) -> argparse.ArgumentParser:
     last = known.add_parser("last", help="tell how the last run went", allow_abbrev=False)
     last.add_argument("playbook", metavar="PLAYBOOK", nargs="?", default="", help="the last run of this playbook")
     last.add_argument("--json", action="store_true", help="as JSON")
+    last.add_argument(
+        "-i", "--inventory", action="append", default=[], metavar="INVENTORY", help="the last run with this inventory"
+    )
     if not first or first[0] not in _ALONE:
         from . import command_arguments, init, page, watch
 
@@ -184,10 +187,17 @@ def _tell_last(arguments: argparse.Namespace) -> int:
     """Print how the last run went; return the exit code."""
     state = state_folder(arguments.artifacts, os.environ)
     wanted = str(find_playbook(arguments.playbook)) if arguments.playbook else ""
-    run = next((run for run in all_runs(state) if not wanted or run.result.get("path") == wanted), None)
-    called = runs.last_called(Path(wanted).name, run)
+    try:
+        inventory = status.named_inventory(arguments.inventory) if arguments.inventory else []
+    except AltbackupError as error:
+        say(str(error))
+        return 1
+    run = runs.last_run(state, wanted, inventory)
+    called = runs.last_called(Path(wanted).name, run, inventory)
     if run is None and called is None:
-        say(f"there is no run{f' of {arguments.playbook}' if wanted else ''} in {state}")
+        of = f" of {arguments.playbook}" if wanted else ""
+        where = f" with the inventory {', '.join(inventory)}" if inventory else ""
+        say(f"there is no run{of}{where} in {state}")
         return 1
     if arguments.json:
         told = runs.last_as_json(run, called)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ...module_utils.system.units import counted
 from ...module_utils.tree.stamps import earliest_moment
 from . import answers, orders
 from .command_context import NOTHING_DONE, CommandContext, Failed
@@ -57,11 +58,17 @@ def ls_command(context: CommandContext) -> int:
     code, answer = _look(context, "list", item=item, **wanted)
     totals = answer["totals"]
     cut = totals.get("listed", 0) - len(answer["entries"])
-    last = f"{totals.get('entries', 0):,} entries, {totals.get('bytes', 0):,} bytes" + (
-        f"; {cut:,} are not shown: --most" if cut > 0 else ""
+    last = f"{_counted(totals, 'entries', 'entry', 'entries')}, {_counted(totals, 'bytes', 'byte')}" + (
+        f"; {cut:,} more: --most shows them" if cut > 0 else ""
     )
     lines: list[Table | str] = [*answers.title(answer), answers.inside_table(answer), last]
     return context.tell(code, lines, item=item, tarballs=answer["tarballs"], entries=_plain(answer), totals=totals)
+
+
+def _counted(totals: Mapping[str, int], key: str, thing: str, things: str = "") -> str:
+    """Return one of the numbers of an answer with its noun, thousands separated."""
+    number = totals.get(key, 0)
+    return f"{number:,} {counted(number, thing, things).partition(' ')[2]}"
 
 
 def _plain(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -76,7 +83,7 @@ def find_command(context: CommandContext) -> int:
         return context.show(orders.looking("find", **wanted))
     code, answer = _look(context, "find", **wanted)
     versions, totals = answers.versions_of(answer), answer["totals"]
-    last = f"{totals.get('found', 0):,} found in {totals.get('read', 0):,} tarballs"
+    last = f"{totals.get('found', 0):,} found in {_counted(totals, 'read', 'tarball')}"
     return context.tell(code, [answers.versions_table(versions), last], versions=versions, totals=totals)
 
 

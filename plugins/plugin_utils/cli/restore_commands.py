@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.visible import one_line
 from . import orders
-from .command_context import NOTHING_DONE, CommandContext, messages_of
+from .command_context import NOTHING_DONE, CommandContext
 from .items import split_item
-from .orders import Order
 from .supervised_run import say
 
 
@@ -57,10 +57,15 @@ def _restore_asking(context: CommandContext, item: str, host: str, place: str, w
         )
     to, aside = place, False
     if place:
-        code, is_in_the_way = _foreseen(context, orders.restoring(item, to=place, check=True, **where))
-        if code and not is_in_the_way:
-            return code
-        aside = is_in_the_way
+        say(f"looking what stands at {shown} on {host} ...")
+        foreseen = context.predict(orders.restoring(item, to=place, check=True, **where))
+        standing = _standing(foreseen.failures)
+        if foreseen.code and not standing:
+            print(foreseen.said, end="", file=sys.stderr)
+            return foreseen.code
+        aside = bool(standing)
+        for line in standing or foreseen.notes or ["nothing stands there"]:
+            print(one_line(line), file=context.out)
     if not to:
         to = _asked(f"Where on {host} is {item} to go? A path, or nothing to leave it: ")
     else:
@@ -81,13 +86,15 @@ def _asked(question: str) -> str:
 
 
 _IN_THE_WAY = ("is there already, and a restore replaces nothing by itself", "differs from the backup")
+_STANDS = re.compile(r"\(([^()]+?),? stands there\)")
 
 
-def _foreseen(context: CommandContext, order: Order) -> tuple[int, bool]:
-    """Predict a restore on the terminal; return (exit code, whether the only obstacle is what is at its place)."""
-    code, run = context.predict(order)
-    failures = messages_of(run) if run else []
-    return code, bool(failures) and all(any(words in text for words in _IN_THE_WAY) for text in failures)
+def _standing(failures: Sequence[str]) -> list[str]:
+    """Return a line on what stands at the place of a restore for each failure, if that is the only obstacle to it, else []."""
+    if not all(any(words in text for words in _IN_THE_WAY) for text in failures):
+        return []
+    known = [(text, _STANDS.search(text)) for text in failures]
+    return [f"there is {found[1]}" if found else text for text, found in known]
 
 
 def adopt_command(context: CommandContext) -> int:

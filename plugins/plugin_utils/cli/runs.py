@@ -25,8 +25,8 @@ from .supervised_run import say
 FORMAT, VERSION = "altbackup runs", 1
 LAST_FORMAT, LAST_VERSION = "altbackup last", 1
 """Formats and versions of the output of --json, see docs/monitoring.md"""
-_TITLES = ("started", "playbook", "state", "took", "failures", "run")
-_MORE = ("inventory",)
+_TITLES = ("STARTED", "PLAYBOOK", "STATE", "TOOK", "FAILED", "RUN")
+_MORE = ("INVENTORY",)
 """Title of a column that is there where the runs are of several"""
 _MOST = 20
 _DEAD = "ended without a word"
@@ -74,7 +74,7 @@ def list_runs(arguments: argparse.Namespace) -> int:
     else:
         several = len({run["inventory"] for run in chosen} - {"", None}) > 1
         rows = [_row(run, several=several) for run in chosen]
-        show(table_of((*_TITLES, *_MORE[:several]), rows, (3, 4)), sys.stdout, everything=True)
+        show(table_of((*_TITLES, *_MORE[:several]), rows, (3, 4), (5,)), sys.stdout, everything=True)
         if len(chosen) < len(found):
             print(f"and {len(found) - len(chosen)} older ones: altbackup runs --all")
     if not found:
@@ -138,8 +138,7 @@ def _questions(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _kept_of(runs: Iterable[Run], inventory: Sequence[str]) -> list[dict[str, Any]]:
-    kept = map(_kept, runs)
-    return [run for run in kept if not inventory or set(inventory) & set(run["inventory"].split(", "))]
+    return [run for run in map(_kept, runs) if _is_of(inventory, run)]
 
 
 def recorded(inventory: Sequence[str]) -> list[dict[str, Any]]:
@@ -182,9 +181,22 @@ def _kept(run: Run) -> dict[str, Any]:
     )
 
 
-def last_called(playbook: str, run: Run | None) -> dict[str, Any] | None:
-    """Return the last run outside altbackup since `run` (any for None), as JSON tells it; `playbook` is its name, "" for any."""
-    found = [each for each in _readable() if not (each["folder"] or each["rebuilt"])]
+def last_run(state: Path, path: str, inventory: Sequence[str]) -> Run | None:
+    """Return the last run of a playbook, "" for any, with one of these inventories, any for none; `state` is the state folder."""
+    fitting = (run for run in all_runs(state) if not path or run.result.get("path") == path)
+    return next((run for run in fitting if _is_of(inventory, _kept(run))), None)
+
+
+def _is_of(inventory: Sequence[str], run: Mapping[str, Any]) -> bool:
+    return not inventory or bool(set(inventory) & set(str(run["inventory"]).split(", ")))
+
+
+def last_called(playbook: str, run: Run | None, inventory: Sequence[str] = ()) -> dict[str, Any] | None:
+    """Return the last run outside altbackup since `run` (any for None), as JSON tells it; `playbook` is its name, "" for any.
+
+    It is one of these inventories, of any for none.
+    """
+    found = [each for each in _readable(inventory) if not (each["folder"] or each["rebuilt"])]
     since = _kept(run)["started"] if run else 0.0
     fitting = [each for each in found if each["started"] > since and playbook in ("", each["playbook"])]
     return run_told(max(fitting, key=lambda each: float(each["started"]))) if fitting else None
@@ -196,7 +208,7 @@ def last_as_json(run: Run | None, called: Mapping[str, Any] | None) -> dict[str,
     if run is None or called is not None:
         return {**document, **(called or {}), "seconds": None, "hosts": {}, "purged": [], "failed": [], "pings": []}
     result, kept = run.result, _kept(run)
-    (told,) = merged([each for each in _readable() if each["folder"] == kept["folder"]], [kept])
+    (told,) = merged([each for each in _readable(()) if each["folder"] == kept["folder"]], [kept])
     lists = {"purged": "purged", "failed": "failures", "pings": "pings"}
     return {
         **document,
@@ -207,10 +219,10 @@ def last_as_json(run: Run | None, called: Mapping[str, Any] | None) -> dict[str,
     }
 
 
-def _readable() -> list[dict[str, Any]]:
-    """Return the runs in all histories; one that cannot be read is told on stderr, and gives none."""
+def _readable(inventory: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the runs in the histories of these inventories, all for none; if one cannot be read, that is told on stderr, and there are none."""
     try:
-        return recorded(())
+        return recorded(inventory)
     except AltbackupError as error:
         say(str(error))
         return []
@@ -242,8 +254,8 @@ def _row(run: Mapping[str, Any], *, several: bool) -> Row:
     good = run["state"] in ("good", RUNNING, "rebuilt")
     told = (run["message"],) if run["message"] and not good else ()
     cells = (
-        _moment(run["started"]),
-        str(run["playbook"]),
+        _moment(run["started"])[:-3],
+        str(run["playbook"]).removesuffix(".yml"),
         str(run["state"]),
         took,
         str(run["failures"] or ""),

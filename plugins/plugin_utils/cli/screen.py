@@ -24,9 +24,9 @@ _AROUND = 6
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under titles. Columns in `right` are aligned to the right; the last column, and those in `cut`, may be shortened to fit.
+    """Rows under titles. Columns in `right` are aligned to the right; those in `cut` may be shortened to fit, and the last unless in `whole`.
 
-    With `whole` a cell of the last column that does not fit is not shortened, but put below its row, on as many lines as it takes.
+    With `wrap_last` a cell of the last column that does not fit is not shortened, but put below its row, on as many lines as it takes.
     """
 
     titles: Sequence[str]
@@ -37,7 +37,14 @@ class Table:
     """Numbers of the rows that need attention"""
     below: Mapping[int, Sequence[str]] = field(default_factory=dict)
     """{number of a row: lines below it}"""
-    whole: bool = False
+    whole: Sequence[int] = ()
+    """Columns of what a user types, such as paths and names of runs"""
+    wrap_last: bool = False
+
+    @property
+    def flexible(self) -> list[int]:
+        """The columns that may be shortened."""
+        return [number for number in {*self.cut, len(self.titles) - 1} if number not in self.whole]
 
 
 @dataclass(frozen=True)
@@ -60,11 +67,18 @@ def while_read(act: Callable[[], int]) -> int:
         return 0
 
 
-def table_of(titles: Sequence[str], rows: Sequence[Row], right: Sequence[int] = (), *, whole: bool = False) -> Table:
-    """Return the table of rows; `right` are the numbers of columns that are aligned to the right."""
+def table_of(
+    titles: Sequence[str],
+    rows: Sequence[Row],
+    right: Sequence[int] = (),
+    whole: Sequence[int] = (),
+    *,
+    wrap_last: bool = False,
+) -> Table:
+    """Return the table of rows; `right` are the columns that are aligned to the right, `whole` those that are never shortened."""
     bad = frozenset(number for number, row in enumerate(rows) if row.bad)
     below = {number: row.below for number, row in enumerate(rows)}
-    return Table(titles, [row.cells for row in rows], right, (), bad, below, whole)
+    return Table(titles, [row.cells for row in rows], right, (), bad, below, whole, wrap_last)
 
 
 def show(table: Table, out: TextIO, *, everything: bool = False) -> None:
@@ -77,10 +91,10 @@ def show(table: Table, out: TextIO, *, everything: bool = False) -> None:
     texts = [list(table.titles), *([one_line(cell) for cell in table.rows[number]] for number in shown)]
     bad = [number in table.bad for number in shown]
     below = [[f"{_GAP}{one_line(line)}" for line in table.below.get(number, ())] for number in shown]
-    if live and table.whole:
+    if live and table.wrap_last:
         texts, below = wrapped(texts, below, shutil.get_terminal_size().columns)
     if live:
-        texts = fitted(texts, shutil.get_terminal_size().columns, (*table.cut, len(table.titles) - 1))
+        texts = fitted(texts, shutil.get_terminal_size().columns, table.flexible)
     if shown and live and importlib.util.find_spec("rich"):
         _show_rich(texts, table.right, bad, below, out)
     elif shown:
@@ -95,7 +109,7 @@ def show(table: Table, out: TextIO, *, everything: bool = False) -> None:
 
 def plain_lines(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
     """Return rows as aligned lines; `right` are the numbers of columns that are aligned to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    widths = _widths(rows)
     return [
         _GAP.join(
             f"{cell:>{width}}" if column in right else f"{cell:<{width}}"
@@ -124,9 +138,9 @@ def wrapped(
 
 def fitted(rows: Sequence[Sequence[str]], width: int, cut: Sequence[int]) -> list[list[str]]:
     """Return rows that fit a screen of `width` columns as far as shortening cells in the middle, in the columns `cut`, allows."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    over = sum(widths) + len(_GAP) * (len(widths) - 1) - width
-    while over > 0:
+    widths = _widths(rows)
+    over = _total(widths) - width
+    while over > 0 and cut:
         widest = max(cut, key=lambda column: widths[column])
         if widths[widest] <= _LEAST_WIDTH:
             break
@@ -135,6 +149,14 @@ def fitted(rows: Sequence[Sequence[str]], width: int, cut: Sequence[int]) -> lis
     return [
         [_shortened(cell, widths[column]) if column in cut else cell for column, cell in enumerate(row)] for row in rows
     ]
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
 
 
 def _shortened(cell: str, width: int) -> str:
@@ -155,18 +177,26 @@ def _show_rich(
     import rich.table
     import rich.text
 
-    console = rich.console.Console(file=out, highlight=False, emoji=False)
-    if any(below):  # rich would make the first column as wide as what is below
-        first, *lines = plain_lines(rows, right)
-        styled = [(first, "bold")]
-        for line, is_bad, more in zip(lines, bad, below, strict=True):
-            styled += [(each, "red" if is_bad else "") for each in (line, *more)]
-        for line, style in styled:
-            console.print(rich.text.Text(line, style=style), no_wrap=True, overflow="ignore", crop=False)
-        return
-    drawn = rich.table.Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold underline")
-    for number, title in enumerate(rows[0]):
-        drawn.add_column(title, justify="right" if number in right else "left", no_wrap=True)
-    for row, is_bad in zip(rows[1:], bad, strict=True):
-        drawn.add_row(*(rich.text.Text(cell, style="red" if is_bad else "") for cell in row))  # data has no markup
-    console.print(drawn)
+    widths = _widths(rows)
+    wide = max(shutil.get_terminal_size().columns, _total(widths))  # else rich shortens what may not be
+    console = rich.console.Console(file=out, highlight=False, emoji=False, width=wide)
+
+    def table(*, header: bool) -> rich.table.Table:
+        look = {"box": None, "pad_edge": False, "padding": (0, len(_GAP), 0, 0), "header_style": "bold underline"}
+        new = rich.table.Table(show_header=header, **look)  # type: ignore[arg-type]
+        for number, (title, width) in enumerate(zip(rows[0], widths, strict=True)):
+            justify = "right" if number in right else "left"
+            new.add_column(title, justify=justify, no_wrap=True, width=width)  # type: ignore[arg-type]
+        return new
+
+    drawn = table(header=True)
+    for row, is_bad, more in zip(rows[1:], bad, below, strict=True):
+        style = "red" if is_bad else ""
+        drawn.add_row(*(rich.text.Text(cell, style=style) for cell in row))  # data has no markup
+        if more:  # not in the table, whose first column they would widen
+            console.print(drawn)
+            for line in more:
+                console.print(rich.text.Text(line, style=style), soft_wrap=True)
+            drawn = table(header=False)
+    if drawn.rows:
+        console.print(drawn)

@@ -20,16 +20,16 @@ from ...module_utils.system.units import counted, readable
 from ...module_utils.system.visible import one_line, visible
 from ..history.rebuild import LOST, rebuilt
 from ..history.standing import Standing, State, last_line, run_told, spark, state_of
-from ..history.store import History, opened, write_records
+from ..history.store import History, has_history, opened, write_records
 from ..planning.quantities import age
 from .items import named_items
-from .job import ansible_settings, read_job
+from .job import ansible_settings, read_job, require_files
 from .screen import Row, show, table_of
 from .supervised_run import SupervisedRun, say
 
 FORMAT, VERSION = "altbackup status", 1
 """Format and version of the output of --json, see docs/monitoring.md"""
-_TITLES = ("item", "node", "copy", "proof", "size", "change", "nights", "")
+_TITLES = ("ITEM", "NODE", "COPY", "PROOF", "SIZE", "CHANGE", "NIGHTS", "")
 _RIGHT = (2, 3, 4, 5)
 _LIST = "list.yml"
 _ALL_DAYS = 36500
@@ -69,9 +69,12 @@ def tell(arguments: argparse.Namespace) -> int:
         return 1
     if not count:
         where = f" of {', '.join(inventory)}" if inventory else ""
-        say(
-            f"there is no record of any run{where} here: after a night there is, and what nodes hold already is entered by: altbackup status --rebuild"
+        hint = (
+            "the run that was to ask the nodes has left none"
+            if arguments.rebuild
+            else "after a night there is, and what nodes hold already is entered by: altbackup status --rebuild"
         )
+        say(f"there is no record of any run{where} here: {hint}")
         return 1
     items = {entry.item for entry in state.copies}
     named = named_items(arguments.item, items) if arguments.item else items
@@ -88,9 +91,14 @@ def tell(arguments: argparse.Namespace) -> int:
 
 
 def named_inventory(given: Sequence[str]) -> list[str]:
-    """Return the inventories that the command line or the environment names, [] if none. Raise InvalidInput."""
+    """Return the inventories that the command line or the environment names, [] if none.
+
+    Raise InvalidInput, also for one that does not exist, unless it has a history.
+    """
     options = [word for name in given for word in ("-i", name)]
-    return list(read_job(_LIST, options, (), ansible_settings(os.environ), os.environ).inventory)
+    named = list(read_job(_LIST, options, (), ansible_settings(os.environ), os.environ).inventory)
+    require_files([name for name in named if not has_history([name])])
+    return named
 
 
 def chosen_inventory(given: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from ...module_utils.system.values import nearest
 from ..calls.watch_program import build
 from ..planning.watch import watch_argv
 from .inventory import read_inventory
-from .job import ansible_settings, read_job
+from .job import ansible_settings, read_job, require_files
 from .supervised_run import say
 
 _LIST = "list.yml"
@@ -61,6 +61,7 @@ def _lines(arguments: argparse.Namespace) -> list[str]:
     job = read_job(_LIST, options, (), ansible_settings(os.environ), os.environ)
     if not job.inventory:
         raise InvalidInput("no inventory is named: say which with -i INVENTORY, or with ALTBACKUP_INVENTORY")
+    require_files(job.inventory)
     hosts = (read_inventory(job, (), os.environ).get("_meta") or {}).get("hostvars") or {}
     host = str(arguments.cron_line)
     if host not in hosts:

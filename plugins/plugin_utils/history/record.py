@@ -48,11 +48,12 @@ def record_of(
     plan: Plan, states: Mapping[str, State], failures: Sequence[Mapping[str, Any]], told: Circumstances
 ) -> Record:
     """Return the record of a run from its plan, the state of each host, all failures and the circumstances."""
-    trees, copies = [], []
+    trees, copies, late = [], [], []
     for tree in covered(plan, states):
         look = _Look(plan, states, tree, [entry for entry in failures if concerns(entry, tree)])
         rows = look.copies()
         copies += rows
+        late += look.late()
         trees.append({**look.place, **look.tree_row(), "whole": int(look.is_whole)})
     first = one_line(_reason(failures[0])) if failures else ""
     lost = f"{', '.join(told.gone)}: given up by Ansible" if told.gone else ""
@@ -73,7 +74,7 @@ def record_of(
         "folder": told.folder,
         "versions": json.dumps(told.versions, sort_keys=True),
     }
-    return Record(run, trees, copies, [_failure_row(entry) for entry in failures], _inventory_of(plan))
+    return Record(run, trees, copies, [_failure_row(entry) for entry in failures], _inventory_of(plan), late)
 
 
 def _inventory_of(plan: Plan) -> list[tuple[str, str, str]] | None:
@@ -248,6 +249,23 @@ class _Look:
         """Return a row for each item, or, if the run did not examine all, for those of which it knows something."""
         rows = [self._copy(key) for key in self.keys()]
         return rows if self.is_whole else [row for row in rows if set(row) - _NAMES]
+
+    def late(self) -> list[dict[str, Any]]:
+        """Return the good copies of earlier stamps that arrived in this tree."""
+        offered = {entry["relpath"]: entry for entry in self.own.get("offer") or ()}
+        bad = {entry.get("relpath") for entry in self.failures}
+        found = []
+        for path in self.came or ():
+            entry = offered.get(path)
+            if entry is None or path in bad or stamp_in(path) >= self.plan["stamp"]:
+                continue
+            record = entry.get("record") or {}
+            if not (doubts_of(record) or missing_of(record)):
+                category, name = item_key(path).split("/", 1)
+                found.append(
+                    {**self.place, "category": category, "name": name, "stamp": stamp_in(path), "size": entry["size"]}
+                )
+        return sorted(found, key=lambda row: str(row["stamp"]))
 
     def _copy(self, key: str) -> dict[str, Any]:
         category, _, name = key.partition("/")

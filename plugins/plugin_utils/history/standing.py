@@ -28,9 +28,11 @@ CHAIN = "backup.yml"
 _DRILL = "drill.yml"
 _LOOKS = ("list.yml", "mark.yml", "rekey.yml", "restore.yml", "undo.yml")
 """Playbooks whose runs neither clear a copy's problem nor add one"""
-_NO_NIGHTS = (*_LOOKS, _DRILL, "check.yml", "purge.yml")
+_QUESTIONS = ("contents.yml", "doctor.yml", "survey.yml")
+_NO_NIGHTS = (*_LOOKS, *_QUESTIONS, _DRILL, "check.yml", "purge.yml", "setup.yml", "teardown.yml")
 """Playbooks that make no copies; any other may be a user's own that includes those of this collection"""
 _PARTS = (*_NO_NIGHTS, "dump.yml", "synchronize.yml")
+_STORES = "stores.yml"
 _TOLD = (
     "playbook",
     "stamp",
@@ -150,7 +152,7 @@ def is_night(playbook: str) -> bool:
 
 def is_chain(playbook: str) -> bool:
     """Return whether a playbook may be the whole chain."""
-    return playbook not in _PARTS
+    return playbook not in (*_PARTS, _STORES)
 
 
 def state_of(histories: Iterable[History], now: float) -> State:
@@ -373,7 +375,7 @@ def _proof_age(proved: str | None, now: float) -> float | None:
 
 
 def spark(nights: Sequence[int | None]) -> str:
-    """Return bytes of nights as a line of bars: the highest is the largest, a dot is a night without a copy."""
+    """Return bytes of nights as a line of bars: the highest is the largest, a dot is a night of which there is no copy."""
     bars = "▁▂▃▄▅▆▇█"
     numbers = [number for number in nights if number is not None]
     low, high = min(numbers, default=0), max(numbers, default=0)

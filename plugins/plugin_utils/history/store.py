@@ -45,12 +45,16 @@ class Record:
     failures: Sequence[Mapping[str, Any]] = ()
     inventory: Sequence[tuple[str, str, str]] | None = None
     """(node, source, role) of all trees in the inventory, None if not known"""
+    late: Sequence[Mapping[str, Any]] = ()
+    """Copies of earlier runs' stamps that this one brought: the columns of `copies` that name one, `stamp` and `size`"""
 
     def of(self, sources: Collection[str]) -> Record:
         """Return the record with the trees of some sources only."""
-        trees, copies = ([row for row in rows if row["source"] in sources] for rows in (self.trees, self.copies))
+        trees, copies, late = (
+            [row for row in rows if row["source"] in sources] for rows in (self.trees, self.copies, self.late)
+        )
         there = None if self.inventory is None else [place for place in self.inventory if place[1] in sources]
-        return replace(self, trees=trees, copies=copies, inventory=there)
+        return replace(self, trees=trees, copies=copies, inventory=there, late=late)
 
     def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yield (table, row) for all tables but `runs`."""
@@ -154,9 +158,19 @@ def _put(database: sqlite3.Connection, record: Record) -> None:
     number = _insert(database, "runs", record.run)
     for table, row in record.rows():
         _insert(database, table, {**row, "run": number})
+    for row in record.late:
+        database.execute(_FILL, {name: _stored(value) for name, value in row.items()})
     if record.inventory is not None:
         places = json.dumps([[_stored(part) for part in place] for place in sorted(record.inventory)])
         database.execute("INSERT OR REPLACE INTO about VALUES ('trees', ?)", (places,))
+
+
+_FILL = """
+    UPDATE copies SET stamp = :stamp, size = :size
+    WHERE node = :node AND source = :source AND role = :role AND category = :category AND name = :name
+    AND (stamp IS NULL OR stamp < :stamp) AND run IN (SELECT id FROM runs WHERE stamp = :stamp)
+"""
+"""Enters in the record of a run what a later one brought: the copy that it was to leave"""
 
 
 def _insert(database: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int | None:
@@ -180,6 +194,11 @@ def opened(inventory: Sequence[str]) -> list[History]:
         except sqlite3.Error as error:
             raise AltbackupError(damaged_reason(path, error)) from error
     return found
+
+
+def has_history(inventory: Sequence[str]) -> bool:
+    """Return whether one of these inventories has a history. Raise AltbackupError if the state folder cannot be used."""
+    return bool(_files_of(inventory))
 
 
 def damaged_reason(path: Path, error: sqlite3.Error) -> str:

@@ -282,10 +282,11 @@ class Pages:
         ends = self._moment(runs[0]["started"]), self._moment(runs[-1]["started"])
         took = [run["ended"] - run["started"] for run in runs]
         good = [run["state"] in _GOOD_STATES for run in runs]
-        title = f"How long the last {counted(len(runs), 'night')} took (red: not good)"
+        count = counted(len(runs), "backup")
+        title = f"How long the last {count} took (red: not good)"
         yield title, age(max(took)), "0", plots.bars(list(zip(took, good, strict=True)), max(took), title), *ends
         sent = [float(run["sent"] or 0) for run in runs]
-        title = f"What the last {counted(len(runs), 'night')} sent (red: not good)"
+        title = f"What the last {count} sent (red: not good)"
         drawn = plots.bars(list(zip(sent, good, strict=True)), max(sent), title)
         yield title, readable(round(max(sent))), "0", drawn, *ends
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ...module_utils.system.errors import AltbackupError
 from ...module_utils.tree.stamps import day_of
-from ..history.standing import Standing, State, is_chain, is_night, state_of
+from ..history.standing import CHAIN, Standing, State, is_chain, is_night, state_of
 from ..history.store import History, damaged_reason
 from .trend import DAY, LOOKED_BACK, Forecast, Point, forecast
 
@@ -102,7 +102,7 @@ class Site:
     zone: str
     disks: Sequence[Disk]
     runs: Sequence[Mapping[str, Any]]
-    """Rows of `runs` with `sent` (bytes), newest first"""
+    """Rows of `runs` with `sent` (bytes) and `looked` (whether trees are told of), newest first"""
     failures: Sequence[Mapping[str, Any]]
     """Rows of `failures` with `started` and `playbook`, newest first"""
 
@@ -161,7 +161,8 @@ def read_site(histories: Sequence[History], now: float) -> Site:
 
 
 _RUNS = """
-    SELECT runs.*, (SELECT sum(trees.sent) FROM trees WHERE trees.run = runs.id) AS sent FROM runs WHERE started > ? AND NOT checking ORDER BY started
+    SELECT runs.*, (SELECT sum(trees.sent) FROM trees WHERE trees.run = runs.id) AS sent,
+    EXISTS (SELECT 1 FROM trees WHERE trees.run = runs.id) AS looked FROM runs WHERE started > ? AND NOT checking ORDER BY started
 """
 _FAILURES = """
     SELECT failures.*, runs.started, runs.playbook FROM failures JOIN runs ON runs.id = failures.run
@@ -305,5 +306,6 @@ def days_between(first: str, last: str) -> tuple[str, ...]:
 
 
 def chains(site: Site) -> list[Mapping[str, Any]]:
-    """Return the runs of the whole chain, newest first."""
-    return [run for run in site.runs if not run["rebuilt"] and is_chain(run["playbook"])]
+    """Return the runs of the whole chain, newest first: of backup.yml, and of a user's own playbook if it told of trees."""
+    able = [run for run in site.runs if not run["rebuilt"] and is_chain(run["playbook"])]
+    return [run for run in able if run["playbook"] == CHAIN or run["looked"]]

@@ -63,7 +63,9 @@ def check_names(sources: Iterable[str]) -> list[str]:
 
 def check_only_targets(only: Sequence[str], hosts: Sequence[str], targets: Sequence[str]) -> list[str]:
     """Return an error for each name in altbackup_only_targets that is not a target."""
-    return [f"altbackup_only_targets: {_no_target(name, hosts, targets)}" for name in only if name not in targets]
+    return [
+        f"altbackup_only_targets: {name!r} {_no_target(name, hosts, targets)}" for name in only if name not in targets
+    ]
 
 
 def check_former_names(*values: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -116,10 +118,11 @@ def check_rekey(asked: Sequence[str], sources: Sequence[str]) -> list[str]:
 
 
 def _no_target(name: str, hosts: Sequence[str], targets: Sequence[str]) -> str:
+    """Return what is wrong with the name of a target, as the end of a sentence."""
     if name in hosts:
-        return f"{name!r} is a host of the inventory, but not in group {TARGETS}: add it there, or name a target"
+        return f"is a host of the inventory, but not in group {TARGETS}: add it there, or name a target"
     hint = nearest(name, targets) if targets else "add it to the inventory"
-    return f"{name!r} is no host of the inventory, but should be one of group {TARGETS}: {hint}"
+    return f"is no host of the inventory, but should be one of group {TARGETS}: {hint}"
 
 
 def check_source(
@@ -132,7 +135,7 @@ def check_source(
             errors.add(host, "altbackup_targets", "is empty: name at least one host of group targets, like [cms01]")
         for name, count in Counter(named).items():
             if name not in targets:
-                errors.add(host, "altbackup_targets", f"names {_no_target(name, hosts, targets)}")
+                errors.add(host, "altbackup_targets", f"names {name!r}, which {_no_target(name, hosts, targets)}")
             if count > 1:
                 errors.add(host, "altbackup_targets", f"names {name!r} {count} times: name each target once")
         if named and values["altbackup_min_copies"] > len(named):

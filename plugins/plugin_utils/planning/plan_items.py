@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...module_utils.kinds.items import Item, check_name, parse_item
+from ...module_utils.kinds.items import Item, check_name, meant, parse_item
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.kinds.sets import flattened, problems_of_sets
 from ...module_utils.stages.controller import CONTROLLER, CONTROLLER_KEY
@@ -116,8 +116,8 @@ def sort_items(values: Iterable[Any]) -> tuple[list[Item], list[dict[str, str]]]
 
 
 def _item_error(value: Any, reason: str) -> dict[str, str]:
-    """Return the item error of an item as written; fields that are not known are empty."""
-    fields = value if isinstance(value, Mapping) else {}
+    """Return the item error of an item as written, what is under a misspelt key included; fields that are not known are empty."""
+    fields = meant(value) if isinstance(value, Mapping) else {}
     kind, path = fields.get("kind"), fields.get("path")
     try:
         name = check_name(fields.get("name"))
@@ -129,6 +129,14 @@ def _item_error(value: Any, reason: str) -> dict[str, str]:
         "path": os.path.normpath(path) if isinstance(path, str) and path else "",
         "reason": reason,
     }
+
+
+def unclear_categories(errors: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the categories of which items may be those of item errors of which kind or name is not known: all for an unknown kind."""
+    unclear = [error for error in errors if not (error["kind"] and error["name"])]
+    if all(error["kind"] for error in unclear):
+        return sorted({CATEGORIES[error["kind"]] for error in unclear})
+    return sorted(set(CATEGORIES.values()))
 
 
 def plain_item(item: Item) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def chosen_order(
         "held_in": offer["base"],
         "label": one_line(f"{order['key']} of {order['source']} from {node} to {place_of_order(order)}"),
         "size": size,
+        "items": _items_by_path(plan, host),
         "prediction": _prediction(order, offer, size, same, speeds),
         "pair": f"{node} -> {host}",
         "seconds": plan["nodes"].get(host, {}).get("step_timeout")
@@ -87,6 +88,16 @@ def _tarball(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return a tarball as the module takes it; an encrypted one has its record, which holds the signature."""
     told = {name: entry[name] for name in ("relpath", "size", "dig", "alg")}
     return {**told, **({"record": shared(entry["record"] or {})} if is_encrypted(entry["relpath"]) else {})}
+
+
+def _items_by_path(plan: Mapping[str, Any], host: str) -> dict[str, str]:
+    """Return {path: source/category/name} of the items of a host that have a path."""
+    items = plan["sources"].get(host, {}).get("item_list", ())
+    return {
+        os.path.normpath(item["path"]): f"{host}/{CATEGORIES[item['kind']]}/{item['name']}"
+        for item in items
+        if item["path"]
+    }
 
 
 def _live_items(entry: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,8 +7,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...module_utils.kinds.items import encode_name
+from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.system.paths import is_within
 from ...module_utils.system.units import readable
+from ...module_utils.system.visible import command_of, one_line
 from ...module_utils.tree.layout import RESTORED
 
 _SPEEDS = 200
@@ -70,17 +73,18 @@ def is_good(result: Mapping[str, Any]) -> bool:
 
 def done_note(order: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     """Return the note on an order that was done, by the module's result."""
+    part = str(order["restore"].get("member") or "").removeprefix("./")
+    size = f"{readable(order['size'])} of tarballs"
+    what = f"{one_line(part)} of {order['label']}: out of {size}" if part else f"{order['label']}: {size}"
     aside = f"; what stood there is now {result['aside']}" if result.get("aside") else ""
-    return (
-        f"restored {order['label']}: {readable(order['size'])} of tarballs, {result.get('seconds', 0)} s{aside}"
-        f"{_marker_note(str(result.get('marked') or ''), order['restore'])}"
-    )
+    return f"restored {what}, {result.get('seconds', 0)} s{aside}{_marker_note(str(result.get('marked') or ''), order)}"
 
 
-def _marker_note(marked: str, restore: Mapping[str, Any]) -> str:
+def _marker_note(marked: str, order: Mapping[str, Any]) -> str:
     """Return what the marker means for later backups, to follow what was done; `marked` is the path beside which it is, "" for none."""
     if not marked:
         return ""
+    restore = order["restore"]
     marker, destination = f"{marked}{RESTORED}", str(restore["destination"])
     folders = restore["live_discover"].values()
     paths = [os.path.normpath(item["path"]) for item in restore["live_items"]]
@@ -91,4 +95,16 @@ def _marker_note(marked: str, restore: Mapping[str, Any]) -> str:
         what = "What lies in it"
     else:
         return f". {marker} says what it is: if it becomes an item, it is not backed up before it is adopted"
-    return f". {what} is not backed up while {marker} is there (altbackup_adopt)"
+    adopted = _item_at(marked, order)
+    return f". {what} is not backed up while {marker} is there: {command_of('adopt', adopted)}"
+
+
+def _item_at(path: str, order: Mapping[str, Any]) -> str:
+    """Return the item of the order's host whose path is, contains or lies in `path`, ITEM if none is known."""
+    items: Mapping[str, str] = order.get("items", {})
+    related = [name for place, name in items.items() if is_within(place, path) or is_within(path, place)]
+    for kind, folder in order["restore"]["live_discover"].items():
+        if is_within(path, os.path.normpath(folder)) and path != os.path.normpath(folder):
+            name = encode_name(os.path.relpath(path, folder))
+            related.append(f"{order['host']}/{CATEGORIES[kind]}/{name}")
+    return next(iter([*([items[path]] if path in items else []), *related]), "ITEM")

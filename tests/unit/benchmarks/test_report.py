@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from xml.etree import ElementTree
 
 import pytest
@@ -112,3 +113,9 @@ def test_rows_have_keys_of_their_own_and_known_curves(size: str) -> None:
 def test_all_sizes_have_the_same_rows() -> None:
     works = [{row.key.partition("-")[0] for row in rows(size)} for size in SIZES.values()]
     assert works[0] == works[1]
+
+
+def test_small_data_have_each_row_of_a_curve_once() -> None:
+    small = SIZES["small"]
+    assert Counter(row.curve for row in rows(small) if row.curve) == dict.fromkeys(CURVES, 1)
+    assert (small.pairs, small.nights, small.firsts) == (1, 1, False)

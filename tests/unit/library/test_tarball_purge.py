@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import shlex
 import shutil
 import subprocess
 from collections import Counter
@@ -918,20 +917,26 @@ def test_while_a_suspect_is_not_accepted_no_good_copy_goes_and_it_is_told_how_to
     (note,) = result["notes"]
     assert note == (
         f"3 older copies of svn/x stay: suspect {relpath(7)} is not accepted: {WHY}. Look at it, then accept it, if it is what it should be: "
-        'ansible-playbook -i INVENTORY altbackup.core.mark -e \'{"altbackup_accept": ["SOURCE/svn/x"]}\''
+        "altbackup accept SOURCE/svn/x -i INVENTORY"
     )
     result = purge(base, marks={"accepted": {"svn/x": "2013/05/07/104701"}})
     assert (result["kept"], result["notes"]) == ([relpath(6), relpath(7)], [])
 
 
 @pytest.mark.parametrize("name", ["x'; touch ran; '", "a b", 'q"q', "$(touch ran)", "naïve", "turned\u202e"])
-def test_the_command_that_accepts_is_two_words_of_a_shell_whatever_the_name(base: Path, name: str) -> None:
+def test_the_command_that_accepts_names_the_item_to_a_shell_whatever_the_name(base: Path, name: str) -> None:
     fill(base, range(1, 8), f"svn/{name}")
     for day in (6, 7):
         record(base, relpath(day, f"svn/{name}")).write_text(json.dumps({"suspect": [WHY]}))
     (note,) = purge(base)["notes"]
-    flag, told = shlex.split(note[note.index("-e ") :])
-    assert (flag, json.loads(told)) == ("-e", {"altbackup_accept": [f"SOURCE/svn/{name}"]})
+    command = note[note.index("altbackup accept ") :]
+    done = subprocess.run(
+        ["bash", "-c", f'printf "%s\\0" {command}'],
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert done.stdout.decode().split("\0")[:3] == ["altbackup", "accept", f"SOURCE/svn/{name}"]
 
 
 def test_the_newest_good_copy_of_an_item_is_told_and_what_is_suspect(base: Path) -> None:

@@ -1173,7 +1173,7 @@ def test_a_member_of_any_name_comes_back(
         restore(tarball, destination=f"{destination}2", member=f"{member}.no", **how) for how in ({"check": True}, {})
     ]
     assert missing[0]["failures"][0]["reason"] == missing[1]["failures"][0]["reason"]
-    assert "is not in it: see what is, with tar -tf" in missing[0]["failures"][0]["reason"]
+    assert "is not in it; what is, shows altbackup ls " in missing[0]["failures"][0]["reason"]
     assert "\n" not in missing[0]["failures"][0]["reason"]
 
 
@@ -1296,7 +1296,7 @@ def test_a_restored_copy_is_not_dumped_until_it_is_adopted(
         assert (failure["category"], failure["name"]) == ("svn", "dybsvn")
         for part in (
             "restored at 2013-05-11 09:00:00 UTC by scm on control: svn/dybsvn of dayabay, 2013/05/10/104701, taken from cms01",
-            """playbooks/restore.yml -e '{"altbackup_adopt": ["fresh/svn/dybsvn"]}'""",
+            "altbackup adopt fresh/svn/dybsvn -i INVENTORY",
         ):
             assert part in failure["reason"]
     assert module(restore_adopt, path=[str(live)])["adopted"] == [str(live)]
@@ -1392,7 +1392,7 @@ def test_a_command_to_adopt_names_the_source_whose_base_it_is(base: Base, tmp_pa
     live.mkdir()
     Path(f"{live}.altbackup-restored").write_text(json.dumps({"host": "newhost"}))
     identify(open_tree(str(base.path)), Owner("source", "dayabay"), claim=True)
-    assert '{"altbackup_adopt": ["dayabay/folders/' in base.reason(item("folder", live))
+    assert "altbackup adopt dayabay/folders/" in base.reason(item("folder", live))
 
 
 # What others own, and can write

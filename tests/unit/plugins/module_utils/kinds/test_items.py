@@ -63,6 +63,27 @@ def test_optional_keys_are_read_and_null_means_absent() -> None:
     assert items.parse_item({**GOOD, "keep": None, "exclude": None, "require": None}) == items.parse_item(GOOD)
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"kind": "gti", "name": "x", "path": "/x"}, "item gti 'x': unknown kind 'gti', did you mean 'git'?"),
+        ({"kind": "git", "nmae": "x", "path": "/x"}, "item git 'x': unknown key 'nmae', did you mean 'name'?"),
+        ({"knd": "git", "name": "x", "path": "/x"}, "item git 'x': unknown key 'knd', did you mean 'kind'?"),
+        (
+            {"kind": "gti", "nmae": "x", "path": "/x"},
+            "item gti 'x': unknown key 'nmae', did you mean 'name'?; unknown kind 'gti', did you mean 'git'?",
+        ),
+        ({"kind": "git", "path": "/x"}, "item git of path '/x': key 'name' is missing"),
+        ({"kind": "git"}, "item git with neither name nor path: key 'name' is missing"),
+        ({}, "item with neither name nor path: key 'kind' is missing; key 'name' is missing"),
+    ],
+)
+def test_a_misspelt_item_is_named_as_far_as_it_is_known(written: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        items.parse_item(written)
+    assert str(caught.value) == said
+
+
 def test_former_names_are_items_of_the_same_kind() -> None:
     item = items.parse_item({**GOOD, "former_names": ["old", "folders/older"]})
     assert item.former_names == ("folders/old", "folders/older")

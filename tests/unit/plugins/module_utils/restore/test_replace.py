@@ -76,7 +76,9 @@ def test_a_thing_gets_its_place_and_its_marker(destination: Path) -> None:
 def test_what_stands_there_is_refused(destination: Path) -> None:
     make_odd_tree(destination)
     before = describe_tree(destination.parent)
-    with pytest.raises(AltbackupError, match="replaces nothing by itself: give the entry replace: move_aside"):
+    with pytest.raises(
+        AltbackupError, match="replaces nothing by itself: give --aside \\(in an entry replace: move_aside\\)"
+    ):
         put(destination)
     after = describe_tree(destination.parent)
     assert {name: value[:-1] for name, value in after.items()} == {name: value[:-1] for name, value in before.items()}

@@ -89,9 +89,12 @@ def test_a_suspect_is_told_with_what_to_do_about_it(tmp_path: Path) -> None:
     (entry,) = dump.outcome.failures
     first, kept, look, accept, right = entry["reason"].split("\n")
     assert first == "item folder 'x': the new copy is suspect: it shrank; its UUID changed"
-    assert kept.endswith(f"counts as none: {RELPATH}") and f'"at": "{SECOND}"' in look
-    assert '"altbackup_accept": ["SOURCE/folders/x"]' in accept
-    assert f"the last good one again, of {FIRST}" in right and f'"at": "{FIRST}"' in right
+    assert (
+        kept.endswith(f"counts as none: {RELPATH}")
+        and f"altbackup restore SOURCE/folders/x --at {SECOND} --to /NEW/PATH " in look
+    )
+    assert accept.endswith(": altbackup accept SOURCE/folders/x -i INVENTORY")
+    assert f"the last good one again, of {FIRST}" in right and f" --at {FIRST} " in right
     without = dump_of(tmp_path / "other", past=Past(whole=False))
     report_suspect(without, {"relpath": RELPATH, "suspect": ["it shrank"]})
     assert without.outcome.failures[0]["reason"].endswith("the next night is compared with the last good one again")

@@ -109,7 +109,7 @@ def test_what_stays_for_a_suspect_is_told_with_what_to_do(
     assert len(notes) == (begins is not None)
     for note in notes:
         assert note.startswith(str(begins)) and holds in note and "it shrank" in note
-        assert note.endswith("""altbackup.core.mark -e '{"altbackup_accept": ["dayabay/svn/x"]}'""")
+        assert note.endswith(": altbackup accept dayabay/svn/x -i INVENTORY")
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def unproved(base: Path, items: list[str] | None = None, age: float = 8 * DAY) -
 def test_a_proof_not_older_than_asked_for_is_demanded_of_each_item(base: Path) -> None:
     assert unproved(base) == [
         f"{key} of dayabay on cms01 was never proved to restore; a proof not older than 8d is asked for: "
-        "ansible-playbook -i INVENTORY altbackup.core.drill --limit cms01"
+        "altbackup drill cms01 -i INVENTORY"
         for key in KEYS
     ]
     assert unproved(base, age=0) == []

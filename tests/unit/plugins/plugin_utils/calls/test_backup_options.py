@@ -44,6 +44,17 @@ def test_what_was_given_up_is_told_to_each_check_and_what_could_not_be_discovere
     assert alone.call("tarball_check", "check", {}, alone.over("check")[0])["memory"] == {**memory, "undiscovered": []}
 
 
+def test_an_item_with_an_error_that_hides_what_it_is_is_given_up_nowhere() -> None:
+    told = Told(
+        altbackup_items=[{"kind": "gti", "name": "x", "path": "/x"}, {"kind": "git", "nmae": "y", "path": "/y"}]
+    )
+    options = [told.call("tarball_check", "check", {}, about) for about in told.over("check")]
+    options.append(told.call("tarball_purge", "purge", {}, told.over("purge")[0])["check"])
+    for each in options:
+        assert {"svn", "git", "folders"} < {*each["memory"]["undiscovered"]}
+        assert each["items"] == ["git/y"]
+
+
 def test_nodes_are_told_by_which_rules_they_keep() -> None:
     told = offered()
     (target, *_), own = told.over("targets"), told.over("purge")[-1]

@@ -84,14 +84,6 @@ def test_the_nights_of_an_item_are_told_the_newest_first() -> None:
     assert table.bad == {0}
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, ""), (0, "0 h"), (-5, "0 h"), (3600 * 71, "71 h"), (86400 * 3, "3 d"), (86400 * 400, "400 d")],
-)
-def test_ages_are_hours_or_days(seconds: float | None, text: str) -> None:
-    assert answers.age(seconds) == text
-
-
 def test_free_bytes_are_those_of_the_fullest_disk() -> None:
     def event(host: str, **result: Any) -> dict[str, Any]:
         return {"event_data": {"task_action": "altbackup.core.tarball_list", "host": host, "res": result}}

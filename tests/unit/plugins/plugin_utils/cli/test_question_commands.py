@@ -69,12 +69,23 @@ def test_what_is_not_shown_of_a_tarball_is_counted(
 ) -> None:
     asked = answering(monkeypatch, INSIDE)
     assert main(["ls", "svnsetup", "conf", "--most", "1"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "3 entries, 2,048 bytes; 2 are not shown: --most"
+    assert capsys.readouterr().out.splitlines()[-1] == "3 entries, 2,048 bytes; 2 more: --most shows them"
     wanted = {"step": "list", "item": "dayabay/folders/svnsetup", "path": "conf", "most": 1}
     assert asked == [("contents.yml", {"altbackup_contents": wanted})]
     assert main(["ls", "svnsetup", "--json"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)["entries"]
     assert entry == {name: value for name, value in ENTRY.items() if name != "source"}
+
+
+@pytest.mark.parametrize(
+    ("words", "last"), [(["ls", "svnsetup"], "1 entry, 1 byte"), (["find", "*.conf"], "1 found in 1 tarball")]
+)
+def test_one_of_a_thing_is_told_as_one(
+    words: list[str], last: str, hosts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering(monkeypatch, {**INSIDE, "totals": {"listed": 1, "entries": 1, "bytes": 1, "found": 1, "read": 1}})
+    assert main(words) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == last
 
 
 @pytest.mark.parametrize(

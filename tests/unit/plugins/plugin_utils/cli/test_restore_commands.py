@@ -20,11 +20,16 @@ from helpers.restores import plan_of
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.into import KEYS
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.registry import CATEGORIES
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.main import main
-from ansible_collections.altbackup.core.plugins.plugin_utils.cli.supervised_run import SupervisedRun
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.supervised_run import SupervisedRun, say
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore_entry import parse_entry
 
 PLACE = "/etc/apache2/svnsetup"
-IN_THE_WAY = f"{PLACE} is there already, and a restore replaces nothing by itself"
+STANDING = "a folder, changed 2026-11-23 01:30 UTC"
+IN_THE_WAY = (
+    f"restore: {PLACE} is there already, and a restore replaces nothing by itself: give --aside to have it moved aside, "
+    f"or another path ({STANDING}, stands there)"
+)
+WOULD = "dayabay: would restore folders/svnsetup"
 DOWN = "cms01 could not be reached"
 ITEM = {"source": "dayabay", "kind": "folder", "name": "svnsetup"}
 ASIDE = {"replace": "move_aside", "consent": True}
@@ -38,7 +43,13 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def ask(hosts: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def terminal() -> Terminal:
+    """What a person sees."""
+    return Terminal()
+
+
+@pytest.fixture
+def ask(hosts: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that restores on a terminal; it returns (exit code, what is predicted and then done)."""
 
     def restore(words: str, reply: str, foreseen: list[str]) -> tuple[int, list[tuple[bool, dict[str, Any]]]]:
@@ -48,12 +59,17 @@ def ask(hosts: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             del playbook
             ((order,),) = json.loads(options[options.index("-e") + 1]).values()
             ran.append(("--check" in options, {name: value for name, value in order.items() if name not in ITEM}))
-            self.last = SimpleNamespace(result={"failures": [{"message": text} for text in foreseen]})  # type: ignore[assignment]
+            told = [{"event_data": {"res": {"ansible_facts": {"__report_outcome": {"fine": [WOULD]}}}}}]
+            self.last = SimpleNamespace(  # type: ignore[assignment]
+                result={"failures": [{"message": text} for text in foreseen]}, events=lambda: told
+            )
+            if foreseen and "--check" in options:
+                say(f"restore.yml: failed (exit code 2): {foreseen[0]}")
             return 2 if foreseen and "--check" in options else 0
 
         monkeypatch.setattr(SupervisedRun, "run", run)
         monkeypatch.setattr(sys, "stdin", Terminal(reply))
-        monkeypatch.setattr(sys, "stdout", Terminal())
+        monkeypatch.setattr(sys, "stdout", terminal)
         return main(["restore", "svnsetup", *words.split()]), ran
 
     return restore
@@ -74,12 +90,24 @@ def ask(hosts: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     ],
 )
 def test_a_person_is_shown_what_stands_there_and_says_where_to(
-    words: str, reply: str, foreseen: list[str], code: int, done: dict[str, Any] | None, ask: Any
+    words: str,
+    reply: str,
+    foreseen: list[str],
+    code: int,
+    done: dict[str, Any] | None,
+    ask: Any,
+    terminal: Terminal,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     ended, ((is_predicted, predicted), *ran) = ask(words, reply, foreseen)
     assert (ended, is_predicted) == (code, True)
     assert predicted == {"to": f"{PLACE}/{words}" if words else PLACE, **({"member": f"./{words}"} if words else {})}
     assert ran == ([(False, done)] if done else [])
+    is_in_the_way = foreseen == [IN_THE_WAY]
+    seen, said = terminal.getvalue(), capsys.readouterr().err
+    assert (f"there is {STANDING}\n" in seen, f"{WOULD}\n" in seen) == (is_in_the_way, not foreseen)
+    assert ("exit code 2" in said) == (DOWN in foreseen)
+    assert f"Restore to {PLACE}" in seen or DOWN in foreseen
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -24,6 +25,17 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where histories and runs lie."""
     return own_place(tmp_path, monkeypatch)
+
+
+def test_the_name_of_a_run_is_shown_whole_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    name = "20261129T013000Z-backup-12345"
+    make_run(folder, name, ended="2026-11-29T01:31:30+00:00", state="failed", failures=[{"message": "it broke " * 40}])
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_, **__: os.terminal_size((80, 24)))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in said(capsys, "runs")[1].splitlines()]
+    assert lines[1].rstrip().endswith(f"  {name}") and max(len(line.rstrip()) for line in lines[:2]) <= 80
 
 
 def test_runs_are_listed_newest_first_each_once(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
@@ -50,11 +62,11 @@ def test_runs_are_listed_newest_first_each_once(capsys: pytest.CaptureFixture[st
     code, out, _ = said(capsys, "runs")
     rows = out.splitlines()
     assert code == 0
-    assert rows[0].split() == ["started", "playbook", "state", "took", "failures", "run"]
+    assert rows[0].split() == ["STARTED", "PLAYBOOK", "STATE", "TOOK", "FAILED", "RUN"]
     assert [row.split()[2:4] for row in rows[1:] if not row.startswith("  ")] == [
-        ["backup.yml", "killed"],
-        ["check.yml", "failed"],
-        ["backup.yml", "good"],
+        ["backup", "killed"],
+        ["check", "failed"],
+        ["backup", "good"],
     ]
     assert "  by SIGKILL" in rows and "  it broke" in rows
     told = json.loads(said(capsys, "runs", "--json")[1])
@@ -67,7 +79,7 @@ def test_runs_of_several_inventories_are_told_apart(capsys: pytest.CaptureFixtur
     assert "/mine" not in said(capsys, "runs")[1]
     keep(night(2, run={"inventory": "/other"}), inventory="/other/hosts.yml")
     first, *rows = said(capsys, "runs")[1].splitlines()
-    assert first.split()[-1] == "inventory"
+    assert first.split()[-1] == "INVENTORY"
     assert [row.split()[-1] for row in rows] == ["/other", "/mine"]
 
 
@@ -219,11 +231,24 @@ def test_a_damaged_run_hides_no_other(more: dict[str, Any], capsys: pytest.Captu
     make_run(folder, "20261128T013000Z-check-1", playbook="check.yml")
     make_run(folder, "20261129T013000Z-backup-2", **more)
     assert said(capsys, "log")[1].startswith("the log of 20261128T013000Z-check-1")
-    assert "check.yml" in said(capsys, "runs")[1] and "check.yml: good" in said(capsys, "last")[1]
+    assert "  check  " in said(capsys, "runs")[1] and "check.yml: good" in said(capsys, "last")[1]
 
 
 PURGED = {"node": "cms01", "source": "dayabay", "tree": "dayabay -> cms01", "tarballs": 1, "bytes": 5, "in_trash": 0}
 PURGED |= {"items": {"svn/a": 1}, "predicted": False}
+
+
+def test_the_last_run_is_that_of_the_inventory_that_is_named(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    for day, name in enumerate(("one", "two"), 20):
+        (folder / name).mkdir()
+        stamp = f"2026-11-{day}T01:30:00+00:00"
+        make_run(folder, f"202611{day}T013000Z-backup-1", started=stamp, inventory=[str(folder / name)])
+    for name in ("one", "two"):
+        code, out, _ = said(capsys, "last", "-i", name)
+        assert code == 0 and f"inventory: {folder}/{name}\n" in out
+    (folder / "three").mkdir()
+    code, out, err = said(capsys, "last", "-i", "three")
+    assert (code, out) == (1, "") and f"there is no run with the inventory {folder}/three in " in err
 
 
 @pytest.mark.parametrize("by_altbackup", [True, False], ids=["supervised", "by-ansible-playbook"])

@@ -85,6 +85,18 @@ def test_a_cell_is_shortened_in_its_middle(width: int, found: list[str]) -> None
     assert row[0] == found[0] or (row[0].startswith("daya") and row[0].endswith("of-it") and "\u2026" in row[0])
 
 
+@pytest.mark.parametrize("with_rich", [True, False])
+def test_what_one_types_is_never_shortened(with_rich: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if with_rich:
+        pytest.importorskip("rich")
+    else:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    name, long = "dayabay/folders/" + "x" * 40, "cms01, " * 9
+    table = Table(("ITEM", "ON", "PATH"), [[name, long, name]], cut=(1,), whole=(2,), below={0: ["why " * 50]})
+    said = re.sub(r"\x1b\[[0-9;]*m", "", on(Screen(), table, monkeypatch))
+    assert said.count(name) == 2 and long not in said and "why " * 49 in said
+
+
 def test_nothing_is_no_line() -> None:
     assert plain_lines([]) == []
 
@@ -117,7 +129,7 @@ def test_what_has_to_be_read_is_whole_on_every_screen(
     else:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     rows = [["1", "wrong", "dayabay", WHY], ["2", "unknown", "dayabay -> cms01", "it said nothing"]]
-    table = Table(("", "state", "where", "why"), rows, right=(0,), bad=frozenset({0}), below={1: ["more"]}, whole=True)
+    table = Table(("", "state", "where", "why"), rows, right=(0,), bad=frozenset({0}), below={1: ["more"]}, wrap_last=True)
     said = re.sub(r"\x1b\[[0-9;]*m", "", on(Screen(), table, monkeypatch, (width, 24)))
     lines = said.splitlines()
     assert " ".join(WHY.split()) in " ".join(said.split())

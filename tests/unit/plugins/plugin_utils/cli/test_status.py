@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -26,7 +27,7 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = said(capsys, "status")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0].split() == ["item", "node", "copy", "proof", "size", "change", "nights"]
+    assert lines[0].split() == ["ITEM", "NODE", "COPY", "PROOF", "SIZE", "CHANGE", "NIGHTS"]
     assert lines[1] == "dayabay/folders/notes  dayabay   6 h  never  1.5 MiB  +512 KiB  ▁▅█"
     assert [line.split()[:2] for line in lines[1:5]] == [
         ["dayabay/folders/notes", "dayabay"],
@@ -110,8 +111,44 @@ def test_of_several_inventories_one_is_named(capsys: pytest.CaptureFixture[str],
     code, _, err = said(capsys, "status")
     assert code == 1 and "say which one with -i" in err and "two/hosts.yml" in err
     assert [said(capsys, "status", "-i", name)[0] for name in ("one", "one/hosts.yml", "two")] == [0, 0, 1]
+    (folder / "three").mkdir()
     code, _, err = said(capsys, "status", "-i", "three")
     assert code == 1 and f"no record of any run of {folder}/three here" in err
+    (folder / "two" / "hosts.yml").unlink()
+    assert said(capsys, "status", "-i", "two/hosts.yml")[0] == 1
+    assert "does not exist" not in said(capsys, "runs", "-i", "two/hosts.yml")[2], "its history is there"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "status",
+        "status --rebuild",
+        "runs",
+        "log",
+        "log --asked",
+        "last",
+        "report --html page",
+        "watch --cron-line cms01",
+        "list",
+    ],
+)
+def test_an_inventory_that_does_not_exist_is_told_as_that(
+    words: str, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    (folder / "first").mkdir()
+    code, out, err = said(capsys, *words.split(), "-i", "frist")
+    assert (code, out) == (4 if words == "list" else 1, "")
+    assert err == f"altbackup: the inventory {folder}/frist does not exist, did you mean {folder}/first?\n"
+
+
+def test_what_was_rebuilt_in_vain_is_not_to_be_rebuilt(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setattr(status, "SupervisedRun", lambda *_: SimpleNamespace(run=lambda *_: 4))
+    (folder / "mine").mkdir()
+    code, out, err = said(capsys, "status", "--rebuild", "-i", "mine")
+    assert (code, out) == (1, "") and "no record of any run" in err and "--rebuild" not in err
 
 
 def test_a_damaged_history_is_told(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
@@ -151,6 +188,7 @@ def test_nodes_are_asked_by_a_run_of_list(
     monkeypatch.setattr(status, "SupervisedRun", Asking)
     keep(night(3))
     assert said(capsys, "status")[0] == 1
+    (folder / "mine").mkdir()
     code, out, _ = said(capsys, "status", "--ask", "-i", "mine")
     assert Asking.words == ["run", "list.yml", "-i", str(folder / "mine")]
     monkeypatch.setattr(Asking, "rc", 2)

@@ -92,7 +92,7 @@ def test_what_went_since_the_last_run_is_told_until_somebody_says_so() -> None:
         ("dayabay: altbackup_items is required and missing. x", "# correct it in the inventory, as it says"),
         ("x: y is set; it is in 'source', did you mean 'sources'?", "\\1sources\\2#g"),
         (
-            "dayabay: altbackup_targets names 'cms1' is no host: did you mean 'cms01'?",
+            "dayabay: altbackup_targets names 'cms1', which is no host of the inventory: did you mean 'cms01'?",
             "# write cms01 in the place of cms1",
         ),
         (

@@ -287,6 +287,19 @@ def test_a_target_that_was_not_reached_is_told_of_as_a_tree() -> None:
     assert row(record, "cms01") == {}
 
 
+@pytest.mark.parametrize(
+    ("doubts", "late"), [({}, [BEFORE]), ({"suspect": ["it shrank"]}, []), ({"incomplete": ["wiki"]}, [])]
+)
+def test_what_a_target_gets_of_an_earlier_night_is_told_if_it_is_good(doubts: dict[str, Any], late: list[str]) -> None:
+    night = Night()
+    old = {**ENTRY, "relpath": OLD, "size": 6, "state": "verified", "record": doubts}
+    offer = [{**ENTRY, "state": "verified", "record": {}}, old]
+    night.run = night.run.knowing({**night.run.state, "offer": offer})
+    night.call("tarball_accept", "synchronize", {"tarballs": [ENTRY, old]}, "targets", retry=True)
+    place = {"node": "cms01", "source": "dayabay", "role": "target", "category": "svn", "name": "dybsvn"}
+    assert night.record().late == [{**place, "stamp": stamp, "size": 6} for stamp in late]
+
+
 def test_hosts_that_ansible_gave_up_are_a_failure() -> None:
     record = chain(Night()).record(gone=["dayabay"])
     assert (record.run["state"], record.run["failures"], record.run["message"]) == (

@@ -276,6 +276,20 @@ def test_nights_are_bars(nights: tuple[int | None, ...], shown: str) -> None:
     assert spark(nights) == shown
 
 
+def test_a_night_whose_copy_came_with_a_later_run_has_one() -> None:
+    first, missed, later = (night(stamp) for stamp in NIGHTS[-3:])
+    (row,) = (row for row in missed.copies if row["node"] == "cms01")
+    row.update({"stamp": NIGHTS[-3], "problem": "unreachable"})
+    late = {name: row[name] for name in ("node", "source", "role", "category", "name")}
+    before = state(first, missed, later).copies[1]
+    assert (before.node, before.nights) == ("cms01", (1000, None, 1000))
+    filled = replace(later, late=[{**late, "stamp": NIGHTS[-2], "size": 1000}])
+    found = state(first, missed, filled)
+    assert [entry.nights for entry in found.copies] == [(1000, 1000, 1000)] * 2 and found.is_well
+    other = replace(filled, late=[{**filled.late[0], "name": "other"}, {**filled.late[0], "stamp": NIGHTS[0]}])
+    assert state(first, missed, other.of(["dayabay"])).copies[1].nights == (1000, None, 1000)
+
+
 def test_a_damaged_history_is_no_answer(folder: Path) -> None:
     write_records("", [night(NIGHTS[-1])], 400, NOW)
     (history,) = opened(())

@@ -32,6 +32,15 @@ def test_one_good_night(tmp_path: Path) -> None:
     assert "1 of 1 night since 2026/11/28 left a good copy" in item(pages).text
 
 
+def test_only_backups_are_told_as_such(tmp_path: Path) -> None:
+    others = ("setup.yml", "doctor.yml", "stores.yml", "list.yml", "synchronize.yml")
+    nights = [night(back, [ITEM]) for back in (2, 1, 0)]
+    more = [night(back, [ITEM], playbook=playbook, token=playbook) for back, playbook in enumerate(others)]
+    own = night(0, [], playbook="restart-web.yml", token="own")
+    text = written(tmp_path, *nights, *more, own)["index.html"].text
+    assert "How long the last 3 backups took" in text and "What the last 3 backups sent" in text
+
+
 def test_a_site_tells_what_is_wrong_first_and_what_to_do(tmp_path: Path) -> None:
     index = written(tmp_path, *site(45, 5))["index.html"]
     text = index.text

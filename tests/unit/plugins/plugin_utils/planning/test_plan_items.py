@@ -10,8 +10,13 @@ import pytest
 from helpers.inventories import FOLDER, GIT, SVN, TRAC, plan_of
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import parse_item
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.registry import CATEGORIES
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan_items import sort_items, with_items
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan_items import (
+    sort_items,
+    unclear_categories,
+    with_items,
+)
 
 
 def test_items_of_commands_and_servers_are_passed_on_as_they_were_written() -> None:
@@ -78,6 +83,15 @@ def test_the_controllers_own_item_is_expected_and_kept_where_it_is_included() ->
         ({**GIT, "name": "x", "keep": 0}, "git", "x", "keep 0 is not a positive whole number", 1),
         ({**GIT, "name": "x", "keep": True}, "git", "x", "not a positive whole number", 1),
         ({**GIT, "name": "x", "pth": "/x"}, "git", "x", "unknown key 'pth'", 1),
+        ({**GIT, "kind": "gti", "name": "x"}, "", "x", "item gti 'x': unknown kind 'gti', did you mean 'git'?", 0),
+        (
+            {"kind": "git", "nmae": "x", "path": "/x"},
+            "git",
+            "x",
+            "item git 'x': unknown key 'nmae', did you mean 'name'?",
+            1,
+        ),
+        ({"kind": "ste", "name": "x", "members": [GIT]}, "", "x", "unknown kind 'ste', did you mean 'set'?", 0),
         ({**GIT, "name": "x", "path": "x"}, "git", "x", "not an absolute path", 1),
         ({**FOLDER, "name": "x", "exclude": 5}, "folder", "x", "", 1),
         ({"kind": "git", "name": "x"}, "git", "x", "'path' is missing", 1),
@@ -104,6 +118,21 @@ def test_a_bad_item_stops_no_other_and_is_missed_by_checks(
         source["expect"],
         source["keeps"],
     )
+
+
+@pytest.mark.parametrize(
+    ("errors", "unclear"),
+    [
+        ([], []),
+        ([{"knd": "svn", "nmae": "x", "pth": "/x"}], []),
+        ([{**GIT, "name": "a/b"}, {"kind": "trac", "path": "/x"}], ["git", "tracs"]),
+        ([{**GIT, "kind": "cvs"}], sorted(set(CATEGORIES.values()))),
+        ([{**GIT, "kind": "gti"}], sorted(set(CATEGORIES.values()))),
+        (["x"], sorted(set(CATEGORIES.values()))),
+    ],
+)
+def test_what_an_item_with_an_error_may_be_is_known_as_far_as_it_can_be(errors: list[Any], unclear: list[str]) -> None:
+    assert unclear_categories(sort_items(errors)[1]) == unclear
 
 
 def test_the_same_item_twice_is_bad_and_expected_once() -> None:

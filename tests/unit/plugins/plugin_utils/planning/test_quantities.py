@@ -52,6 +52,7 @@ def test_bad_rates_are_refused(value: object) -> None:
     [
         (None, "never"),
         (0, "now"),
+        (-5, "now"),
         (59, "59 s"),
         (90, "1 min"),
         (3600, "1 h"),

@@ -93,17 +93,40 @@ def test_what_was_restored_is_told() -> None:
     assert ": 1.0 KiB of tarballs, 1.5 s; what stood there is now /d.old" in note
 
 
+def test_a_file_of_an_item_is_told_by_its_name() -> None:
+    (order,) = choose_one(
+        order_of(to="/tmp/passwd", member="./conf/passwd"),
+        {"dayabay": found(tarball(NEW)), "cms01": UNREACHABLE, "sdu": UNREACHABLE},
+    )["chosen"]
+    note = done_note(order, {"changed": True, "destination": "/tmp/passwd", "seconds": 1.5})
+    assert note.startswith(
+        "restored conf/passwd of svn/dybsvn of dayabay from dayabay to /tmp/passwd: out of 1.0 KiB of tarballs, "
+    )
+
+
 @pytest.mark.parametrize(
     ("more", "marked", "told"),
     [
-        ({}, "/home/scm/svn/dybsvn", "It is not backed up while /home/scm/svn/dybsvn.altbackup-restored is there"),
+        (
+            {},
+            "/home/scm/svn/dybsvn",
+            "It is not backed up while /home/scm/svn/dybsvn.altbackup-restored is there: altbackup adopt dayabay/svn/dybsvn -i INVENTORY",
+        ),
         (
             {"to": "/home/scm/svn/dybsvn/db", "member": "dybsvn-3/db"},
             "/home/scm/svn/dybsvn",
-            "/home/scm/svn/dybsvn is not backed up while /home/scm/svn/dybsvn.altbackup-restored is there",
+            "/home/scm/svn/dybsvn is not backed up while /home/scm/svn/dybsvn.altbackup-restored is there: altbackup adopt dayabay/svn/dybsvn ",
         ),
-        ({"to": "/home/scm/git/x"}, "/home/scm/git/x", "It is not backed up while /home/scm/git/x.altbackup-restored"),
-        ({"to": "/home/scm"}, "/home/scm", "What lies in it is not backed up while /home/scm.altbackup-restored"),
+        (
+            {"to": "/home/scm/git/x"},
+            "/home/scm/git/x",
+            "It is not backed up while /home/scm/git/x.altbackup-restored is there: altbackup adopt dayabay/git/x ",
+        ),
+        (
+            {"to": "/home/scm"},
+            "/home/scm",
+            "What lies in it is not backed up while /home/scm.altbackup-restored is there: altbackup adopt dayabay/svn/dybsvn ",
+        ),
         (
             {"to": "/tmp/look"},
             "/tmp/look",
