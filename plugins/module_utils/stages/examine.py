@@ -16,6 +16,7 @@ from typing import Any
 
 from ..kinds.items import Item, parse_item
 from ..kinds.registry import kind_of
+from ..kinds.sets import SET
 from ..synchronize.peers import Peer
 from ..synchronize.trial import try_peer
 from ..synchronize.trust import host_keys
@@ -81,7 +82,7 @@ def examine(asked: Questions) -> dict[str, Any]:
     items = _parsed(asked.items)
     seconds = mounts.answer_timeout(asked.deadline)
     hung = mounts.find_hung_within(
-        {path: path for path in [*filter(_is_path, bases), *(item.path for item in items)]}, seconds
+        {path: path for path in [*filter(_is_path, bases), *(item.path for item in items if item.path)]}, seconds
     )
     return {
         "user": user_name(),
@@ -97,7 +98,7 @@ def examine(asked: Questions) -> dict[str, Any]:
         "missing_compressor": [str(error) for error in missing_tools((), asked.ext)],
         "bases": [_base(one, hung, seconds) for one in asked.owners],
         "space": _space(asked, items, hung, bases),
-        "items": [_item(item, hung, seconds, asked.key_files) for item in items],
+        "items": [_item(item, hung, seconds, asked.key_files, made=_is_prepared(item, items)) for item in items],
         "discovered": _discovered(asked),
         "peers": _tried(asked.peers, asked.deadline, fetch=False) + _tried(asked.fetched, asked.deadline, fetch=True),
         "authorized": {user: _authorized(user) for user in asked.logins},
@@ -221,14 +222,26 @@ def _space(asked: Questions, items: Sequence[Item], hung: Mapping[str, str], bas
         return [explain(error)]
 
 
-def _item(item: Item, hung: Mapping[str, str], seconds: float, key_files: Sequence[str]) -> dict[str, Any]:
-    """Return whether an item exists and can be read by this user, and which private keys lie in it."""
+def _is_prepared(item: Item, items: Sequence[Item]) -> bool:
+    """Return whether a `before` hook of its own, or of its set, runs before an item is read, and may make its path."""
+    owners = [one for one in items if one.kind == SET and item.key in one.option("members")]
+    return any(one.hooks.before for one in (item, *owners))
+
+
+def _item(
+    item: Item, hung: Mapping[str, str], seconds: float, key_files: Sequence[str], *, made: bool
+) -> dict[str, Any]:
+    """Return whether an item that has a path, which a hook may have `made`, is there for this user, and which private keys lie in it."""
     found = {"key": item.key, "path": item.path, "kind": item.kind, "problem": "", "denied": False}
+    if not item.path:
+        return {**found, "keys": []}
     if item.path in hung:
         return {**found, "problem": mounts.hung_message(hung[item.path], seconds)}
     try:
         status = os.stat(item.path)
     except OSError as error:
+        if made and isinstance(error, FileNotFoundError):
+            return {**found, "keys": []}
         return {**found, "problem": error.strerror or str(error), "denied": isinstance(error, PermissionError)}
     needed = os.R_OK | (os.X_OK if stat.S_ISDIR(status.st_mode) else 0)
     if not os.access(item.path, needed):

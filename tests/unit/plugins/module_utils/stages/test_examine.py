@@ -121,6 +121,31 @@ def test_items_that_are_none_are_left_to_the_plan(tmp_path: Path) -> None:
     assert [found["key"] for found in examine(Questions(items=[*bad, good]))["items"]] == ["folders/live"]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"kind": "postgresql", "user": "postgres"},
+        {"kind": "mysql", "user": "backup", "login": "reader"},
+        {"kind": "command", "user": "backup", "argv": ["/usr/bin/true"]},
+        {"kind": "set", "members": ["folders/live"]},
+    ],
+    ids=lambda more: more["kind"],
+)
+def test_an_item_without_a_path_lacks_none(tmp_path: Path, more: dict[str, Any]) -> None:
+    live = {"kind": "folder", "name": "live", "path": str(tmp_path)}
+    found = examine(Questions(items=[live, {"name": "main", **more}]))["items"]
+    assert [(one["path"], one["problem"], one["keys"]) for one in found] == [(str(tmp_path), "", []), ("", "", [])]
+
+
+@pytest.mark.parametrize("owner", ["none", "item", "set"])
+def test_a_path_that_a_hook_makes_before_a_dump_is_not_missed_between_nights(tmp_path: Path, owner: str) -> None:
+    hook = {"before": [["/usr/bin/true"]]}
+    live = {"kind": "folder", "name": "live", "path": str(tmp_path / "snapshot"), **(hook if owner == "item" else {})}
+    forge = {"kind": "set", "name": "forge", "members": ["folders/live"], **(hook if owner == "set" else {})}
+    found = examine(Questions(items=[live, forge]))["items"]
+    assert [one["problem"] for one in found] == ["No such file or directory" if owner == "none" else "", ""]
+
+
 @needs_root
 @pytest.mark.parametrize(("mode", "problem"), [(0o700, ""), (0o000, "")])
 def test_root_can_read_what_is_sealed(tmp_path: Path, mode: int, problem: str) -> None:
