@@ -129,7 +129,9 @@ def test_what_has_to_be_read_is_whole_on_every_screen(
     else:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     rows = [["1", "wrong", "dayabay", WHY], ["2", "unknown", "dayabay -> cms01", "it said nothing"]]
-    table = Table(("", "state", "where", "why"), rows, right=(0,), bad=frozenset({0}), below={1: ["more"]}, wrap_last=True)
+    table = Table(
+        ("", "state", "where", "why"), rows, right=(0,), bad=frozenset({0}), below={1: ["more"]}, wrap_last=True
+    )
     said = re.sub(r"\x1b\[[0-9;]*m", "", on(Screen(), table, monkeypatch, (width, 24)))
     lines = said.splitlines()
     assert " ".join(WHY.split()) in " ".join(said.split())
