@@ -183,10 +183,10 @@ def _show_rich(
 
     def table(*, header: bool) -> rich.table.Table:
         look = {"box": None, "pad_edge": False, "padding": (0, len(_GAP), 0, 0), "header_style": "bold underline"}
-        new = rich.table.Table(show_header=header, **look)  # type: ignore[arg-type]
+        new = rich.table.Table(show_header=header, **look)
         for number, (title, width) in enumerate(zip(rows[0], widths, strict=True)):
             justify = "right" if number in right else "left"
-            new.add_column(title, justify=justify, no_wrap=True, width=width)  # type: ignore[arg-type]
+            new.add_column(title, justify=justify, no_wrap=True, width=width)
         return new
 
     drawn = table(header=True)
