@@ -192,8 +192,8 @@ def _base(
         return [Finding(node, title, WRONG, why, mend, set_up=True)]
     found = []
     if base.get("taken"):
-        owner = _OWNER.search(str(base["taken"]))
-        mend = _meant(node, owner["name"]) if owner and owner["name"] != node else _elsewhere(node, base, commands)
+        known = _OWNER.search(str(base["taken"]))
+        mend = _meant(node, known["name"]) if known and known["name"] != node else _elsewhere(node, base, commands)
         return [Finding(node, title, WRONG, str(base["taken"]), mend)]
     if not base.get("marker") and not (role == "source" and base.get("marker_below")):
         become = not (is_root or base.get("writable"))

@@ -18,7 +18,7 @@ except ImportError:  # before ansible-core 2.19 any text not marked unsafe is a 
 else:
     MARKS_TRUST = True
 
-_Result = TypeVar("_Result", dict[str, Any], list[dict[str, Any]])
+_Result = TypeVar("_Result", dict[str, Any], list[dict[str, Any]], list[str])
 
 
 def is_template(raw: Any) -> bool:

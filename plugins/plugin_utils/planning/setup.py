@@ -170,7 +170,7 @@ def watch_jobs(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
     return [{**entry, "enabled": entry["enabled"] and target["watch"]} for entry in job]
 
 
-def at(job: Mapping[str, Any]) -> dict[str, str]:
+def at(job: Mapping[str, Any]) -> dict[str, Any]:
     """Return when a job is started, as ansible.builtin.cron takes it."""
     return {name: str(job[name]) for name in ("minute", "hour", "weekday")}
 
