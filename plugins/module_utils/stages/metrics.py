@@ -10,8 +10,9 @@ from typing import Any
 from ..system.errors import AltbackupError, InvalidInput
 from ..system.exposition import Sample, render, write
 from ..tree.failures import explain
-from ..tree.layout import open_tree, read_state, split_relpath
-from ..tree.proof_files import proved_by
+from ..tree.layout import open_tree, split_relpath
+from ..tree.proof_files import last_proved
+from ..tree.scan import scan
 from ..tree.stamps import earliest_moment
 
 METRICS: dict[str, Any] = {"metrics": {"type": "dict", "default": {}}}
@@ -39,6 +40,7 @@ def samples(wanted: Mapping[str, Any], base: str, result: Mapping[str, Any], tim
     more = {"inventory": str(wanted["inventory"]), "by": "node"}
     newest = {_key(entry["relpath"]): entry for entry in result["newest"]}
     suspects = {_key(path): path for path in sorted(result["suspects"])}
+    proved = last_proved(tree, scan(tree, keys=set(newest), tolerate_unreadable=True).verified())
     bad = {f"{entry.get('category')}/{entry.get('name')}" for entry in result["failures"] if entry.get("name")}
     for key in sorted({*newest, *suspects, *bad}):
         category, _, name = key.partition("/")
@@ -48,10 +50,8 @@ def samples(wanted: Mapping[str, Any], base: str, result: Mapping[str, Any], tim
         if entry:
             yield "altbackup_last_success_timestamp_seconds", labels, _moment(_stamp(entry["relpath"]), timezone)
             yield "altbackup_size_bytes", labels, entry["size"]
-            dna = read_state(tree.path(entry["relpath"]), entry["size"])[0]
-            proved = proved_by(tree, entry["relpath"], dna)
-            if proved:
-                yield "altbackup_last_proof_timestamp_seconds", labels, proved
+            if proved.get(key):
+                yield "altbackup_last_proof_timestamp_seconds", labels, proved[key]
         yield "altbackup_status", labels, int(bool(entry) and not doubted and key not in bad)
         yield "altbackup_suspects", labels, int(doubted)
         yield "altbackup_max_age_seconds", labels, float(wanted["max_age"])

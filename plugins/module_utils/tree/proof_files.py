@@ -15,7 +15,6 @@ from .failures import failure
 from .layout import PROOF, Tarball, Tree, open_tree
 from .publish import write_text
 from .scan import scan
-from .sidecar import Dna
 from .stamps import Moment
 
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
@@ -39,18 +38,14 @@ def proved_at(tree: Tree, tarball: Tarball) -> float:
 
     A proof of other bytes does not count, nor one that cannot be read, or that is more than a day later than this node's clock.
     """
-    return proved_by(tree, tarball.relpath, tarball.dna)
-
-
-def proved_by(tree: Tree, relpath: str, dna: Dna | None) -> float:
-    """Return when the tarball at a relpath was proved to restore, as proved_at does."""
     try:
-        with open_plain(tree.path(relpath) + PROOF) as stream:
+        with open_plain(tree.path(tarball.relpath) + PROOF) as stream:
             proof = json.loads(stream.read(_MAX_BYTES).decode("utf-8"))
         content = (proof["dig"], int(proof["size"]), proof["alg"])
         moment = float(calendar.timegm(time.strptime(proof["when"], _MOMENT)))
     except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError):
         return 0.0
+    dna = tarball.dna
     is_of_it = dna is not None and content == (dna.dig, dna.size, dna.alg)
     return moment if is_of_it and moment <= time.time() + _AHEAD else 0.0
 

@@ -76,6 +76,17 @@ def test_what_is_wrong_is_no_good_status(folder: Path, change: dict[str, Any], s
     assert found[f"altbackup_suspects{{{ITEM}}}"] == suspect
 
 
+def test_the_proof_of_an_older_copy_that_is_kept_is_told_while_the_newest_has_none(folder: Path) -> None:
+    newer = RELPATH.replace("/15/", "/16/")
+    path = folder.parent / "base" / newer
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"12345")
+    Path(f"{path}.dna").write_text(serialize(Dna("1" * 64, 5)))
+    found = left(folder, {**RESULT, "newest": [{"relpath": newer, "size": 5}]})
+    assert found[f"altbackup_last_success_timestamp_seconds{{{ITEM}}}"] == "1736991000"
+    assert found[f"altbackup_last_proof_timestamp_seconds{{{ITEM}}}"] == "1736812800"
+
+
 def test_nothing_is_left_unless_a_folder_is_named_and_one_that_is_not_there_is_a_note(folder: Path) -> None:
     base = str(folder.parent / "base")
     assert leave_metrics({}, base, RESULT, "UTC") == []
