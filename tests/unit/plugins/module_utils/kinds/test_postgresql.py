@@ -322,7 +322,7 @@ def test_without_a_server_the_proof_lists_and_says_that_it_proved_less(
     assert any("only listed, which proves less" in note for note in proof["notes"])
     record = json.loads(json.dumps(tarball["record"]))
     record["databases"]["shop"]["tables"] = 2
-    with pytest.raises(ProofFailed, match="data of 1 tables"):
+    with pytest.raises(ProofFailed, match="data of 1 table,"):
         drill_one(served_base, tarball, tmp_path / "scratch", record=record)
 
 

@@ -202,7 +202,7 @@ def test_attachment_whose_file_is_lost_is_noted_and_doubtful(
     assert any("ticket/1/plain.txt" in note for note in result["notes"])
     assert result["tarballs"][0]["record"]["absent"] == 1
     proof = drill_one(served_base, result["tarballs"][0], tmp_path / "scratch")
-    assert proof["notes"] == ["the files of 1 attachments are missing, as they were at its dump"]
+    assert proof["notes"] == ["the files of 1 attachment are missing, as they were at its dump"]
 
 
 @full
@@ -240,7 +240,7 @@ def test_what_was_changed_in_the_archive_is_found(site: Site, env: Path, served_
         dump.write_bytes(dump.read_bytes()[:-2000])
 
     for number, (change, expected) in enumerate(
-        [(lose_file, "files of 1 attachments are missing"), (lose_dump, "thing: "), (cut_dump, "thing: ")]
+        [(lose_file, "files of 1 attachment are missing"), (lose_dump, "thing: "), (cut_dump, "thing: ")]
     ):
         whole = path.read_bytes()
         alter(path, tmp_path / f"altered{number}", change)
