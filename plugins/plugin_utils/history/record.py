@@ -201,7 +201,9 @@ class _Look:
         found.update(
             dict.fromkeys(f"{CATEGORIES[item['kind']]}/{item['name']}" for item in self.own.get("items") or ())
         )
+        marked = (self.plan["marks"].get(self.source) or {}).get("retired") or {}
         gone = {*self.tree["memory"]["retired"], *self.tree["memory"]["former"]}
+        gone.update(key for key, day in marked.items() if day)
         if self.tree.get("discover"):
             listed = [f"{entry['category']}/{entry['name']}" for entry in self.listed]
             failed = [] if self.is_whole else filter(None, map(_of, self.failures))

@@ -358,6 +358,9 @@ def test_a_list_of_one_day_does_not_tell_what_is_newest() -> None:
 
 def test_what_is_retired_is_not_missed() -> None:
     assert [entry["name"] for entry in listing(altbackup_retired={"git/x": "2013/05/01"}).copies] == ["dybsvn"]
+    for day, names in (("2013/05/01", ["dybsvn"]), ("", ["dybsvn", "x"])):
+        marks = {"dayabay": {"retired": {"git/x": day}}}
+        assert [entry["name"] for entry in listing(marks=marks).copies] == names, "nor what a mark retires"
 
 
 def test_a_drill_tells_of_what_it_proved_alone() -> None:
