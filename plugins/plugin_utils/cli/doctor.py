@@ -143,5 +143,5 @@ def shown(findings: Sequence[Mapping[str, str]], everything: bool) -> list[Table
     ]
     counts = {state: sum(entry["state"] == state for entry in findings) for state in (OK, WRONG, UNKNOWN)}
     last = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    table = [table_of(("", "state", "where", "what", "why"), rows, right=(0,), wrap_last=True)] if rows else []
+    table = [table_of(("", "STATE", "WHERE", "WHAT", "WHY"), rows, right=(0,), wrap_last=True)] if rows else []
     return [*table, *(["what mends it:", *mends] if mends else []), last]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..planning.plan_items import unclear_categories
 from .finding import OK, WRONG, Commands, Finding, both
 
 _UNKNOWN = re.compile(r"^(?P<hosts>[^:]*): (?P<word>\w+) is an unknown variable, did you mean (?P<meant>\w+)\?")
@@ -144,6 +145,8 @@ def gone(
         entry = plan["sources"].get(source)
         if entry is None or entry["discover"] or key in entry["item_keys"] or _is_retired(plan, source, key):
             continue
+        if key.partition("/")[0] in unclear_categories(entry["item_errors"]):
+            continue  # it may be the one of which the inventory has a slip
         mend = commands.own("retire", f"{source}/{key}")
         why = f"{source}/{key} was backed up in the last run, and is not in the inventory any more; if it was given up, say so"
         found.append(Finding(source, "last run", WRONG, why, mend))

@@ -183,8 +183,8 @@ def _secrets(name: str, text: Mapping[str, str], flaws: list[str]) -> list[str]:
     try:
         return read_secrets(Path(path).expanduser())
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        flaws.append(f"{name}_file {path} {why}")
+        why = f": {error.strerror}" if isinstance(error, OSError) else f" {error}"
+        flaws.append(f"{name}_file {path}{why}")
         return []
 
 

@@ -129,12 +129,14 @@ def test_what_went_is_told_where_it_went_from(
     assert all(finding.state == "wrong" and finding.mend for finding in found)
 
 
-@pytest.mark.parametrize("how", ["discover", "retired", "former", "marks"])
+@pytest.mark.parametrize("how", ["discover", "retired", "former", "marks", "misspelt"])
 def test_what_was_given_up_or_may_be_found_is_not_missed(how: str) -> None:
     plan: dict[str, Any] = planned(variables())
     source = plan["sources"]["dayabay"]
     if how == "discover":
         source["discover"] = {"svn": "/svn"}
+    elif how == "misspelt":  # it may be the item of which the kind is not known
+        source["item_errors"] = [{"kind": "", "name": "x", "path": "/svn/x", "reason": "kind 'svm' is none"}]
     elif how == "marks":
         plan["marks"] = {"dayabay": {"retired": {"svn/x": "2026/11/01"}}}
     else:
