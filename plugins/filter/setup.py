@@ -29,16 +29,14 @@ def setup_jobs(planned: Mapping[str, Any], node: str, inventories: Sequence[str]
     return untrusted([*own, *setup.watch_jobs(given, str(node))])
 
 
-def setup_base_lines(results: Sequence[Mapping[str, Any]], node: str, check_mode: bool = False) -> list[str]:
-    """Return a line for each base of a node, from what marked_base said of it."""
-    return untrusted(setup.base_lines(plain(results), str(node), bool(check_mode)))
-
-
-def setup_job_lines(
-    changed: Sequence[Mapping[str, Any]], node: str, starter: str, check_mode: bool = False, removed: bool = False
+def setup_lines(
+    made: Sequence[Mapping[str, Any]], node: str, starter: str = "", check_mode: bool = False, removed: bool = False
 ) -> list[str]:
-    """Return a line for each job whose entry was changed."""
-    return untrusted(setup.job_lines(plain(changed), str(node), str(starter), bool(check_mode), removed=bool(removed)))
+    """Return a line for each base, from what marked_base said of it, or, with the starter of jobs, for each job whose entry was changed."""
+    done, where = plain(made), str(node)
+    if not starter:
+        return untrusted(setup.base_lines(done, where, bool(check_mode)))
+    return untrusted(setup.job_lines(done, where, str(starter), bool(check_mode), removed=bool(removed)))
 
 
 class FilterModule:
@@ -46,7 +44,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return {name: filter}."""
-        return {
-            function.__name__: guarded(function)
-            for function in (setup_node, setup_jobs, setup_base_lines, setup_job_lines)
-        }
+        return {function.__name__: guarded(function) for function in (setup_node, setup_jobs, setup_lines)}

@@ -41,17 +41,17 @@ def test_jobs_are_the_controllers_where_inventories_are_given(
 def test_what_was_made_is_a_line_each(plan: dict[str, Any]) -> None:
     room = {"free": 8 * 1024**3, "size": 16 * 1024**3, "file_system": "ext4"}
     made = [{"__nodes_base": "/data/a", "changed": True, **room}, {"__nodes_base": "/data/b", "changed": False, **room}]
-    assert [line.partition(":")[0] for line in FILTERS["setup_base_lines"](made, "cms01")] == ["cms01", "cms01"]
-    said = FILTERS["setup_base_lines"](made, "cms01", True)
+    assert [line.partition(":")[0] for line in FILTERS["setup_lines"](made, "cms01")] == ["cms01", "cms01"]
+    said = FILTERS["setup_lines"](made, "cms01", check_mode=True)
     assert said[0].startswith("cms01: /data/a would be made, with its marker: ") and "free (ext4)" in said[0]
     assert said[1].startswith("cms01: /data/b: ")
-    assert "/data/a was made, with its marker" in FILTERS["setup_base_lines"](made, "cms01", False)[0]
+    assert "/data/a was made, with its marker" in FILTERS["setup_lines"](made, "cms01")[0]
 
 
 def test_what_is_started_by_the_clock_is_a_line_each(plan: dict[str, Any]) -> None:
     backup, check, _ = FILTERS["setup_jobs"](plan, "localhost", ["/sites"])
     (watch,) = FILTERS["setup_jobs"](plan, "cms01")
-    lines = FILTERS["setup_job_lines"]
+    lines = FILTERS["setup_lines"]
     first, second = (f"{int(job['hour']):02}:{int(job['minute']):02}" for job in (backup, check))
     assert lines([backup, check], "localhost", "cron") == [
         f"localhost: cron starts altbackup backup of /sites, at {first}",
