@@ -115,7 +115,8 @@ def test_all_sizes_have_the_same_rows() -> None:
     assert works[0] == works[1]
 
 
-def test_small_data_have_each_row_of_a_curve_once() -> None:
+def test_small_data_have_each_row_of_a_curve_once_but_for_digests_which_take_no_run() -> None:
     small = SIZES["small"]
-    assert Counter(row.curve for row in rows(small) if row.curve) == dict.fromkeys(CURVES, 1)
+    found = Counter(row.curve for row in rows(small) if row.curve)
+    assert found == {curve: 2 if curve.startswith("digests") else 1 for curve in CURVES}
     assert (small.pairs, small.nights, small.firsts) == (1, 1, False)
