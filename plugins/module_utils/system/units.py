@@ -49,7 +49,12 @@ def first_of(texts: Sequence[str], most: int) -> str:
 
 def counted(number: int, thing: str, things: str = "") -> str:
     """Return a number with its noun: 1 object, 2 objects."""
-    return f"{number} {thing if number == 1 else things or f'{thing}s'}"
+    return f"{number} {noun(number, thing, things)}"
+
+
+def noun(number: int, thing: str, things: str = "") -> str:
+    """Return the noun that agrees with a number: object, objects."""
+    return thing if number == 1 else things or f"{thing}s"
 
 
 def either_of(words: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ...module_utils.system.units import counted
+from ...module_utils.system.units import noun
 from ...module_utils.tree.stamps import earliest_moment
 from . import answers, orders
 from .command_context import NOTHING_DONE, CommandContext, Failed
@@ -68,7 +68,7 @@ def ls_command(context: CommandContext) -> int:
 def _counted(totals: Mapping[str, int], key: str, thing: str, things: str = "") -> str:
     """Return one of the numbers of an answer with its noun, thousands separated."""
     number = totals.get(key, 0)
-    return f"{number:,} {counted(number, thing, things).partition(' ')[2]}"
+    return f"{number:,} {noun(number, thing, things)}"
 
 
 def _plain(answer: Mapping[str, Any]) -> list[dict[str, Any]]:

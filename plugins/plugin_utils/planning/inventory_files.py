@@ -1,4 +1,4 @@
-"""Syntax errors of inventory files in YAML with their positions, which Ansible does not always report."""
+"""What stands where in inventory files in YAML: syntax errors, which Ansible does not always report, and the lines that set a variable."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ _MOST_FILES = 2000
 
 def syntax_errors(inventory: Sequence[str], folder: Path) -> list[str]:
     """Return `FILE: line L, column C: WHY` for each file that is not YAML, of inventories whose paths are relative to `folder`."""
-    found: dict[Path, str] = {}
-    for source in inventory:
-        for number, path in enumerate(_files_of(folder / source)):
-            if number >= _MOST_FILES:
-                break
-            if path not in found and (why := _error_in(path)):
-                found[path] = f"{path}: {why}"
-    return list(found.values())
+    return [f"{path}: {why}" for path in _paths(inventory, folder) if (why := _error_in(path))]
 
 
 def places_of(inventory: Sequence[str], folder: Path, variable: str) -> list[str]:
     """Return `FILE:LINE` of each line that sets a variable in the YAML files of inventories, whose paths are relative to `folder`."""
     key = re.compile(rf"\s*[\"']?{re.escape(variable)}[\"']?\s*:")
-    paths = dict.fromkeys(path for source in inventory for path in islice(_files_of(folder / source), _MOST_FILES))
-    return [f"{path}:{number}" for path in paths for number, line in _lines_of(path) if key.match(line)]
+    return [
+        f"{path}:{number}" for path in _paths(inventory, folder) for number, line in _lines_of(path) if key.match(line)
+    ]
+
+
+def _paths(inventory: Sequence[str], folder: Path) -> list[Path]:
+    """Return the files of inventories in YAML, each once."""
+    return list(dict.fromkeys(path for source in inventory for path in islice(_files_of(folder / source), _MOST_FILES)))
 
 
 def _lines_of(path: Path) -> list[tuple[int, str]]:
