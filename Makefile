@@ -53,7 +53,7 @@ faults: environment-servers ## every fault of the fault suite, over the lab too,
 	$(BIN)/python -m pytest -n 3 --dist worksteal -k 'not quick' tests/faults </dev/null
 
 attacks: environment-test ## every attempt of a local user, a source or a target that was taken over, as a table; root only; make test has a quick part of it
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/attacks </dev/null
+	$(BIN)/python -m pytest -n 2 --dist loadscope tests/attacks </dev/null
 
 least-privilege: environment-test ## what root of a source with its key gets on a target, every attempt over real ssh, as a table; root only; a part of attacks
 	$(BIN)/python -m pytest tests/attacks/test_least_privilege.py </dev/null

@@ -12,6 +12,7 @@ import pytest
 from attacks import cells, rows
 from attacks.ground import Ground, a_ground, make_templates
 from attacks.registry import ATTEMPTS, SCENES
+from xdist.scheduler import LoadScopeScheduling
 
 assert rows.ALL, "the rows are registered when they are imported"
 COLUMNS = {"who": 7, "against": 26, "tried": 46, "happened": 52, "look": 34, "verdict": 8}
@@ -75,16 +76,17 @@ def add_row(request: pytest.FixtureRequest) -> Callable[[Row], None]:
     return lambda row: request.node.user_properties.append((KEY, asdict(row)))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker run a scene for all its attempts."""
-    by_name = {attempt.name: attempt for attempt in ATTEMPTS}
-    for item in items:
-        if Path(item.location[0]).parts[:2] != ("tests", "attacks") or not hasattr(item, "callspec"):
-            continue
-        attempt = by_name.get(str(item.callspec.params.get("name")))
-        scene = attempt.scene if attempt else str(item.callspec.params.get("scene"))
-        item.add_marker(pytest.mark.xdist_group(f"attacks-{scene}"))
+class Scenes(LoadScopeScheduling):  # type: ignore[misc]
+    """Lets one worker run a scene for all its attempts: a test's first parameter begins with the scene's name."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        _, bracket, parameters = nodeid.partition("[")
+        return str(parameters.rstrip("]").partition(":")[0] if bracket else super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scenes | None:
+    """Return the scheduler of `make attacks`."""
+    return Scenes(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
