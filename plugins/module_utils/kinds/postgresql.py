@@ -10,16 +10,18 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from subprocess import PIPE
+from typing import IO, TYPE_CHECKING, Any
 
 from ..archive.write import Part
 from ..system.digest import new_hash, open_plain
 from ..system.errors import AltbackupError, InvalidInput, ToolFailed, ToolMissing, name_os_errors
 from ..system.opened import user_home
-from ..system.processes import run
+from ..system.processes import Child, ended_at, run
 from ..system.programs import clean_environment
 from ..system.units import counted, first_of
 from ..tree.publish import make_folders, write_text
@@ -229,18 +231,19 @@ class _Dump:
     def _dump_globals(self, whole: bool) -> None:
         """Write roles, memberships and tablespaces. Raise AltbackupError."""
         path = os.path.join(self.folder, GLOBALS)
-        words = ["--globals-only", f"--lock-wait-timeout={_PATIENCE}", f"--file={path}"]
+        words = ["--globals-only", f"--lock-wait-timeout={_PATIENCE}"]
         if not whole:
             words.append("--no-role-passwords")
             self.notes.append(
                 f"{self._environment['PGUSER']} may not read the passwords of roles (pg_authid): the dump has none of them"
             )
-        self._run("pg_dumpall", *words, what=f"{self._title}: dumping roles into {path}")
-        with open_plain(path) as stream:
-            text = stream.read(_MOST + 1)
-        if not text or len(text) > _MOST:
-            raise AltbackupError(f"{self._title}: pg_dumpall ended with exit code 0, but wrote {len(text)} bytes")
-        with name_os_errors(path), open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
+        with self._output("pg_dumpall", *words, what=f"{self._title}: dumping roles into {path}") as output:
+            text = output.read(_MOST + 1)
+            if len(text) > _MOST:
+                raise AltbackupError(f"{self._title}: what pg_dumpall tells of roles has more than {_MOST} bytes")
+        if not text:
+            raise AltbackupError(f"{self._title}: pg_dumpall ended with exit code 0, but told nothing")
+        with name_os_errors(path), open(path, "x", encoding="utf-8", errors="surrogateescape", newline="") as out:
             out.write(restricted(text.decode("utf-8", "surrogateescape"), self.key))
         os.chmod(path, 0o600)
 
@@ -265,7 +268,6 @@ class _Dump:
                 "--compress=0",
                 f"--snapshot={snapshot}",
                 f"--lock-wait-timeout={_PATIENCE}",
-                f"--file={path}",
             ]
             if share:
                 self.answers = [
@@ -277,9 +279,13 @@ class _Dump:
                 words += [f"--schema={identifier(share.schema)}"] if share.schema else []
             if knows(self._programs, "pg_dump", "--no-statistics", self._context.deadline):
                 words.append("--no-statistics")
-            self._run("pg_dump", *words, what=f"{self._title}: dumping database {name!r} into {path}", database=name)
+            what = f"{self._title}: dumping database {name!r} into {path}"
+            with name_os_errors(path), open(path, "xb") as out, self._output(
+                "pg_dump", *words, what=what, database=name
+            ) as output:
+                os.chmod(out.fileno(), 0o600)
+                shutil.copyfileobj(output, out)
         pin(path)
-        os.chmod(path, 0o600)
         self._require_data(name, path, len(tables))
         rows = {f"{name}.{table}": count for table, count in facts["rows"].items()}
         self.rows.update(rows)
@@ -291,8 +297,12 @@ class _Dump:
 
     def _require_data(self, name: str, path: str, tables: int) -> None:
         """Raise AltbackupError unless a dump has the data of so many tables, as pg_restore lists it."""
-        listing = self._run(
-            "pg_restore", "--list", path, what=f"{self._title}: reading the dump of database {name!r}", connects=False
+        listing = run(
+            [os.path.join(self._programs, "pg_restore"), "--list", path],
+            what=f"{self._title}: reading the dump of database {name!r}",
+            deadline=self._context.deadline,
+            environment=self._environment,
+            name="pg_restore",
         )
         found = data_in(listing.decode("utf-8", "replace"))
         if found < tables:
@@ -300,10 +310,18 @@ class _Dump:
                 f"{self._title}: the dump of database {name!r} has data of {counted(found, 'table')}, expected {tables}"
             )
 
-    def _run(self, program: str, *words: str, what: str, database: str = "", connects: bool = True) -> bytes:
+    @contextlib.contextmanager
+    def _output(self, program: str, *words: str, what: str, database: str = "") -> Iterator[IO[bytes]]:
+        """Yield the output of a program that connects. Raise AltbackupError unless it ends well.
+
+        By a pipe: pg_dump and pg_dumpall end with exit code 0 where the last block of a file of their own found no room.
+        """
         environment = {**self._environment, **({"PGDATABASE": database} if database else {})}
-        argv = [os.path.join(self._programs, program), *(["--no-password"] if connects else []), *words]
-        return run(argv, what=what, deadline=self._context.deadline, environment=environment, name=program)
+        argv = [os.path.join(self._programs, program), "--no-password", *words]
+        with Child(argv, stdout=PIPE, environment=environment, name=program) as child:
+            with ended_at(self._context.deadline, [child]):
+                yield child.stdout
+            child.check(self._context.deadline, what)
 
 
 def digest_of(owners: Mapping[str, str]) -> str:

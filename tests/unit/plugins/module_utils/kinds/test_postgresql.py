@@ -126,14 +126,14 @@ def test_passwords_are_in_no_list_of_processes_and_in_no_record(
 def test_the_counts_are_those_of_the_snapshot_that_is_dumped(
     cluster: Postgresql, served_base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = kind._Dump._run
+    output = kind._Dump._output
 
-    def insert_before(self: Any, program: str, *words: str, **options: Any) -> bytes:
+    def insert_before(self: Any, program: str, *words: str, **options: Any) -> Any:
         if program == "pg_dump":
             cluster.sql("INSERT INTO goods SELECT generate_series(1, 7)", database="shop")
-        return run(self, program, *words, **options)
+        return output(self, program, *words, **options)
 
-    monkeypatch.setattr(kind._Dump, "_run", insert_before)
+    monkeypatch.setattr(kind._Dump, "_output", insert_before)
     tarball = served_base.dump_one(cluster.item(databases=["shop"]))
     assert tarball["record"]["rows"] == {"shop.public.goods": 50}
     assert drill_one(served_base, tarball, tmp_path / "scratch")["facts"]["rows"] == 50
