@@ -77,11 +77,11 @@ def add_row(request: pytest.FixtureRequest) -> Callable[[Row], None]:
 
 
 class Scenes(LoadScopeScheduling):  # type: ignore[misc]
-    """Lets one worker run a scene for all its attempts: a test's first parameter begins with the scene's name."""
+    """Lets one worker run a scene for all its attempts, and any other file: an attempt's first parameter begins with its scene."""
 
     def _split_scope(self, nodeid: str) -> str:
-        _, bracket, parameters = nodeid.partition("[")
-        return str(parameters.rstrip("]").partition(":")[0] if bracket else super()._split_scope(nodeid))
+        file, _, test = nodeid.partition("::")
+        return test.rstrip("]").partition("[")[2].partition(":")[0] if file.endswith("test_attacks.py") else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scenes | None:
