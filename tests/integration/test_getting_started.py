@@ -16,8 +16,8 @@ from lab.lab_fixture import lab_fixture, needs_namespaces
 from lab.processes import wait_until
 
 PAGE = REPOSITORY / "docs" / "getting-started.md"
-RUN = "export PATH ALTBACKUP_MAIL_TO=scm-admins@example.org ALTBACKUP_MAIL_HOST=127.0.0.1 ANSIBLE_SSH_CONTROL_PATH_DIR=/run/cp ANSIBLE_TIMEOUT=60"
-"""Environment of the controller's shell: a mail server, a short path for sockets, and the patience that a busy machine needs"""
+RUN = "export PATH ALTBACKUP_MAIL_TO=scm-admins@example.org ALTBACKUP_MAIL_HOST={server} ANSIBLE_SSH_CONTROL_PATH_DIR=/run/cp ANSIBLE_TIMEOUT=60"
+"""Environment of the controller's shell: a mail server on the network, a short path for sockets, and the patience that a busy machine needs"""
 
 hosts = lab_fixture(["desk", "dayabay", "cms01"], sources=["desk"])
 
@@ -38,8 +38,10 @@ def desk(hosts: Lab) -> Iterator[Host]:
     desk = hosts["desk"]
     (desk.home / "bin").mkdir()
     (desk.home / "bin" / "altbackup").symlink_to(REPOSITORY / "bin" / "altbackup")
-    with desk.popen([sys.executable, "-m", "aiosmtpd", "-n", "-l", "127.0.0.1:25"]) as server:
-        wait_until(lambda: desk.run(["bash", "-c", ": </dev/tcp/127.0.0.1/25"]).returncode == 0, 60, "the mail server")
+    with desk.popen([sys.executable, "-m", "aiosmtpd", "-n", "-l", f"{desk.address}:25"]) as server:
+        wait_until(
+            lambda: desk.run(["bash", "-c", f": </dev/tcp/{desk.address}/25"]).returncode == 0, 60, "the mail server"
+        )
         yield desk
         server.terminate()
 
@@ -52,7 +54,7 @@ def commands() -> list[str]:
 
 def as_written(desk: Host, command: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the page on the controller, in the checkout."""
-    return desk.run(["bash", "-c", f"{RUN}; {command}"], cwd=desk.home, timeout=3000)
+    return desk.run(["bash", "-c", f"{RUN.format(server=desk.address)}; {command}"], cwd=desk.home, timeout=3000)
 
 
 @needs_namespaces

@@ -184,9 +184,10 @@ def _without_forced_command(peer: Peer) -> AltbackupError:
 
 
 def host_keys(port: int = 0) -> list[str]:
-    """Return this node's host keys as `type base64`, sorted: of the sshd that let the controller in, of `port`, and in /etc/ssh.
+    """Return this node's host keys as `type base64`, sorted: of the sshd that let the controller in and of `port`, else those in /etc/ssh.
 
-    They are asked for at addresses of this node itself, so nobody on the way could answer.
+    They are asked for at addresses of this node itself, so nobody on the way could answer. Those in /etc/ssh may be another sshd's than the one
+    that answers.
     """
     found: set[str] = set()
     address, own_port = _own_address()
@@ -202,7 +203,7 @@ def host_keys(port: int = 0) -> list[str]:
                 if line[:1] not in ("#", "")
             }
     with contextlib.suppress(OSError):
-        for name in sorted(os.listdir(_HOST_KEYS)):
+        for name in () if found else sorted(os.listdir(_HOST_KEYS)):
             if name.startswith("ssh_host_") and name.endswith(".pub"):
                 with contextlib.suppress(OSError), open_plain(os.path.join(_HOST_KEYS, name)) as stream:
                     found.add(" ".join(stream.read(20_000).decode("ascii", "replace").split()[:2]))

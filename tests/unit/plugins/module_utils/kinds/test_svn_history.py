@@ -121,12 +121,13 @@ def test_rewritten_history_of_the_same_uuid_is_doubtful_each_night(nights: Night
 def test_scratch_that_rots_while_a_suspect_is_not_accepted_is_copied_anew(nights: Nights, live: Path) -> None:
     test_rewritten_history_of_the_same_uuid_is_doubtful_each_night(nights, live)
     scratch = nights.private / "scratch" / "svn" / "toy"
-    before = scratch.stat().st_ino
+    before = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)  # held open: another folder cannot get its number
     flip(scratch / "db" / "revs" / "0" / "2")
     for night, word in ((6, "the next dump copies all of it anew"), (7, "the repository itself holds something else")):
         (doubt,) = found(nights, live, night)["doubts"]
         assert word in doubt
-    assert scratch.stat().st_ino != before
+    assert not os.path.samestat(scratch.stat(), os.fstat(before))
+    os.close(before)
 
 
 def test_new_uuid_is_another_identity_of_which_no_revision_is_compared(nights: Nights, live: Path) -> None:

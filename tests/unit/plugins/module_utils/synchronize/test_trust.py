@@ -78,6 +78,18 @@ def test_a_login_without_the_forced_command_is_told(base: Path, tmp_path: Path, 
             trust.try_out(peer)
 
 
+def test_host_keys_are_those_of_the_sshd_that_answers_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ssh_host_ed25519_key.pub").write_text(f"{KEY} root@elsewhere\n")
+    monkeypatch.setattr(trust, "_HOST_KEYS", str(tmp_path))
+    monkeypatch.setattr(trust, "_own_address", lambda: ("", 0))
+    assert trust.host_keys() == [KEY]
+    with served("sftp", tmp_path / "account") as place:
+        own = " ".join((tmp_path / "account" / "host.pub").read_text().split()[:2])
+        assert trust.host_keys(place.way.port) == [own]
+
+
 def test_host_keys_are_pinned_under_the_name_of_the_node(base: Path) -> None:
     assert trust.pin(str(base), "cms01", [KEY]) and not trust.pin(str(base), "cms01", [KEY, KEY])
     path = base / ".altbackup" / "trust" / "cms01" / "known_hosts"
