@@ -10,8 +10,8 @@ LINT := .venv-lint/bin
 SANITY := .venv-sanity/bin
 IMPORTER := .venv-importer/bin
 SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' bin roles tools tests .ci)
-# Tests of limits wait for them.
-UNIT_WORKERS := 5
+# Tests of limits wait for them. Neighbours share what their file or folder makes once, so a worker takes them together.
+UNIT_WORKERS := 5 --dist worksteal
 # Runs of playbooks often wait; the tests of a file share costly fixtures, and run on one worker.
 WORKERS := 4 --dist loadfile --no-loadscope-reorder
 # Two targets at a time, the output of each in one piece.
