@@ -39,6 +39,7 @@ _QUIET = ("-y", "-s", "0", "-e", "signal=none")
 _CALL = re.compile(r"(\d+) +(\w+)\((.*)")
 _FILE = re.compile(r"\b\d+<(/[^>]*)>")
 _NAME = re.compile(r'"([^"]+)"')
+_UNNAMED = re.compile(r"/#\d+$")
 _WRITING = re.compile(r"O_(WRONLY|RDWR|CREAT|TRUNC)")
 
 
@@ -50,6 +51,11 @@ class Point:
     number: int
     path: str
     shown: str = field(compare=False)
+
+    @property
+    def has_name(self) -> bool:
+        """Whether its file has a name, and not a number that another call's has as well by chance only."""
+        return not _UNNAMED.search(self.path)
 
     def words(self, fault: str) -> list[str]:
         """Return the words with which strace injects a fault here: `signal=KILL`, `error=ENOSPC`."""

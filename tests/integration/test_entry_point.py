@@ -414,7 +414,7 @@ def test_mail_test_and_flush_say_what_became_of_it(desk: Desk, server: MailServe
     desk.mail_to(server)
     done = desk.call("mail", "--flush")
     assert (done.returncode, desk.spooled(), len(server.mails)) == (0, [], 2)
-    assert "1 of 1 mails" in done.stdout
+    assert "1 of 1 mail\n" in done.stdout
     assert desk.call("mail", "--test", ALTBACKUP_MAIL_TO="").returncode == 1
 
 

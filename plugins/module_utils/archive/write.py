@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import tarfile
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ..system.holes import holes_in
 from ..system.names import Names
 from ..system.processes import Child, Deadline, Writer, ended_at
 from ..system.programs import clean_environment, find_tool
+from ..system.temporary import temporary_file
 from ..tree.sidecar import Dna
 from .manifest import Manifest, read_manifest
 
@@ -88,7 +88,7 @@ def compressor(form: ArchiveFormat) -> list[str]:
 
 def _tar_command(
     parts: Sequence[Part],
-    lists: Sequence[IO[bytes]],
+    lists: Sequence[str],
     top: str,
     owners: Sequence[str],
     fixed_times: bool,
@@ -115,17 +115,8 @@ def _tar_command(
     if fixed_times:
         command.append("--mtime=@0")
     for part, names in zip(parts, lists):
-        command += [f"--directory={part.root}", "--null", f"--files-from={names.name}"]
+        command += [f"--directory={part.root}", "--null", f"--files-from={names}"]
     return command
-
-
-@contextlib.contextmanager
-def _name_file(content: bytes) -> Iterator[IO[bytes]]:
-    with tempfile.NamedTemporaryFile() as stream:
-        with name_os_errors(tempfile.gettempdir()):
-            stream.write(content)
-            stream.flush()
-        yield stream
 
 
 @contextlib.contextmanager
@@ -143,8 +134,8 @@ def _owner_options(owner: tuple[int, int] | None, names: Names) -> Iterator[list
     elif given:
         yield given
     else:
-        with _name_file(_map_of(names.users)) as users, _name_file(_map_of(names.groups)) as groups:
-            yield [f"--owner-map={users.name}", f"--group-map={groups.name}"]
+        with temporary_file(_map_of(names.users)) as users, temporary_file(_map_of(names.groups)) as groups:
+            yield [f"--owner-map={users}", f"--group-map={groups}"]
 
 
 def _map_of(names: Mapping[int, str]) -> bytes:
@@ -196,7 +187,7 @@ def tar_process(
     """
     holes = _hole_detection((surveyed or survey(parts)).holes, sparse)
     with contextlib.ExitStack() as stack:
-        lists = [stack.enter_context(_name_file(b"".join(name + b"\0" for name in part.names))) for part in parts]
+        lists = [stack.enter_context(temporary_file(b"".join(name + b"\0" for name in part.names))) for part in parts]
         owners = stack.enter_context(_owner_options(owner, names or Names()))
         argv = as_user(_tar_command(parts, lists, top, owners, fixed_times, holes))
         yield stack.enter_context(Child(argv, stdout=stdout, environment=clean_environment(LC_ALL="C"), name="tar"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
 from ..system.errors import InvalidInput, ToolMissing
 from ..system.processes import Deadline, run
 from ..system.programs import find_tool
+from ..system.temporary import temporary_file
 from ..system.units import first_of
 
 _LONGEST = 1 << 16
@@ -93,7 +93,6 @@ def client_lines(stream: IO[bytes], where: str) -> list[str]:
 @contextlib.contextmanager
 def option_file(lines: Iterable[str]) -> Iterator[str]:
     """Yield the path of an option file with these lines in `[client]`, which this user alone can read, and which is then gone. Raise OSError."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="surrogateescape") as file:
-        file.writelines(f"{line}\n" for line in ("[client]", *lines))
-        file.flush()
-        yield file.name
+    text = "".join(f"{line}\n" for line in ("[client]", *lines))
+    with temporary_file(text.encode("utf-8", "surrogateescape")) as path:
+        yield path

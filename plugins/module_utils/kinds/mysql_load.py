@@ -10,7 +10,6 @@ import os
 import pwd
 import re
 import secrets
-import tempfile
 from collections.abc import Mapping, Sequence
 from subprocess import PIPE
 from typing import IO, Any
@@ -19,6 +18,7 @@ from ..system.digest import open_plain
 from ..system.errors import AltbackupError, ToolFailed, ToolMissing
 from ..system.processes import Child, Deadline, ended_at
 from ..system.programs import clean_environment
+from ..system.temporary import temporary_stream
 from ..system.units import counted, first_of
 from .into import Load
 from .items import decode_name
@@ -100,9 +100,8 @@ class _Server:
 
     def say(self, *statements: str, deadline: Deadline | None = None) -> str:
         """Run statements of our own. Raise ToolFailed."""
-        with tempfile.TemporaryFile() as source:
-            source.write("".join(f"{each};\n" for each in statements).encode("utf-8", "surrogateescape"))
-            source.seek(0)
+        text = "".join(f"{each};\n" for each in statements)
+        with temporary_stream(text.encode("utf-8", "surrogateescape")) as source:
             return self.feed(source, "asking the server", deadline=deadline).decode("utf-8", "surrogateescape")
 
     def ask(self, *queries: str, deadline: Deadline | None = None) -> list[Any]:
@@ -339,9 +338,7 @@ def _load_users(load: Load, server: _Server) -> None:
     there = [str(name) for name in server.ask(USERS.rstrip(";\n"))]
     with open_plain(path) as stream:
         text, left_out = users_to_make(stream.read().decode("utf-8", "surrogateescape"), there)
-    with tempfile.TemporaryFile() as source:
-        source.write(text.encode("utf-8", "surrogateescape"))
-        source.seek(0)
+    with temporary_stream(text.encode("utf-8", "surrogateescape")) as source:
         server.feed(source, "making its users")
     made = [str(name) for name in server.ask(USERS.rstrip(";\n")) if name not in there]
     more = f"; {counted(left_out, 'line')} of those that were there left out" if left_out else ""

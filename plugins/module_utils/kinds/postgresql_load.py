@@ -10,7 +10,6 @@ import os
 import pwd
 import re
 import secrets
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from subprocess import PIPE
 from typing import IO, Any
@@ -19,6 +18,7 @@ from ..system.digest import open_plain
 from ..system.errors import AltbackupError, ToolFailed
 from ..system.processes import Child, Deadline, ended_at
 from ..system.programs import clean_environment
+from ..system.temporary import temporary_stream
 from ..system.units import counted, first_of
 from .into import Load
 from .items import decode_name
@@ -134,9 +134,7 @@ class _Server:
         token = secrets.token_hex(16)
         lines = [f"\\restrict {token}", "BEGIN;", *(f"{each};" for each in statements), "COMMIT;"]
         text = "\n".join([*lines, f"\\unrestrict {token}", ""])
-        with tempfile.TemporaryFile() as source:
-            source.write(text.encode("utf-8", "surrogateescape"))
-            source.seek(0)
+        with temporary_stream(text.encode("utf-8", "surrogateescape")) as source:
             environment, self.environment = self.environment, {**self.environment, "PGDATABASE": self.where}
             try:
                 self.run("psql", *SETTINGS, source=source, what=what)
@@ -314,9 +312,8 @@ def _load_one(load: Load, server: _Server, original: str, path: str, name: str) 
     whose = [] if owners else ["--no-owner", "--no-privileges"]
     with open_plain(path) as source:
         listing = server.run("pg_restore", "--list", "--create", source=source, what=f"reading the dump of {original}")
-    with open_plain(path) as source, tempfile.TemporaryFile() as wanted:
-        wanted.write("".join(f"{line}\n" for line in of_databases(listing)).encode("utf-8", "surrogateescape"))
-        wanted.flush()
+    lines = "".join(f"{line}\n" for line in of_databases(listing))
+    with open_plain(path) as source, temporary_stream(lines.encode("utf-8", "surrogateescape")) as wanted:
         load.identity.own_open(wanted.fileno())
         script = server.run(
             "pg_restore",

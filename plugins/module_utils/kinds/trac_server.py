@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import shlex
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from urllib.parse import unquote
 from ..system.digest import open_plain
 from ..system.errors import InvalidInput
 from ..system.opened import user_name
+from ..system.temporary import temporary_file
 from ..system.twins import set_mode
 from ..system.visible import printable
 from . import mysql, postgresql
@@ -168,11 +168,9 @@ def _options(server: Server, title: str) -> Iterator[dict[str, Any]]:
         with option_file(_mysql_lines(server, title)) as path:
             yield {**options, "password_file": path}
     elif server.password:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="surrogateescape") as file:
-            escaped = server.password.replace("\\", "\\\\").replace(":", "\\:")
-            file.write(f"*:*:*:*:{escaped}\n")
-            file.flush()
-            yield {**options, "password_file": file.name}
+        escaped = server.password.replace("\\", "\\\\").replace(":", "\\:")
+        with temporary_file(f"*:*:*:*:{escaped}\n".encode("utf-8", "surrogateescape")) as path:
+            yield {**options, "password_file": path}
     else:  # libpq has a file of its own, where there is one
         yield options
 

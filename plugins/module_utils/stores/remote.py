@@ -18,6 +18,7 @@ from ..system.digest import digest_file, new_hash
 from ..system.errors import AltbackupError, DeadlineExceeded, ToolFailed
 from ..system.processes import Child, Deadline
 from ..system.programs import clean_environment, find_tool
+from ..system.temporary import temporary_file
 from ..system.visible import one_line, printable
 from ..tree.sidecar import MAX_BYTES
 from .settings import Secrets, Store
@@ -248,7 +249,5 @@ class Remote:
 @contextlib.contextmanager
 def _listed(paths: Iterable[str]) -> Iterator[str]:
     """Yield the path of a file in which these stand, a line each, while the block lasts."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="altbackup-files-") as names:
-        names.writelines(f"{path}\n" for path in paths)
-        names.flush()
-        yield names.name
+    with temporary_file("".join(f"{path}\n" for path in paths).encode()) as names:
+        yield names

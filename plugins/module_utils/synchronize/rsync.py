@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from typing import IO
 
 from ..system import progress
-from ..system.errors import DeadlineExceeded, ToolFailed, name_os_errors
+from ..system.errors import DeadlineExceeded, ToolFailed
 from ..system.priority import priority_words
 from ..system.processes import Child, Deadline, Pace, read_by_children
 from ..system.programs import clean_environment, find_tool, inherited_environment
+from ..system.temporary import temporary_stream
 from ..tree.failures import unframed
 from .offer import BASIS, Offer
 from .peers import Peer, is_bound, ssh_command
@@ -159,10 +160,7 @@ def _run(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -
 
 
 def _run_once(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -> tuple[int, str, int]:
-    with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as out:
-        with name_os_errors(tempfile.gettempdir()):
-            listed.write(names)
-            listed.seek(0)
+    with temporary_stream(names) as listed, tempfile.TemporaryFile() as out:
         with Child(command, environment=clean_environment(**_session()), stdin=listed, stdout=out) as child:
             rc = child.wait(
                 deadline, _silence(peer), Pace(peer.min_rate, 5 * peer.io_timeout) if peer.min_rate else None

@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
-from .errors import AltbackupError, DeadlineExceeded, name_os_errors
+from .errors import AltbackupError, DeadlineExceeded
 from .processes import Child, Deadline
 from .programs import clean_environment, inherited_environment
+from .temporary import temporary_stream
 
 Place = TypeVar("Place", bound=Hashable)
 
@@ -58,10 +59,7 @@ def find_hung(paths: Sequence[str], seconds: float) -> set[str]:
     wanted = list(dict.fromkeys(paths))
     if not wanted:
         return set()
-    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as answers:
-        with name_os_errors(tempfile.gettempdir()):
-            source.write(b"\0".join(map(os.fsencode, wanted)))
-            source.seek(0)
+    with temporary_stream(b"\0".join(map(os.fsencode, wanted))) as source, tempfile.TemporaryFile() as answers:
         argv = [sys.executable, "-I", "-S", "-c", _LOOK]
         environment = clean_environment(
             **inherited_environment("LD_LIBRARY_PATH")

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import IO, Protocol
 
 from . import process_groups
-from .errors import DeadlineExceeded, ToolFailed, name_os_errors
+from .errors import DeadlineExceeded, ToolFailed
 from .proc import NAME, PROC, SESSION, open_files, pids, position, stat_of
 from .programs import clean_environment
+from .temporary import temporary_stream
 from .units import told_apart
 
 _STDERR_LIMIT = 4096
@@ -308,10 +309,7 @@ def run(
     In a failure's message `what` says what was attempted and `name` what failed, by default the program; `stderr_lines` receives the lines
     of its stderr.
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as source:
-        with name_os_errors(tempfile.gettempdir()):
-            source.write(input or b"")
-            source.seek(0)
+    with tempfile.TemporaryFile() as out, temporary_stream(input or b"") as source:
         with Child(argv, stdin=source, stdout=out, cwd=cwd, environment=environment, name=name) as child:
             child.check(deadline, what)
             if stderr_lines is not None:

@@ -176,7 +176,7 @@ def _flush_mail() -> int:
     """Send what is in the spool; return the exit code."""
     settings = mail_settings(ansible_settings(os.environ), os.environ)
     told = delivery.flush(settings)
-    print(f"{told.delivered} of {counted(told.mails, 'mail')} in {settings.spool} were sent")
+    print(f"sent from {settings.spool}: {told.delivered} of {counted(told.mails, 'mail')}")
     others = channels.flush(settings)
     for sentence in (*told.problems, *others):
         say(sentence)
