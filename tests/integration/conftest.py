@@ -9,11 +9,23 @@ from pathlib import Path
 import pytest
 from integration.site import Site, make_live
 
+from ansible_collections.altbackup.core.plugins.module_utils.system.own_state import state_folder
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.journal import FOLDER, journal_name
+
 
 @pytest.fixture(scope="session")
 def live_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One small item of every kind, made once."""
     return make_live(tmp_path_factory.mktemp("template") / "live")
+
+
+@pytest.fixture(autouse=True)
+def no_marks(tmp_path: Path) -> Iterator[None]:
+    """Leave this user's journal nothing of a site's inventory, and take none from an earlier test whose folder had the same path."""
+    journal = Path(state_folder(), FOLDER, journal_name(str(tmp_path / "inventory" / "hosts.yml")))
+    journal.unlink(missing_ok=True)
+    yield
+    journal.unlink(missing_ok=True)
 
 
 @pytest.fixture
