@@ -59,7 +59,8 @@ least-privilege: environment-test ## what root of a source with its key gets on 
 	$(BIN)/python -m pytest tests/attacks/test_least_privilege.py </dev/null
 
 test-long: environment-servers ## the tests that take long, such as a week under writes and a disk alone; not part of make test
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m full tests/unit tests/integration </dev/null
+	$(BIN)/python -m pytest -n $(UNIT_WORKERS) -m full tests/unit </dev/null
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m full tests/integration </dev/null
 
 simulation: environment-test ## histories of a year with all that goes wrong in one, judged by a plain model, and broken retentions; HISTORIES=N
 	ALTBACKUP_HISTORIES=$(or $(HISTORIES),100) $(BIN)/python -m pytest -n 2 --dist worksteal tests/simulation </dev/null

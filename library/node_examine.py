@@ -79,6 +79,10 @@ options:
     type: list
     elements: str
     default: []
+  port:
+    description: Port at which peers find this node's sshd, whose host keys are returned first; 0 for that at which the controller does.
+    type: int
+    default: 0
   now:
     description: The controller's clock, in seconds since 1970, which is returned beside this node's.
     type: float
@@ -168,6 +172,7 @@ TAKEN = (
     "keeps",
     "rules",
     "logins",
+    "port",
     "now",
 )
 
@@ -207,6 +212,7 @@ def main() -> None:
             "rules": {"type": "dict", "default": {}},
             "peers": {"type": "list", "elements": "dict", "default": []},
             "fetched": {"type": "list", "elements": "dict", "default": []},
+            "port": {"type": "int", "default": 0},
             "now": {"type": "float"},
             "stores": {"type": "list", "elements": "dict", "default": []},
             "below": {"type": "list", "elements": "path", "default": []},

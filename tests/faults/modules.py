@@ -40,6 +40,7 @@ _CALL = re.compile(r"(\d+) +(\w+)\((.*)")
 _FILE = re.compile(r"\b\d+<(/[^>]*)>")
 _NAME = re.compile(r'"([^"]+)"')
 _UNNAMED = re.compile(r"/#\d+$")
+"""A file without a name: that of another call has its number by chance only"""
 _WRITING = re.compile(r"O_(WRONLY|RDWR|CREAT|TRUNC)")
 
 
@@ -51,11 +52,6 @@ class Point:
     number: int
     path: str
     shown: str = field(compare=False)
-
-    @property
-    def has_name(self) -> bool:
-        """Whether its file has a name, and not a number that another call's has as well by chance only."""
-        return not _UNNAMED.search(self.path)
 
     def words(self, fault: str) -> list[str]:
         """Return the words with which strace injects a fault here: `signal=KILL`, `error=ENOSPC`."""
@@ -183,7 +179,8 @@ def _points(lines: Sequence[str], below: str) -> Iterator[Point]:
         where = " ".join([asked, *(os.path.join(folders.get(pid, ""), path) for path in paths)])
         if changing and below in where and paths:
             path = next((path for path in paths if below in path), paths[0])
-            yield Point(syscall, counts[pid, syscall, path], path, asked.replace(below, "")[:160])
+            if not _UNNAMED.search(path):
+                yield Point(syscall, counts[pid, syscall, path], path, asked.replace(below, "")[:160])
 
 
 def _calls(lines: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:

@@ -32,9 +32,6 @@ from lab.lab_fixture import lab_fixture, needs_namespaces
 from lab.namespaced import fast_clock
 from simulation.live import KINDS, Live
 
-from ansible_collections.altbackup.core.plugins.module_utils.system.own_state import state_folder
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.journal import FOLDER, journal_name
-
 pytestmark = [needs_namespaces, pytest.mark.full]
 
 sites = lab_fixture(["dayabay", "cms01", "sdu", "ntu"], sources=["dayabay"])
@@ -61,8 +58,6 @@ def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
     """A site without hosts, whose lab is repaired afterwards, and whose marks the controller forgets."""
     with repaired(sites, tmp_path) as site:
         yield site
-    inventory = site.folder / "inventory" / "hosts.yml"
-    Path(state_folder(), FOLDER, journal_name(str(inventory))).unlink(missing_ok=True)
 
 
 def trees(site: LabSite, *targets: str) -> dict[str, Path]:

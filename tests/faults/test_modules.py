@@ -508,9 +508,7 @@ class Trial:
         self.drawn = 0
         if stage.one_of > 1:
             self.restore()
-            again = {
-                point for point in modules.points(self.step[0], self.arguments, self.scene.folder)[1] if point.has_name
-            }
+            again = set(modules.points(self.step[0], self.arguments, self.scene.folder)[1])
             self.drawn = len(self.points) - len(again.intersection(self.points))
             self.points = [point for point in self.points if point in again]
         self.again.go(stage.steps)

@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.site import Site, make_live
-
-from ansible_collections.altbackup.core.plugins.module_utils.system.own_state import state_folder
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.journal import FOLDER, journal_name
+from integration.site import Site, make_live, without_marks
 
 
 @pytest.fixture(scope="session")
@@ -21,11 +18,9 @@ def live_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_marks(tmp_path: Path) -> Iterator[None]:
-    """Leave this user's journal nothing of a site's inventory, and take none from an earlier test whose folder had the same path."""
-    journal = Path(state_folder(), FOLDER, journal_name(str(tmp_path / "inventory" / "hosts.yml")))
-    journal.unlink(missing_ok=True)
-    yield
-    journal.unlink(missing_ok=True)
+    """Keep the journal of marks free of the inventory of a test's own site."""
+    with without_marks(tmp_path):
+        yield
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from integration.site import CACHE, KINDS, REPOSITORY, ZONE, Run, Site, tarballs_of
+from integration.site import CACHE, KINDS, REPOSITORY, ZONE, Run, Site, tarballs_of, without_marks
 from lab import Lab
 from lab.host import Host
 from lab.inventory import connection
@@ -179,7 +179,8 @@ def repaired(lab: Lab, folder: Path) -> Iterator[LabSite]:
     """Yield a site without hosts and with short limits; afterwards every host of the lab is as it was."""
     known = {name: (lab[name].home / ".ssh" / "known_hosts").read_text() for name in lab.names}
     try:
-        yield LabSite(folder, lab=lab, limits=QUICK)
+        with without_marks(folder):
+            yield LabSite(folder, lab=lab, limits=QUICK)
     finally:
         for name, text in known.items():
             host = lab[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -10,12 +11,16 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ansible_runner
 import yaml
+
+from ansible_collections.altbackup.core.plugins.module_utils.system.own_state import state_folder
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.journal import FOLDER, journal_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ZONE = {"TZ": "Asia/Taipei"}
@@ -46,6 +51,21 @@ def commit_svn(repository: Path, name: str, text: str) -> None:
     source.write_text(text)
     call("svn", "--quiet", "import", source, f"file://{repository}/{name}", "-m", f"add {name}")
     source.unlink()
+
+
+def journal_of(folder: Path) -> Path:
+    """Return the path of the controller's journal of marks for the inventory of a site, which is not below its folder."""
+    return Path(state_folder(), FOLDER, journal_name(str(folder / "inventory" / "hosts.yml")))
+
+
+@contextlib.contextmanager
+def without_marks(folder: Path) -> Iterator[None]:
+    """Leave that journal nothing, and take nothing from a test that was killed before, whose site had the same path."""
+    journal_of(folder).unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        journal_of(folder).unlink(missing_ok=True)
 
 
 def make_live(folder: Path) -> Path:

@@ -14,10 +14,7 @@ from typing import Any
 import pexpect
 import pytest
 from helpers.entry_point import PROGRAM
-from integration.site import LOCAL, Site, call, commit_svn
-
-from ansible_collections.altbackup.core.plugins.module_utils.system.own_state import state_folder
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.journal import FOLDER, journal_name
+from integration.site import LOCAL, Site, call, commit_svn, without_marks
 
 NIGHTS = ("2026/11/23/013000", "2026/11/24/013000")
 """A Monday and a Tuesday"""
@@ -28,25 +25,25 @@ SETUP, SVN = "dayabay/folders/svnsetup", "dayabay/svn/dybsvn"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A source with a folder and a repository, a target, and a host beside them: two nights, between which both items changed."""
     made = Site(tmp_path_factory.mktemp("commands"))
-    (made.live / "folder").mkdir(parents=True)
-    (made.folder / "home").mkdir()
-    call("svnadmin", "create", made.live / "svn")
-    items = [
-        {"kind": "folder", "name": "svnsetup", "path": str(made.live / "folder")},
-        {"kind": "svn", "name": "dybsvn", "path": str(made.live / "svn")},
-    ]
-    made.add_source("dayabay", altbackup_targets=["cms01"], altbackup_items=items)
-    made.add_target("cms01")
-    made.hosts["another"], made.groups["ungrouped"] = LOCAL, ["another"]
-    for number, night in enumerate(NIGHTS):
-        commit_svn(made.live / "svn", f"file{number}", "content\n")
-        (made.live / "folder" / "users.conf").write_text(f"{number}\n" * 10)
-        (made.live / "folder" / f"odd\x1b[31m{number}").write_text("x")
-        done = made.run("backup", stamp=night)
-        assert done.rc == 0, done.message
-    made.write_inventory()
-    yield made
-    Path(state_folder(), FOLDER, journal_name(str(made.folder / "inventory" / "hosts.yml"))).unlink(missing_ok=True)
+    with without_marks(made.folder):
+        (made.live / "folder").mkdir(parents=True)
+        (made.folder / "home").mkdir()
+        call("svnadmin", "create", made.live / "svn")
+        items = [
+            {"kind": "folder", "name": "svnsetup", "path": str(made.live / "folder")},
+            {"kind": "svn", "name": "dybsvn", "path": str(made.live / "svn")},
+        ]
+        made.add_source("dayabay", altbackup_targets=["cms01"], altbackup_items=items)
+        made.add_target("cms01")
+        made.hosts["another"], made.groups["ungrouped"] = LOCAL, ["another"]
+        for number, night in enumerate(NIGHTS):
+            commit_svn(made.live / "svn", f"file{number}", "content\n")
+            (made.live / "folder" / "users.conf").write_text(f"{number}\n" * 10)
+            (made.live / "folder" / f"odd\x1b[31m{number}").write_text("x")
+            done = made.run("backup", stamp=night)
+            assert done.rc == 0, done.message
+        made.write_inventory()
+        yield made
 
 
 def environment(site: Site) -> dict[str, str]:

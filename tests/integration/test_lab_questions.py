@@ -20,9 +20,7 @@ from lab import Lab
 from lab.inventory import connection
 from lab.lab_fixture import lab_fixture, needs_namespaces
 
-from ansible_collections.altbackup.core.plugins.module_utils.system.own_state import state_folder
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import stamp_at
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.journal import FOLDER, journal_name
 
 pytestmark = [needs_namespaces, pytest.mark.full]
 
@@ -103,7 +101,7 @@ def week(week_hosts: Lab, live_template: Path, tmp_path_factory: pytest.TempPath
             site.add_target(name)
         site.hosts["fresh"] = {**connection(week_hosts, week_hosts["fresh"]), **site.limits}
         site.groups["ungrouped"] = ["fresh"]
-        inventory = site.write_inventory()
+        site.write_inventory()
         made = Week(site)
         live = site.live_of("dayabay")
         for night in range(7):
@@ -122,7 +120,6 @@ def week(week_hosts: Lab, live_template: Path, tmp_path_factory: pytest.TempPath
                 (live / "current").rename(current)
         yield made
         print("\n".join(made.shown))
-        Path(state_folder(), FOLDER, journal_name(str(inventory / "hosts.yml"))).unlink(missing_ok=True)
 
 
 def test_is_all_well(week: Week) -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.original_trees import put
-from integration.site import Run, Site, item_of
+from integration.site import Run, Site, item_of, journal_of
 
-from ansible_collections.altbackup.core.plugins.module_utils.system.own_state import state_folder
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import marks_of
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.journal import FOLDER, journal_name
 
 NIGHTS = [f"2013/05/{day:02}/104701" for day in range(1, 6)]
 KEY = "folders/notes"
@@ -22,7 +19,7 @@ NODES = ("dayabay", "cms01")
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(tmp_path: Path) -> Site:
     """A source with one folder and a target: both have three nights, of which the second is suspect."""
     made = Site(tmp_path)
     (tmp_path / "live").mkdir()
@@ -33,13 +30,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
         for night in NIGHTS[:3]:
             put(base_of(made, node), f"{KEY}/{night}/notes.tar.zst", night.encode())
         write_record(open_tree(str(base_of(made, node))), KEY, NIGHTS[1], {"suspect": ["entries fell from 300 to 1"]})
-    yield made
-    journal(made).unlink(missing_ok=True)
+    return made
 
 
 def journal(site: Site) -> Path:
     """Return the path of the controller's journal of marks for this site."""
-    return Path(state_folder(), FOLDER, journal_name(str(site.folder / "inventory" / "hosts.yml")))
+    return journal_of(site.folder)
 
 
 def base_of(site: Site, node: str) -> Path:

@@ -9,6 +9,7 @@ import os
 import tempfile
 from typing import Any
 
+from ..system.errors import name_os_errors
 from ..system.units import and_more
 from ..system.visible import printable
 
@@ -30,7 +31,8 @@ class Attributes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with name_os_errors(tempfile.gettempdir()):
+            self._file.close()
 
     def add(self, member: Any) -> None:
         """Collect the attributes of a member, a TarInfo."""
@@ -38,14 +40,16 @@ class Attributes:
             if key.startswith(_NAMESPACES):
                 name = key[len(_PREFIX) :].replace("%3D", "=").replace("%25", "%")
                 content = base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
-                self._file.write(json.dumps([member.name, name, content]) + "\n")
+                with name_os_errors(tempfile.gettempdir()):
+                    self._file.write(json.dumps([member.name, name, content]) + "\n")
 
     def apply(self, folder: str, *, special_modes: bool) -> None:
         """Set the attributes below a folder; capabilities only with `special_modes`. Raise OSError.
 
         Like tar, continue after an attribute that is refused, such as a label of another policy: see `refused`.
         """
-        self._file.seek(0)
+        with name_os_errors(tempfile.gettempdir()):
+            self._file.seek(0)
         for line in self._file:
             path, name, content = json.loads(line)
             if name == _CAPABILITY and not special_modes:

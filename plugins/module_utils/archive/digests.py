@@ -28,7 +28,8 @@ class Digests:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with name_os_errors(tempfile.gettempdir()):
+            self._file.close()
 
     def add(self, path: str, size: int, digest: bytes, head: bytes = b"") -> int:
         """Add a file by its path below the top folder; classify its content by its first bytes, and return the class."""
@@ -66,8 +67,8 @@ class Digests:
         yield bytes(block)
 
     def _entries(self) -> Iterator[tuple[bytes, int, bytes, int]]:
-        self._file.flush()
-        self._file.seek(0)
+        with name_os_errors(tempfile.gettempdir()):
+            self._file.seek(0)
         while block := self._file.read(self._ENTRY.size << 14):
             yield from self._ENTRY.iter_unpack(block)
         self._file.seek(0, os.SEEK_END)

@@ -60,7 +60,8 @@ class Members:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with name_os_errors(tempfile.gettempdir()):
+            self._file.close()
 
     def add(
         self,
@@ -81,8 +82,8 @@ class Members:
             _write_entry(self._file, Entry(state, member.size, digest, content_class, is_plain, attributes, line))
 
     def __iter__(self) -> Iterator[Entry]:
-        self._file.flush()
-        self._file.seek(0)
+        with name_os_errors(tempfile.gettempdir()):
+            self._file.seek(0)
         yield from _read_entries(self._file)
         self._file.seek(0, os.SEEK_END)
 

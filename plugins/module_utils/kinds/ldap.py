@@ -12,13 +12,12 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from subprocess import PIPE
 from typing import TYPE_CHECKING, Any
 
 from ..archive.write import Part
 from ..system.digest import digest_file, open_plain
 from ..system.errors import AltbackupError, InvalidInput, ToolMissing, name_os_errors
-from ..system.processes import Child, ended_at
+from ..system.processes import output_of
 from ..system.programs import find_tool
 from ..system.units import counted, first_of
 from . import ldap_survey
@@ -106,13 +105,13 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     def slapcat(number: str, name: str) -> int:
         path = os.path.join(folder, name)
         argv = [find_tool("slapcat"), "-g", "-o", "ldif-wrap=no", *how, "-n", number]
-        # By a pipe: slapcat ends with exit code 0 where the last block of a file of its own found no room.
-        with name_os_errors(path), open(path, "xb") as out, Child(argv, stdout=PIPE) as child:
+        what = f"{title}: reading database {number}"
+        stderr_lines: list[str] = []
+        with name_os_errors(path), open(path, "xb") as out, output_of(
+            argv, what=what, deadline=context.deadline, stderr_lines=stderr_lines
+        ) as output:
             os.chmod(out.fileno(), 0o600)
-            with ended_at(context.deadline, [child]):
-                shutil.copyfileobj(child.stdout, out)
-            child.check(context.deadline, f"{title}: reading database {number}")
-            stderr_lines = list(child.lines())
+            shutil.copyfileobj(output, out)
         entries = _entries(path)
         if not entries:
             raise AltbackupError(

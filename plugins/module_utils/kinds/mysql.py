@@ -13,14 +13,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from subprocess import PIPE
 from typing import TYPE_CHECKING, Any
 
 from ..archive.write import Part
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, SourceChanged, ToolFailed, ToolMissing, name_os_errors
 from ..system.opened import user_home
-from ..system.processes import Child, ended_at, run
+from ..system.processes import output_of, run
 from ..system.programs import clean_environment, find_tool
 from ..system.units import first_of
 from . import mysql_survey
@@ -340,25 +339,29 @@ class _Dump:
         Failures of which all lines are `tolerated` are those of users that are left out.
         """
         argv = [self._program, *self._options(), "--default-character-set=utf8mb4", *words]
-        stream, deadline = Stream(), self._context.deadline
+        stream = Stream()
         left_out: list[str] = []
+        stderr_lines: list[str] = []
         path = os.path.join(self.folder, filename)
-        with name_os_errors(path), open(path, "xb") as out, Child(
-            argv, stdout=PIPE, environment=self._environment(), name=os.path.basename(self._program)
-        ) as child:
-            os.chmod(out.fileno(), 0o600)
-            with ended_at(deadline, [child]):
-                for line in child.stdout:
+        try:
+            with name_os_errors(path), open(path, "xb") as out, output_of(
+                argv,
+                what=what,
+                deadline=self._context.deadline,
+                environment=self._environment(),
+                stderr_lines=stderr_lines,
+                name=os.path.basename(self._program),
+            ) as output:
+                os.chmod(out.fileno(), 0o600)
+                for line in output:
                     stream.take(line)
                     out.write(line)
-            try:
-                child.check(deadline, what)
-            except ToolFailed as error:
-                if any(word in error.stderr for word in _MOVED):
-                    raise SourceChanged(str(error)) from error
-                left_out = list(child.lines())
-                if tolerated is None or not all(map(tolerated.search, left_out)):
-                    raise
+        except ToolFailed as error:
+            if any(word in error.stderr for word in _MOVED):
+                raise SourceChanged(str(error)) from error
+            left_out = stderr_lines
+            if tolerated is None or not all(map(tolerated.search, left_out)):
+                raise
         if not stream.completed:
             raise AltbackupError(f"{what}: it ended with exit code 0, but its {stream.bytes} bytes are no whole dump")
         if left_out:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 from ..system.errors import InvalidInput, ToolMissing
@@ -90,9 +90,7 @@ def client_lines(stream: IO[bytes], where: str) -> list[str]:
     return found
 
 
-@contextlib.contextmanager
-def option_file(lines: Iterable[str]) -> Iterator[str]:
+def option_file(lines: Iterable[str]) -> contextlib.AbstractContextManager[str]:
     """Yield the path of an option file with these lines in `[client]`, which this user alone can read, and which is then gone. Raise OSError."""
     text = "".join(f"{line}\n" for line in ("[client]", *lines))
-    with temporary_file(text.encode("utf-8", "surrogateescape")) as path:
-        yield path
+    return temporary_file(text.encode("utf-8", "surrogateescape"))

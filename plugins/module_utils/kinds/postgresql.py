@@ -14,14 +14,13 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from subprocess import PIPE
 from typing import IO, TYPE_CHECKING, Any
 
 from ..archive.write import Part
 from ..system.digest import new_hash, open_plain
 from ..system.errors import AltbackupError, InvalidInput, ToolFailed, ToolMissing, name_os_errors
 from ..system.opened import user_home
-from ..system.processes import Child, ended_at, run
+from ..system.processes import output_of, run
 from ..system.programs import clean_environment
 from ..system.units import counted, first_of
 from ..tree.publish import make_folders, write_text
@@ -310,18 +309,13 @@ class _Dump:
                 f"{self._title}: the dump of database {name!r} has data of {counted(found, 'table')}, expected {tables}"
             )
 
-    @contextlib.contextmanager
-    def _output(self, program: str, *words: str, what: str, database: str = "") -> Iterator[IO[bytes]]:
-        """Yield the output of a program that connects. Raise AltbackupError unless it ends well.
-
-        By a pipe: pg_dump and pg_dumpall end with exit code 0 where the last block of a file of their own found no room.
-        """
+    def _output(
+        self, program: str, *words: str, what: str, database: str = ""
+    ) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """Yield the output of a program that connects, as processes.output_of."""
         environment = {**self._environment, **({"PGDATABASE": database} if database else {})}
         argv = [os.path.join(self._programs, program), "--no-password", *words]
-        with Child(argv, stdout=PIPE, environment=environment, name=program) as child:
-            with ended_at(self._context.deadline, [child]):
-                yield child.stdout
-            child.check(self._context.deadline, what)
+        return output_of(argv, what=what, deadline=self._context.deadline, environment=environment, name=program)
 
 
 def digest_of(owners: Mapping[str, str]) -> str:

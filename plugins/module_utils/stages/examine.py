@@ -68,6 +68,8 @@ class Questions:
     fetched: Sequence[Peer] = ()
     logins: Sequence[str] = ()
     """Users as which peers log in here"""
+    port: int = 0
+    """Port at which peers find this node's sshd; 0 for that at which the controller does"""
     now: float | None = None
     """The controller's clock, in seconds since 1970"""
     word: str = "altbackup"
@@ -93,7 +95,7 @@ def examine(asked: Questions) -> dict[str, Any]:
         "began": began,
         "machine": machine_id(),
         "boot": boot_id(),
-        "host_keys": host_keys(),
+        "host_keys": host_keys(asked.port),
         "tools": {name: _version(name) for name in _needed(asked)},
         "missing_compressor": [str(error) for error in missing_tools((), asked.ext)],
         "bases": [_base(one, hung, seconds) for one in asked.owners],

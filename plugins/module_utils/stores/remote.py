@@ -246,8 +246,6 @@ class Remote:
         raise ToolFailed(f"{self.store.name}: {what}: rclone {ending}: {text}", rc, stderr_text)
 
 
-@contextlib.contextmanager
-def _listed(paths: Iterable[str]) -> Iterator[str]:
+def _listed(paths: Iterable[str]) -> contextlib.AbstractContextManager[str]:
     """Yield the path of a file in which these stand, a line each, while the block lasts."""
-    with temporary_file("".join(f"{path}\n" for path in paths).encode()) as names:
-        yield names
+    return temporary_file("".join(f"{path}\n" for path in paths).encode())

@@ -184,30 +184,27 @@ def _without_forced_command(peer: Peer) -> AltbackupError:
 
 
 def host_keys(port: int = 0) -> list[str]:
-    """Return this node's host keys as `type base64`, sorted: of the sshd that let the controller in and of `port`, else those in /etc/ssh.
+    """Return this node's host keys as `type base64`: of the sshd at `port`, then of that which let the controller in, else those in /etc/ssh.
 
     They are asked for at addresses of this node itself, so nobody on the way could answer. Those in /etc/ssh may be another sshd's than the one
     that answers.
     """
-    found: set[str] = set()
+    found: list[str] = []
     address, own_port = _own_address()
-    for number in dict.fromkeys(filter(None, (own_port, port))):
+    for number in dict.fromkeys(filter(None, (port, own_port))):
         with contextlib.suppress(AltbackupError):
             words = [find_tool("ssh-keyscan"), "-T", "5", "-p", str(number), address or "127.0.0.1"]
             output = run(
                 words, what="asking this node's sshd for its host keys", deadline=Deadline(30, "asking for host keys")
             )
-            found |= {
-                " ".join(line.split()[1:3])
-                for line in output.decode("ascii", "replace").splitlines()
-                if line[:1] not in ("#", "")
-            }
+            lines = output.decode("ascii", "replace").splitlines()
+            found += sorted(" ".join(line.split()[1:3]) for line in lines if line[:1] not in ("#", ""))
     with contextlib.suppress(OSError):
         for name in () if found else sorted(os.listdir(_HOST_KEYS)):
             if name.startswith("ssh_host_") and name.endswith(".pub"):
                 with contextlib.suppress(OSError), open_plain(os.path.join(_HOST_KEYS, name)) as stream:
-                    found.add(" ".join(stream.read(20_000).decode("ascii", "replace").split()[:2]))
-    return sorted(key for key in found if _KEY_LINE.fullmatch(key))
+                    found.append(" ".join(stream.read(20_000).decode("ascii", "replace").split()[:2]))
+    return [key for key in dict.fromkeys(found) if _KEY_LINE.fullmatch(key)]
 
 
 def _own_address() -> tuple[str, int]:

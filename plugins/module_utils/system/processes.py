@@ -319,6 +319,30 @@ def run(
 
 
 @contextlib.contextmanager
+def output_of(
+    argv: Sequence[str | bytes],
+    *,
+    what: str,
+    deadline: Deadline,
+    environment: Mapping[str, str] | None = None,
+    stderr_lines: list[str] | None = None,
+    name: str = "",
+) -> Iterator[IO[bytes]]:
+    """Yield the stdout of argv, a pipe, while it runs. After the block raise ToolFailed unless it ended well; else as `run`.
+
+    For programs that end with exit code 0 where the last block of a file of their own found no room: who reads the pipe writes that file.
+    """
+    with Child(argv, stdout=subprocess.PIPE, environment=environment, name=name) as child:
+        with ended_at(deadline, [child]):
+            yield child.stdout
+        try:
+            child.check(deadline, what)
+        finally:
+            if stderr_lines is not None:
+                stderr_lines.extend(child.lines())
+
+
+@contextlib.contextmanager
 def ended_after(deadline: Deadline, last_words: Callable[[str], None]) -> Iterator[None]:
     """End this process, and with it its lock, if the block runs on long after its deadline.
 

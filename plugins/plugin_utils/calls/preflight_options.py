@@ -34,6 +34,7 @@ def examine_options(run: Run, _about: Mapping[str, Any], _given: Mapping[str, An
     """Return options that examine the host, and what its peers see of it, as far as a plan with errors allows."""
     plan, host = run.plan, run.host
     source = plan["sources"].get(host, {})
+    entries = [plan[part][host] for part in ("sources", "targets") if host in plan[part]]
     fetched = [peer for name in plan["sources"] for peer in _fetched_by(_sound(plan), name, host)]
     return {
         "owners": [one for one in base_owners(plan, host) if one["base"]],
@@ -48,9 +49,8 @@ def examine_options(run: Run, _about: Mapping[str, Any], _given: Mapping[str, An
         "rules": source.get("rules", {}),
         "peers": peers(_sound(plan), host) if source else [],
         "fetched": fetched,
-        "logins": sorted(
-            {str(plan[part][host]["rsync_user"]) for part in ("sources", "targets") if host in plan[part]}
-        ),
+        "logins": sorted({str(entry["rsync_user"]) for entry in entries}),
+        "port": next((entry["rsync_port"] for entry in entries if entry["rsync_port"]), 0),
         "ssh_args": ssh_args(run.hostvars, host),
         "now": time.time(),
         "step_timeout": SHORT,

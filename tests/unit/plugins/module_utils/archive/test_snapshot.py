@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import collections
 import gzip
 import io
+import itertools
 import json
 import stat
 import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.trees import needs_root, small_disk
 
+from ansible_collections.altbackup.core.plugins.module_utils.archive.attributes import Attributes
+from ansible_collections.altbackup.core.plugins.module_utils.archive.digests import Digests
 from ansible_collections.altbackup.core.plugins.module_utils.archive.snapshot import (
     Entry,
     Members,
@@ -175,3 +182,38 @@ def test_about_is_kept_as_it_was_given(tmp_path: Path) -> None:
     write_snapshot(str(tmp_path / "snapshot"), about, [], [])
     line = gzip.GzipFile(fileobj=io.BytesIO((tmp_path / "snapshot").read_bytes())).readline()
     assert json.loads(line) == {**about, "form": 1}
+
+
+def _digests() -> Iterator[None]:
+    with Digests() as digests:
+        for number in itertools.count():
+            yield digests.put(f"file {number}", 1, bytes(32), 0)
+
+
+def _attributes() -> Iterator[None]:
+    member = tarfile.TarInfo("top/file")
+    member.pax_headers = {"SCHILY.xattr.trusted.x": "y" * 100}
+    with Attributes() as attributes:
+        while True:
+            yield attributes.add(member)
+
+
+def _members() -> Iterator[None]:
+    with Members() as members:
+        for number in itertools.count():
+            path = f"file {number}"
+            yield members.add(
+                tarfile.TarInfo(path), path, bytes(32), 0, is_plain=True, attributes=bytes(16), line=b"x" * 100
+            )
+
+
+@needs_root
+@pytest.mark.parametrize("writes", [_digests, _attributes, _members])
+def test_a_full_disk_below_temporary_files_is_told_with_its_place(
+    writes: Callable[[], Iterator[None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "disk", "size=64k") as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            collections.deque(itertools.islice(writes(), 100_000), maxlen=0)
+        assert caught.value.filename == str(disk)

@@ -88,6 +88,11 @@ def test_host_keys_are_those_of_the_sshd_that_answers_and_no_others(
     with served("sftp", tmp_path / "account") as place:
         own = " ".join((tmp_path / "account" / "host.pub").read_text().split()[:2])
         assert trust.host_keys(place.way.port) == [own]
+        with served("sftp", tmp_path / "another") as other:
+            theirs = " ".join((tmp_path / "another" / "host.pub").read_text().split()[:2])
+            monkeypatch.setattr(trust, "_own_address", lambda: ("127.0.0.1", other.way.port))
+            assert trust.host_keys(place.way.port) == [own, theirs], "that which peers find is the first"
+            assert trust.host_keys() == [theirs]
 
 
 def test_host_keys_are_pinned_under_the_name_of_the_node(base: Path) -> None:

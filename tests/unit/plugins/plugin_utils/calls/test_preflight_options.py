@@ -40,6 +40,17 @@ def test_a_plan_with_errors_is_examined_as_far_as_it_goes(lacking: str) -> None:
     assert [owner["base"] for owner in asked["owners"]] == ([] if lacking == "dayabay" else ["/backup"])
 
 
+def test_a_node_is_examined_at_the_port_at_which_its_peers_find_it() -> None:
+    told = Told(EVERY)
+    ports = []
+    for port in (None, 2222):
+        told.run.plan["sources"]["dayabay"]["rsync_port"] = port
+        asked = options.options_of("node_examine", told.run, {}, {})
+        assert asked is not None
+        ports.append(asked["port"])
+    assert ports == [0, 2222]
+
+
 def test_preflight_asks_for_what_encrypts_and_for_what_fills_stores() -> None:
     asked = {"tools": ["tar", "rsync"]}
     assert Told().call("preflight", "preflight", {}, **asked)["programs"] == []
