@@ -332,7 +332,8 @@ def dump_git(bench: Bench) -> Contest:
 
     def ours() -> Sequence[Step]:
         items = [{"kind": "git", "name": "data", "path": str(live)}]
-        return [module(bench, "tarball_dump", {"base": str(tree), "items": items, "stamp": stamp(nights[-1])})]
+        options = {"base": str(tree), "items": items, "stamp": stamp(nights[-1]), "full_every": bench.full_every}
+        return [module(bench, "tarball_dump", options)]
 
     def by_hand() -> Sequence[Step]:
         words = ["-g", listing, "-I", "zstd -T0 -1", "-cf", archive, "-C", mirror.parent, mirror.name]

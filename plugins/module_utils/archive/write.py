@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ from ..system.digest import CHUNK, new_hash
 from ..system.errors import AltbackupError, Hostile, ToolMissing, name_os_errors
 from ..system.holes import holes_in
 from ..system.names import Names
+from ..system.pipes import wait_until_read, wide_pipe, widen
 from ..system.processes import Child, Deadline, Writer, ended_at
 from ..system.programs import clean_environment, find_tool
 from ..system.temporary import temporary_file
@@ -28,6 +30,9 @@ _LARGE_HOLES = 16 << 20
 """Bytes of holes in one file above which an archive stores holes though it need not"""
 _HUGE_HOLES = 64 << 20
 """Bytes of holes in one file above which the file system is asked for them; reading them takes tar 5 s per GiB"""
+
+_FLUSHED = 16 << 20
+"""Bytes of an archive after which the kernel is told to write them to the disk"""
 
 
 @dataclass(frozen=True)
@@ -217,6 +222,8 @@ def store_archive(
         output = stack.enter_context(_create(destination))
         stream, manifest_reader, compress_child, tee, encrypt_child = source, None, None, None, None
         if manifest is not None:
+            if isinstance(stream, io.FileIO):
+                widen(stream)
             manifest_reader = stack.enter_context(_ManifestReader(stream, manifest, top, checker))
             stream = manifest_reader.output
         stack.enter_context(_ended_unless_all(writer))  # before the manifest reader waits for the end of the stream
@@ -224,11 +231,13 @@ def store_archive(
             compress_child = stack.enter_context(Child(compress_argv, stdin=stream, stdout=subprocess.PIPE))
             stream.close()  # only the compressor reads it
             stream = compress_child.stdout
+            widen(stream)
         if encrypt_argv:
             tee = stack.enter_context(_Tee(stream, plain, [writer, *([compress_child] if compress_child else [])]))
             encrypt_child = stack.enter_context(Child(encrypt_argv, stdin=tee.output, stdout=subprocess.PIPE))
             tee.output.close()
             stream = encrypt_child.stdout
+            widen(stream)
         with name_os_errors(destination), progress.writing("written", output):
             dna = _copy(
                 stream,
@@ -265,7 +274,7 @@ def _create(path: str) -> IO[bytes]:
 
 def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadline, writers: Sequence[Writer]) -> Dna:
     """Copy a stream to a file; return its Dna. Raise DeadlineExceeded."""
-    digest, size = new_hash(algorithm), 0
+    digest, size, flushed = new_hash(algorithm), 0, 0
     with ended_at(deadline, writers):
         while True:
             block = stream.read(CHUNK)
@@ -276,6 +285,10 @@ def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadli
             view = memoryview(block)
             while view:
                 view = view[output.write(view) :]
+            if size - flushed >= _FLUSHED:
+                # the kernel begins to write it to the disk, and nobody waits; without this all of it is written at the end
+                os.posix_fadvise(output.fileno(), flushed, size - flushed, os.POSIX_FADV_DONTNEED)
+                flushed = size
     return Dna(digest.hexdigest(), size, algorithm)
 
 
@@ -287,9 +300,7 @@ class _Tee:
         self._source = source
         self._digest = digest
         self._writers = writers
-        reader, writer = os.pipe()
-        self.output: IO[bytes] = os.fdopen(reader, "rb", buffering=0)
-        self._output: IO[bytes] = os.fdopen(writer, "wb", buffering=0)
+        self.output, self._output = wide_pipe()
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -321,6 +332,7 @@ class _Tee:
                     view = memoryview(block)
                     while view:
                         view = view[self._output.write(view) :]
+                wait_until_read(self._output)
         except Exception as error:  # noqa: BLE001 (finish tells it)
             self._error = error
         with contextlib.suppress(OSError):
@@ -335,9 +347,7 @@ class _ManifestReader:
         self._source = source
         self._manifest = manifest
         self._top = top
-        reader, writer = os.pipe()
-        self.output: IO[bytes] = os.fdopen(reader, "rb", buffering=0)
-        self._writer: IO[bytes] = os.fdopen(writer, "wb", buffering=0)
+        self.output, self._writer = wide_pipe()
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -380,6 +390,7 @@ class _ManifestReader:
                 # read the padding at the end, or the rest after an error, so that tar does not block
                 while self.read(CHUNK):
                     pass
+                wait_until_read(self._writer)
         except OSError as error:  # the reader is gone
             self._error = error
             self._source.close()

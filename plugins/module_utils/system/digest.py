@@ -17,6 +17,8 @@ from .processes import Deadline
 
 DIGEST_LENGTHS = {"md5": 32, "sha256": 64, "sha512": 128}
 CHUNK = 1 << 20
+_AHEAD = 4 << 20
+"""Bytes of a file that are read ahead of the part whose digest is computed"""
 _ZEROS = memoryview(bytes(CHUNK))
 
 
@@ -85,6 +87,8 @@ def digest_file(
         os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)  # the kernel reads further ahead
         while True:
             go_on()
+            if size % _AHEAD == 0:  # while this part is digested, the disk reads the next one
+                os.posix_fadvise(stream.fileno(), size + _AHEAD, _AHEAD, os.POSIX_FADV_WILLNEED)
             count = stream.readinto(buffer)  # type: ignore[attr-defined]
             if not count:
                 return digest.hexdigest(), size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import tempfile
@@ -63,6 +64,29 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
     if stream is None:
         raise AssertionError("no pipe was asked for")
     return stream
+
+
+_LONGEST_WAIT = 86400.0
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float | None) -> int:
+    """Return the exit code of a process as soon as it has ended. Raise TimeoutExpired.
+
+    `Popen.wait` with a timeout only looks every 50 ms; a file descriptor of a process, see pidfd_open(2), can be waited for.
+    """
+    open_process = getattr(os, "pidfd_open", None)  # since Python 3.9
+    if seconds is None or open_process is None or process.poll() is not None:
+        return process.wait(seconds)
+    end = time.monotonic() + seconds
+    with contextlib.suppress(OSError):  # the kernel has none, or the process was waited for in another thread
+        descriptor = open_process(process.pid)
+        try:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            poll.poll(1000 * min(seconds, _LONGEST_WAIT))
+        finally:
+            os.close(descriptor)
+    return process.wait(max(0.0, end - time.monotonic()))
 
 
 class Child:
@@ -153,10 +177,10 @@ class Child:
         if self.process not in process_groups.left_alone and self.process.poll() is None:
             process_groups.signal_group(self.process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(process_groups.GRACE)
+                _wait(self.process, process_groups.GRACE)
             process_groups.signal_group(self.process.pid, signal.SIGKILL)  # those of the group that ignored SIGTERM
             try:
-                self.process.wait(process_groups.GRACE)
+                _wait(self.process, process_groups.GRACE)
             except subprocess.TimeoutExpired:
                 process_groups.left_alone.append(self.process)
 
@@ -180,7 +204,7 @@ class Child:
         while True:
             try:
                 left = deadline.remaining()
-                return self.process.wait(left if silence is None else min(silence / 4, left or silence))
+                return _wait(self.process, left if silence is None else min(silence / 4, left or silence))
             except subprocess.TimeoutExpired:
                 if silence is None or deadline.is_over():
                     self._end_late()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import resource
 import subprocess
@@ -350,6 +351,31 @@ def test_compressor_that_reads_half_and_says_all_is_well_is_not_believed(
         with pytest.raises((ToolFailed, AltbackupError)) as caught:
             write(large, tmp_path / f"x{manifest is None}", seconds=20, manifest=manifest)
         assert not isinstance(caught.value, DeadlineExceeded)
+
+
+@pytest.mark.parametrize("size", [30_000, 900_000])
+def test_compressor_that_leaves_what_a_pipe_holds_is_not_believed(tmp_path: Path, fakes: Path, size: int) -> None:
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "random").write_bytes(os.urandom(size))
+    make_tool(fakes, "zstd", "head -c 20000")
+    with pytest.raises(AltbackupError, match="Broken pipe"):
+        write(tmp_path / "small", tmp_path / "x", seconds=20, manifest=Manifest())
+
+
+def test_archive_goes_to_the_disk_while_it_is_written(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (large / "more").write_bytes(os.urandom(40 << 20))
+    advised: list[tuple[int, int]] = []
+
+    def advise(_descriptor: int, start: int, length: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_DONTNEED
+        advised.append((start, length))
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    write(large, tmp_path / "x")
+    assert [start for start, _ in advised] == [0, *itertools.accumulate(length for _, length in advised[:-1])]
+    assert sum(length for _, length in advised) > (48 - 16) << 20
 
 
 def test_stream_that_is_no_archive_cannot_be_listed(large: Path, tmp_path: Path, fakes: Path) -> None:

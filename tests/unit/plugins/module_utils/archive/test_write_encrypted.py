@@ -59,7 +59,7 @@ def test_what_could_not_be_handed_on_to_age_is_told(tmp_path: Path, extension: s
 
 
 @pytest.mark.parametrize("extension", [".tar", ".tar.zst"])
-@pytest.mark.parametrize("size", [120_000, 9_000_000])
+@pytest.mark.parametrize("size", [30_000, 120_000, 9_000_000])
 def test_an_age_that_reads_half_and_says_all_is_well_is_not_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str, size: int
 ) -> None:

@@ -25,6 +25,22 @@ def test_digest_and_size_are_those_of_the_bytes(tmp_path: Path, algorithm: str, 
     assert digest.digest_file(str(tmp_path / "x"), algorithm, from_disk=from_disk) == (expected, size)
 
 
+def test_disk_reads_ahead_of_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 11 * digest.CHUNK + 5
+    (tmp_path / "x").write_bytes(bytes(size))
+    ahead: list[tuple[int, int]] = []
+
+    def advise(_descriptor: int, start: int, length: int, advice: int) -> None:
+        if advice == os.POSIX_FADV_WILLNEED:
+            ahead.append((start, start + length))
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    assert digest.digest_file(str(tmp_path / "x"), "sha256") == (hashlib.sha256(bytes(size)).hexdigest(), size)
+    assert ahead[0][0] <= 4 * digest.CHUNK
+    assert ahead[-1][1] >= size
+    assert [start for start, _ in ahead[1:]] == [end for _, end in ahead[:-1]]
+
+
 def test_what_is_no_plain_file_is_refused_without_waiting(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")

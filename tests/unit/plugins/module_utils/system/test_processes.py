@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.dead_mount import dead_mount
@@ -60,6 +63,32 @@ def test_tail_of_a_long_stderr_begins_with_a_whole_line() -> None:
         lines = child.stderr().splitlines()
     assert 100 < len(lines) < 300
     assert all(line.startswith("warning: ") for line in lines)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "pidfd_open"), reason="Python before 3.9 cannot wait for a process by a file descriptor"
+)
+def test_end_of_a_child_is_not_looked_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sleep(_seconds: float) -> None:
+        raise AssertionError("it slept")
+
+    monkeypatch.setattr(subprocess, "time", SimpleNamespace(sleep=sleep))
+    with Child(["sh", "-c", "sleep 0.2; exit 3"]) as child:
+        assert child.wait(Deadline(20)) == 3
+        assert child.wait(Deadline(20)) == 3
+    with Child(["sleep", "100"]) as child, pytest.raises(DeadlineExceeded):
+        child.wait(Deadline(0.2))
+
+
+def test_end_of_a_child_is_found_where_the_kernel_does_not_tell_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_process(_pid: int) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(os, "pidfd_open", open_process, raising=False)
+    with Child(["sh", "-c", "sleep 0.2; exit 3"]) as child:
+        assert child.wait(Deadline(20)) == 3
+    with Child(["sleep", "100"]) as child, pytest.raises(DeadlineExceeded):
+        child.wait(Deadline(0.2))
 
 
 def test_killed_child_is_told() -> None:
