@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 import subprocess
@@ -220,37 +219,34 @@ def store_archive(
     compress_argv, encrypt_argv = compressor(form), encrypting(form.recipients) if form.recipients else []
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(_create(destination))
-        stream, manifest_reader, compress_child, tee, encrypt_child = source, None, None, None, None
+        stream, manifest_reader = source, None
         if manifest is not None:
-            if isinstance(stream, io.FileIO):
-                widen(stream)
             manifest_reader = stack.enter_context(_ManifestReader(stream, manifest, top, checker))
             stream = manifest_reader.output
         stack.enter_context(_ended_unless_all(writer))  # before the manifest reader waits for the end of the stream
-        if compress_argv:
-            compress_child = stack.enter_context(Child(compress_argv, stdin=stream, stdout=subprocess.PIPE))
-            stream.close()  # only the compressor reads it
-            stream = compress_child.stdout
+        programs: list[tuple[Child, _Tee | None, str]] = []
+        is_watched = (
+            manifest_reader is not None
+        )  # by who writes the stream, and learns whether a program reads all of it
+        for argv, what, digest in ((compress_argv, "compressing", None), (encrypt_argv, "encrypting", plain)):
+            if not argv:
+                continue
+            tee = None
+            if digest is not None or not is_watched:
+                tee = stack.enter_context(_Tee(stream, digest, [writer, *(child for child, _, _ in programs)]))
+                stream = tee.output
+            child = stack.enter_context(Child(argv, stdin=stream, stdout=subprocess.PIPE))
+            stream.close()  # only the program reads it
+            stream, is_watched = child.stdout, False
             widen(stream)
-        if encrypt_argv:
-            tee = stack.enter_context(_Tee(stream, plain, [writer, *([compress_child] if compress_child else [])]))
-            encrypt_child = stack.enter_context(Child(encrypt_argv, stdin=tee.output, stdout=subprocess.PIPE))
-            tee.output.close()
-            stream = encrypt_child.stdout
-            widen(stream)
+            programs.append((child, tee, what))
         with name_os_errors(destination), progress.writing("written", output):
-            dna = _copy(
-                stream,
-                output,
-                form.algorithm,
-                deadline,
-                [writer, *(one for one in (compress_child, encrypt_child) if one)],
-            )
-        if tee is not None and encrypt_child is not None:
-            encrypt_child.check(deadline, f"encrypting {root}")
-            tee.finish()
-        if compress_child is not None:  # if it fails, so does the writer, and its message has the reason
-            compress_child.check(deadline, f"compressing {root}")
+            dna = _copy(stream, output, form.algorithm, deadline, [writer, *(child for child, _, _ in programs)])
+        # if one fails, so does what writes to it, and its message has the reason
+        for child, tee, what in reversed(programs):
+            child.check(deadline, f"{what} {root}")
+            if tee is not None:
+                tee.finish()
         writer.check(deadline, f"archiving {root}")
         if manifest_reader is not None:
             manifest_reader.finish()
@@ -293,7 +289,7 @@ def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadli
 
 
 class _Tee:
-    """Passes a stream on to the encrypting program, and computes its digest."""
+    """Passes a stream on to a program, and updates a digest with it, if one is given."""
 
     def __init__(self, source: IO[bytes], digest: Any, writers: Sequence[Writer]) -> None:
         """`writers` write the stream; they are ended after an error."""
@@ -316,12 +312,10 @@ class _Tee:
         self._thread.join()
 
     def finish(self) -> None:
-        """Wait for the end. Raise AltbackupError if not everything was passed on: the ciphertext of a cut archive looks complete."""
+        """Wait for the end. Raise AltbackupError unless all was passed on and read: what a program makes of a part looks complete."""
         self._thread.join()
         if self._error is not None:
-            raise AltbackupError(
-                f"not all of the archive could be passed on to be encrypted: {self._error!r}"
-            ) from self._error
+            raise AltbackupError(f"not all of the archive could be passed on: {self._error!r}") from self._error
 
     def _run(self) -> None:
         try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from .errors import AltbackupError, InvalidInput, ToolFailed
+from .pipes import wait_until_read
 from .processes import Child, Deadline, ended_at
 from .programs import find_tool
 
@@ -71,7 +72,7 @@ def encrypting(recipients: Sequence[str]) -> list[str]:
 
 
 def encrypt(content: bytes, recipients: Sequence[str], deadline: Deadline) -> bytes:
-    """Return a small content encrypted to recipients. Raise ToolFailed, ToolMissing or DeadlineExceeded."""
+    """Return a small content encrypted to recipients. Raise AltbackupError."""
     return _through(encrypting(recipients), content, (), deadline, "encrypting what was recorded")
 
 
@@ -115,7 +116,7 @@ def explained(error: ToolFailed, title: str) -> AltbackupError:
 
 
 def decrypt(content: bytes, identities: Identities, deadline: Deadline, title: str) -> bytes:
-    """Return what is in a small encrypted content. Raise NoKey, ToolFailed, ToolMissing or DeadlineExceeded."""
+    """Return what is in a small encrypted content. Raise NoKey or another AltbackupError."""
     if not identities:
         raise NoKey(f"{title} is encrypted, and there is no identity to open it (altbackup_identity_file)")
     with _handed(identities) as (argv, descriptors):
@@ -127,8 +128,9 @@ def decrypt(content: bytes, identities: Identities, deadline: Deadline, title: s
 
 def _through(argv: Sequence[str], content: bytes, descriptors: Sequence[int], deadline: Deadline, what: str) -> bytes:
     """Run a program over a content that is in memory, and on no disk; return what it writes."""
+    unread: list[OSError] = []
     with Child(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=descriptors) as child:
-        feeder = threading.Thread(target=_feed, args=(child.stdin, content), daemon=True)
+        feeder = threading.Thread(target=_feed, args=(child.stdin, content, unread), daemon=True)
         feeder.start()
         try:
             with ended_at(deadline, [child]):
@@ -137,14 +139,20 @@ def _through(argv: Sequence[str], content: bytes, descriptors: Sequence[int], de
         finally:
             child.end()
             feeder.join()
+    if unread:
+        raise AltbackupError(f"{what}: {child.name} ended well, and had not read all of it: {unread[0]}")
     return found
 
 
-def _feed(stream: IO[bytes], content: bytes) -> None:
-    with contextlib.suppress(OSError):  # who does not read to the end tells why
-        stream.write(content)
-    with contextlib.suppress(OSError):
-        stream.close()
+def _feed(stream: IO[bytes], content: bytes, unread: list[OSError]) -> None:
+    """Write a content to a program; add to `unread` why it could not be read whole."""
+    try:
+        with stream:
+            stream.write(content)
+            stream.flush()
+            wait_until_read(stream)
+    except OSError as error:
+        unread.append(error)
 
 
 def split(identities: Identities) -> list[Identities]:

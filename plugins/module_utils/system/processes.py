@@ -67,6 +67,7 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 
 
 _LONGEST_WAIT = 86400.0
+"""Seconds; poll(2) takes 24 days at most"""
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float | None) -> int:

@@ -27,6 +27,7 @@ from . import process_groups, view
 from .conversation import HEADER, Conversation, answer
 from .errors import InvalidInput
 from .paths import is_within
+from .pipes import wide_pipe
 from .programs import find_tool
 from .twins import set_mode
 from .view import Place
@@ -190,21 +191,21 @@ class Readers:
         function's result, and `refused`, why there was no view; or the error that it raised.
         """
         mine, other = socket.socketpair()
-        reading, writing = os.pipe()
+        reading, writing = wide_pipe()
         try:
             request = pickle.dumps((function, arguments, list(places), owner, confined, as_root))
             with self._lock:
-                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("2i", other.fileno(), writing))]
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("2i", other.fileno(), writing.fileno()))]
                 self._control.sendmsg([HEADER.pack(len(request))], rights)
                 self._control.sendall(request)
         except BaseException:
             mine.close()
-            os.close(reading)
+            reading.close()
             raise
         finally:
             other.close()
-            os.close(writing)
-        return Reader(Conversation(mine), os.fdopen(reading, "rb", buffering=0))
+            writing.close()
+        return Reader(Conversation(mine), reading)
 
 
 @contextlib.contextmanager

@@ -353,13 +353,16 @@ def test_compressor_that_reads_half_and_says_all_is_well_is_not_believed(
         assert not isinstance(caught.value, DeadlineExceeded)
 
 
+@pytest.mark.parametrize("listed", [False, True], ids=["plain", "listed"])
 @pytest.mark.parametrize("size", [30_000, 900_000])
-def test_compressor_that_leaves_what_a_pipe_holds_is_not_believed(tmp_path: Path, fakes: Path, size: int) -> None:
+def test_compressor_that_leaves_what_a_pipe_holds_is_not_believed(
+    tmp_path: Path, fakes: Path, size: int, listed: bool
+) -> None:
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "random").write_bytes(os.urandom(size))
     make_tool(fakes, "zstd", "head -c 20000")
     with pytest.raises(AltbackupError, match="Broken pipe"):
-        write(tmp_path / "small", tmp_path / "x", seconds=20, manifest=Manifest())
+        write(tmp_path / "small", tmp_path / "x", seconds=20, manifest=Manifest() if listed else None)
 
 
 def test_archive_goes_to_the_disk_while_it_is_written(

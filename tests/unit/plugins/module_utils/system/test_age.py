@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from helpers.age_keys import age_key, ssh_key
+from helpers.trees import make_tool
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.age import (
     Identities,
@@ -15,7 +17,11 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.age import (
     recipients_in,
     split,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput, ToolFailed
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
+    AltbackupError,
+    InvalidInput,
+    ToolFailed,
+)
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 
@@ -37,6 +43,15 @@ def test_what_goes_in_comes_out_with_each_key_alone(tmp_path: Path, size: int) -
         decrypt(closed[:-1], Identities(keys[0].text), Deadline(60), "it")
     with pytest.raises(InvalidInput, match="neither an identity of age nor a private key"):
         decrypt(closed, Identities("nonsense"), Deadline(60), "it")
+
+
+def test_an_age_that_leaves_some_of_what_is_small_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tool(tmp_path / "bin", "age", "head -c 2000")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    with pytest.raises(AltbackupError, match="age ended well, and had not read all of it"):
+        encrypt(bytes(3000), [age_key(tmp_path).recipient], Deadline(20))
 
 
 def test_identities_are_told_apart_and_not_shown(tmp_path: Path) -> None:

@@ -21,7 +21,13 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.errors impor
     ToolFailed,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.process_groups import inherited
-from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Child, Deadline, Pace, run
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import (
+    Child,
+    Deadline,
+    Pace,
+    output_of,
+    run,
+)
 
 
 def test_run_returns_what_a_tool_prints() -> None:
@@ -30,6 +36,28 @@ def test_run_returns_what_a_tool_prints() -> None:
         ["sh", "-c", "cat; echo careful >&2"], what="x", deadline=Deadline(), input=b"given\0\xff", stderr_lines=said
     )
     assert (printed, said) == (b"given\0\xff", ["careful"])
+
+
+def test_output_of_a_program_is_read_while_it_runs_and_its_failure_told_after_it() -> None:
+    stderr_lines: list[str] = []
+    script = "echo first; echo careful >&2; exit $1"
+    with output_of(["sh", "-c", script, "sh", "0"], what="x", deadline=Deadline(), stderr_lines=stderr_lines) as output:
+        assert output.read() == b"first\n"
+    assert stderr_lines == ["careful"]
+    read = b""
+    with pytest.raises(ToolFailed, match="doing it: tool failed with exit code 7: careful"):
+        with output_of(
+            ["sh", "-c", script, "sh", "7"],
+            what="doing it",
+            deadline=Deadline(),
+            stderr_lines=stderr_lines,
+            name="tool",
+        ) as output:
+            read = output.read()
+    assert (read, stderr_lines) == (b"first\n", ["careful", "careful"])
+    with pytest.raises(DeadlineExceeded):
+        with output_of(["sleep", "100"], what="x", deadline=Deadline(0.2)) as output:
+            output.read()
 
 
 def test_arguments_never_meet_a_shell() -> None:
@@ -65,9 +93,6 @@ def test_tail_of_a_long_stderr_begins_with_a_whole_line() -> None:
     assert all(line.startswith("warning: ") for line in lines)
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "pidfd_open"), reason="Python before 3.9 cannot wait for a process by a file descriptor"
-)
 def test_end_of_a_child_is_not_looked_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def sleep(_seconds: float) -> None:
         raise AssertionError("it slept")
