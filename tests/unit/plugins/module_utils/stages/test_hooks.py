@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -24,6 +25,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages import hooks
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.stages.hook_ledger import Ledger
 from ansible_collections.altbackup.core.plugins.module_utils.system import programs
+from ansible_collections.altbackup.core.plugins.module_utils.system.proc import open_files, pids
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 
@@ -520,12 +522,10 @@ def start(
 def guard_of(pid: int, base: Path) -> int:
     """Return the guard of a dump: its child with the lock of the base's ledger open."""
     lock = str(base / ".altbackup" / "hooks" / "lock")
-    for path in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if os.readlink(path) == lock and int(path.parts[2]) != pid:
-                return int(path.parts[2])
-        except OSError:
-            continue
+    for other in pids():
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if other != pid and lock in (path for _, path in open_files(other)):
+                return other
     raise AssertionError("no guard is there")
 
 

@@ -66,10 +66,14 @@ def test_a_login_without_the_forced_command_is_told(base: Path, tmp_path: Path, 
         if shell:
             config = folder / "sshd_config"
             config.write_text(config.read_text().replace("ForceCommand internal-sftp\n", ""))
-            server = int((folder / "sshd.pid").read_text())
-            (folder / "sshd.pid").unlink()
+            pid = folder / "sshd.pid"
+            assert wait_until(
+                lambda: pid.exists() and pid.read_text().endswith("\n"), 60
+            )  # sshd answers before it writes that
+            server = int(pid.read_text())
+            pid.unlink()
             os.kill(server, signal.SIGHUP)
-            assert wait_until((folder / "sshd.pid").exists, 60)
+            assert wait_until(pid.exists, 60)
         trust.pin(str(base), "cms01", [" ".join((folder / "host.pub").read_text().split()[:2])])
         user = pwd.getpwuid(os.geteuid()).pw_name
         files = {"trust": str(base / ".altbackup/trust/cms01"), "ssh_key": str(folder / "user")}

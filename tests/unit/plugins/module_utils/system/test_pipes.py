@@ -44,8 +44,8 @@ def test_what_was_read_is_waited_for() -> None:
 def test_what_its_reader_left_is_told(taken: int) -> None:
     reader, writer = wide_pipe()
     with writer:
+        writer.write(bytes(100_000))
         with subprocess.Popen(["head", "-c", str(taken)], stdin=reader, stdout=subprocess.DEVNULL):
             reader.close()
-            writer.write(bytes(100_000))
             with pytest.raises(BrokenPipeError):
                 wait_until_read(writer)
