@@ -41,6 +41,11 @@ def within_limits() -> None:
         limit.remaining()
 
 
+def time_left(most: float) -> float:
+    """Return the seconds until the first deadline for the reading of this process, but at most `most`. Raise DeadlineExceeded if none are left."""
+    return min([limit.at_most(most) for limit in _limits], default=most)
+
+
 def new_hash(algorithm: str) -> Any:
     """Return a hashlib object of an algorithm; md5 works on hardened systems, too."""
     try:
