@@ -136,7 +136,7 @@ options:
   read_ahead:
     description:
       - Whether full tarballs, against which differentials are made, are read meanwhile, so that a check of the same run need not read them after it.
-      - What is not read when the dump is over is left to the check.
+      - A tarball of which half is read when the dump is over is read to its end; the others are left to the check.
     type: bool
     default: false
 attributes:
